@@ -1,0 +1,239 @@
+//! The facts a recorder journals: one struct each, and [`Event`], which is any of them.
+
+use lenslog_journal::{Day, Seq, Timestamp};
+
+use crate::DetectedObject;
+
+/// What is known of an event beyond its fixed fields: names and JSON values, in the order of the names.
+pub type Metadata = serde_json::Map<String, serde_json::Value>;
+
+/// Any fact of the recorder's vocabulary.
+#[derive(Debug, Clone, PartialEq)]
+#[non_exhaustive]
+pub enum Event {
+    /// Something was seen.
+    Detected(EventDetected),
+    /// What was seen is gone.
+    Ended(EventEnded),
+    /// What one camera did in one minute.
+    CameraMinute(CameraMinute),
+    /// A camera stopped delivering pictures.
+    CameraLost(CameraLost),
+    /// A camera delivers pictures again.
+    CameraFound(CameraFound),
+    /// The object detector failed.
+    DetectorFailed(DetectorFailed),
+    /// A sentence about an earlier event.
+    DescriptionAdded(DescriptionAdded),
+    /// The sentence about an event is late; file projections stop waiting for it.
+    DescriptionDeferred(DescriptionDeferred),
+    /// There will be no sentence about an event.
+    DescriptionFailed(DescriptionFailed),
+    /// The picture of an event was deleted, its record stays.
+    ImagePurged(ImagePurged),
+    /// The recorder began to run.
+    RecorderStarted(RecorderStarted),
+    /// The recorder ended in an orderly way.
+    RecorderStopped(RecorderStopped),
+    /// Storage crossed a threshold.
+    StorageWarning(StorageWarning),
+}
+
+/// Something was seen. Holds everything that a projection prints.
+#[derive(Debug, Clone, PartialEq)]
+pub struct EventDetected {
+    /// Unique name, `evt_` and a UUIDv7 where the recorder made it.
+    pub event_id: String,
+    /// When it was seen, with the local offset of that place and time.
+    pub timestamp: Timestamp,
+    /// Which camera saw it, by its key in the configuration.
+    pub camera_id: String,
+    /// What people call that camera.
+    pub camera_name: Option<String>,
+    /// 0 to 1: 0.5 at the motion threshold, 1 at four times it.
+    pub motion_confidence: Option<f64>,
+    /// What was recognised, in the detector's order.
+    pub detected_objects: Vec<DetectedObject>,
+    /// `data/events/DAY/FILE`, whatever the data directory is called.
+    pub image_path: Option<String>,
+    /// A sentence that was known from the start, as ingested events have.
+    pub llm_description: Option<String>,
+    /// Whether a `DescriptionAdded`, `DescriptionFailed` or `DescriptionDeferred` will follow.
+    pub description_expected: bool,
+    /// Frame number, inference time, model, threshold, and what ingest did not know.
+    pub metadata: Metadata,
+}
+
+/// Names an earlier event from within a later record.
+#[derive(Debug, Clone, PartialEq)]
+pub struct EventRef {
+    /// Seq of its `EventDetected`.
+    pub event_seq: Seq,
+    /// Its own local day.
+    pub event_day: Day,
+    /// Its name.
+    pub event_id: String,
+}
+
+/// What was seen is gone: no sighting for a whole deduplication window, or the maximum length was reached.
+#[derive(Debug, Clone, PartialEq)]
+pub struct EventEnded {
+    /// The event that ended.
+    pub event: EventRef,
+    /// When it was seen last.
+    pub last_seen: Timestamp,
+    /// How many frames showed it.
+    pub sightings: u64,
+}
+
+/// One minute of one camera: why there was no event, and when the camera was blind.
+#[derive(Debug, Clone, PartialEq)]
+pub struct CameraMinute {
+    /// The camera, by its key in the configuration.
+    pub camera_id: String,
+    /// Where the minute begins.
+    pub minute: Timestamp,
+    /// Frames looked at.
+    pub frames: u64,
+    /// Frames dropped because the pipeline was slower than the camera.
+    pub dropped: u64,
+    /// Largest changed area of a frame, in per cent of the picture.
+    pub max_motion: f64,
+    /// Label of the best object, counted or not.
+    pub best_label: Option<String>,
+    /// Its confidence, 0 to 1.
+    pub best_confidence: Option<f64>,
+    /// What became of frames with motion that made no event, by reason, in the order of the reasons.
+    pub suppressed: Vec<Suppressed>,
+}
+
+/// How often one reason suppressed a sighting within a minute.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Suppressed {
+    /// A stable name, such as `deduplicated` or `learning`.
+    pub reason: String,
+    /// Number of frames.
+    pub count: u64,
+}
+
+/// A camera stopped delivering pictures.
+#[derive(Debug, Clone, PartialEq)]
+pub struct CameraLost {
+    /// The camera, by its key in the configuration.
+    pub camera_id: String,
+    /// When the last picture came, or when the camera was first missed.
+    pub at: Timestamp,
+    /// What the source said.
+    pub reason: String,
+}
+
+/// A camera delivers pictures again.
+#[derive(Debug, Clone, PartialEq)]
+pub struct CameraFound {
+    /// The camera, by its key in the configuration.
+    pub camera_id: String,
+    /// When the first picture came.
+    pub at: Timestamp,
+}
+
+/// The object detector failed; motion events go on without it.
+#[derive(Debug, Clone, PartialEq)]
+pub struct DetectorFailed {
+    /// The camera whose frame it failed on, where it was one.
+    pub camera_id: Option<String>,
+    /// When.
+    pub at: Timestamp,
+    /// What the detector said.
+    pub reason: String,
+}
+
+/// A sentence about an earlier event.
+#[derive(Debug, Clone, PartialEq)]
+pub struct DescriptionAdded {
+    /// The event it tells about.
+    pub event: EventRef,
+    /// The sentence.
+    pub llm_description: String,
+    /// The model that wrote it.
+    pub model: String,
+    /// How long it took, in milliseconds.
+    pub duration_ms: u64,
+}
+
+/// The sentence about an event is late; file projections write the event without it.
+#[derive(Debug, Clone, PartialEq)]
+pub struct DescriptionDeferred {
+    /// The event that waits.
+    pub event: EventRef,
+}
+
+/// There will be no sentence about an event.
+#[derive(Debug, Clone, PartialEq)]
+pub struct DescriptionFailed {
+    /// The event that stays without one.
+    pub event: EventRef,
+    /// Why.
+    pub reason: String,
+}
+
+/// The picture of an event was deleted, its record stays.
+#[derive(Debug, Clone, PartialEq)]
+pub struct ImagePurged {
+    /// The event whose picture it was.
+    pub event: EventRef,
+    /// The picture, in the form of [`EventDetected::image_path`].
+    pub image_path: String,
+}
+
+/// The recorder began to run.
+#[derive(Debug, Clone, PartialEq)]
+pub struct RecorderStarted {
+    /// When.
+    pub at: Timestamp,
+    /// The program's version.
+    pub version: String,
+    /// The time zone it runs in, as far as its name is known.
+    pub time_zone: String,
+    /// The cameras it was told to record, by their keys.
+    pub cameras: Vec<String>,
+}
+
+/// The recorder ended in an orderly way.
+#[derive(Debug, Clone, PartialEq)]
+pub struct RecorderStopped {
+    /// When.
+    pub at: Timestamp,
+    /// Why: `signal`, `duration`, `end of sources`, `storage full`.
+    pub reason: String,
+    /// How long it ran, in seconds.
+    pub uptime_s: u64,
+    /// How many events it made.
+    pub events: u64,
+}
+
+/// Which threshold storage crossed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum StorageLevel {
+    /// It was crossed downwards: all is well again.
+    Normal,
+    /// Approaching the limit.
+    Approaching,
+    /// Rotation begins.
+    Rotating,
+    /// Over the limit.
+    Exceeded,
+}
+
+/// Storage crossed a threshold.
+#[derive(Debug, Clone, PartialEq)]
+pub struct StorageWarning {
+    /// When.
+    pub at: Timestamp,
+    /// The threshold.
+    pub level: StorageLevel,
+    /// Bytes in use.
+    pub used_bytes: u64,
+    /// Bytes allowed.
+    pub limit_bytes: u64,
+}
