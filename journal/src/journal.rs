@@ -1,0 +1,207 @@
+//! [`Journal`]: the writing handle, for programs.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use crate::entry::Lost;
+use crate::format::{Gap, NewRecord, SystemRecord};
+use crate::open::{self, Opening};
+use crate::options::Options;
+use crate::stats::JournalStats;
+use crate::view::JournalView;
+use crate::writer::{Appended, Durability, KeyCheck, Pruned, Unlinked, Writer};
+use crate::{Day, Error, Seq, SeqRange};
+
+/// A journal that is open for appending. Clones are handles on the same journal; all methods may be called from any
+/// thread.
+///
+/// Dropping the last handle closes it as [`Journal::close`] does, without telling of errors.
+#[derive(Debug, Clone)]
+pub struct Journal {
+    writer: Arc<Writer>,
+    opening: Arc<Opening>,
+    _closer: Arc<Closer>,
+}
+
+/// Closes the journal when the last handle goes, whoever still reads.
+#[derive(Debug)]
+struct Closer(Arc<Writer>);
+
+impl Drop for Closer {
+    fn drop(&mut self) {
+        if let Err(error) = self.0.close() {
+            tracing::debug!(%error, "the journal was not closed cleanly");
+        }
+    }
+}
+
+/// Whether everything is as it should be.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Health {
+    /// Acknowledged records that are gone and whose segments are not pruned yet.
+    pub gaps: Vec<SeqRange>,
+    /// Why nothing can be written now.
+    pub suspended: Option<String>,
+    /// Records that wait in memory for that.
+    pub records_in_memory: u64,
+}
+
+impl Health {
+    /// Whether something is lost or stuck.
+    #[must_use]
+    pub const fn is_degraded(&self) -> bool {
+        !self.gaps.is_empty() || self.suspended.is_some()
+    }
+}
+
+impl Journal {
+    /// Opens the journal in the data directory `root`, making both where there are none, and recovers it after an
+    /// abnormal end. Reads no more than the newest segment.
+    ///
+    /// Where a new segment is needed and cannot be written (a full disk), the journal opens all the same: it can be
+    /// read, [`Journal::health`] says why nothing can be appended, and every append tries again.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Locked`] names who writes already; [`Error::Newer`]; [`Error::Unexpected`]; [`Error::Io`].
+    pub fn open(root: impl AsRef<Path>, options: &Options) -> Result<Self, Error> {
+        let (writer, opening) = open::open(root.as_ref(), options)?;
+        let writer = Arc::new(writer);
+        let closer = Arc::new(Closer(Arc::clone(&writer)));
+        Ok(Self { writer, opening: Arc::new(opening), _closer: closer })
+    }
+
+    /// How the journal was found.
+    #[must_use]
+    pub fn opening(&self) -> &Opening {
+        &self.opening
+    }
+
+    /// Appends a batch, all or nothing, and returns once it survives a power cut.
+    ///
+    /// Concurrent callers share one sync. Where a record of the batch has a key that a retained record has,
+    /// nothing is appended and that record is returned, once it is durable itself.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::TooLarge`], [`Error::Refused`]; [`Error::StorageFull`] and [`Error::Suspended`]: nothing was
+    /// appended, and the call may be repeated; [`Error::Sync`]: the outcome is unknown.
+    pub fn append(&self, batch: &[NewRecord<'_>]) -> Result<Appended, Error> {
+        self.writer.append(batch, Durability::PowerCut, KeyCheck::Refuse)
+    }
+
+    /// As [`Journal::append`], for records whose keys are known to be new: they are stored, not looked up.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`Journal::append`].
+    pub fn append_trusted(&self, batch: &[NewRecord<'_>]) -> Result<Seq, Error> {
+        self.writer.append(batch, Durability::PowerCut, KeyCheck::Trust).map(Appended::seq)
+    }
+
+    /// Appends a batch and returns once it survives the end of this process. It survives a power cut, and can be
+    /// read, after the next sync, whoever causes it.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`Journal::append`].
+    pub fn append_unsynced(&self, batch: &[NewRecord<'_>]) -> Result<Appended, Error> {
+        self.writer.append(batch, Durability::ProcessCrash, KeyCheck::Refuse)
+    }
+
+    /// Makes everything appended so far survive a power cut.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Sync`], [`Error::StorageFull`], [`Error::Suspended`].
+    pub fn sync(&self) -> Result<(), Error> {
+        self.writer.sync()
+    }
+
+    /// A view to read from.
+    #[must_use]
+    pub fn view(&self) -> JournalView {
+        JournalView::of_writer(&self.writer)
+    }
+
+    /// The seq that the next record gets.
+    #[must_use]
+    pub fn next_seq(&self) -> Seq {
+        self.writer.lock().next_seq
+    }
+
+    /// Whether everything is as it should be.
+    #[must_use]
+    pub fn health(&self) -> Health {
+        let state = self.writer.lock();
+        let suspended = state.suspended.as_ref();
+        Health {
+            gaps: state.ledger.gaps.ranges().to_vec(),
+            suspended: suspended
+                .map(|(_, failure)| format!("{}: {}", failure.path.display(), failure.source)),
+            records_in_memory: suspended
+                .map_or(0, |(succession, _)| succession.carried.counts.records),
+        }
+    }
+
+    /// Counters since the opening.
+    #[must_use]
+    pub fn stats(&self) -> JournalStats {
+        self.writer.lock().stats
+    }
+
+    /// Journals that a reader of this journal met damage. Returns the seq of the `Gap`; `None` where it is known
+    /// already.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`Journal::append`].
+    pub fn report_lost(&self, lost: &Lost) -> Result<Option<Seq>, Error> {
+        let _one_at_a_time = self.writer.bookkeeping();
+        {
+            let ledger = &self.writer.lock().ledger;
+            if ledger.gaps.covers(lost.range) || ledger.pruned.covers(lost.range) {
+                return Ok(None);
+            }
+        }
+        tracing::error!(%lost, "the journal is damaged; recording goes on");
+        let gap = SystemRecord::Gap(Gap {
+            range: lost.range,
+            segment: (lost.segment.base, lost.segment.day),
+            offset: lost.offset,
+            upper_bound_unknown: false,
+        });
+        let seq = self.writer.append_system(&gap)?;
+        self.writer.lock().ledger.apply(&gap);
+        Ok(Some(seq))
+    }
+
+    /// Appends a tombstone for every segment whose records all tell of days up to `day`, durably. Projections apply
+    /// it like any other record; [`Journal::unlink_pruned`], or the next opening, removes the files.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`Journal::append`]; a full disk does not stand in the way while the reserve lasts.
+    pub fn prune_through(&self, day: Day) -> Result<Pruned, Error> {
+        self.writer.prune_through(day)
+    }
+
+    /// Removes the files of all segments that tombstones name.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Io`] where the directory cannot be listed or synced; files that cannot be removed are reported.
+    pub fn unlink_pruned(&self) -> Result<Unlinked, Error> {
+        self.writer.unlink_pruned()
+    }
+
+    /// Makes everything durable, marks the end as a clean one and releases the directory.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Sync`], [`Error::StorageFull`], [`Error::Io`]: the journal is still open then.
+    pub fn close(&self) -> Result<(), Error> {
+        self.writer.close()
+    }
+}

@@ -1,0 +1,269 @@
+//! The storage trait under everything: [`Storage`] is a tree of files, [`StorageFile`] one of them.
+//!
+//! [`RealStorage`] is the operating system's, [`FaultyStorage`] a simulated disk that loses power, tears writes
+//! and fails syncs from a seed. The journal, and projections that keep files, do all their I/O through these
+//! two traits, so that every crash test drives the code that runs in the field.
+
+use std::fmt::Debug;
+use std::io;
+use std::path::Path;
+use std::sync::Arc;
+
+mod faulty;
+mod holder;
+mod real;
+
+pub use faulty::{Fault, FaultyStorage};
+pub use real::RealStorage;
+
+/// How [`Storage::open`] opens a file.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Access {
+    /// An existing file, for reading.
+    Read,
+    /// An existing file, for reading and writing.
+    Write,
+    /// An existing file or a new empty one, for reading and writing.
+    Create,
+    /// A new empty file; one of that name is emptied. For reading and writing.
+    Truncate,
+}
+
+/// What a directory entry is. Symbolic links are not followed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum EntryKind {
+    /// A regular file.
+    File,
+    /// A directory.
+    Directory,
+    /// A symbolic link, a device, a socket.
+    Other,
+}
+
+/// One name in a directory.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct DirectoryEntry {
+    /// The name, without the directory.
+    pub name: std::ffi::OsString,
+    /// What it is.
+    pub kind: EntryKind,
+}
+
+/// What [`Storage::stat`] tells of a path.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct FileStat {
+    /// What it is; symbolic links are not followed.
+    pub kind: EntryKind,
+    /// Length in bytes.
+    pub len: u64,
+    /// Device and inode: two paths are the same file exactly if these agree.
+    pub identity: (u64, u64),
+}
+
+/// Size and free space of a file system, in bytes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Space {
+    /// Size of the file system.
+    pub total_bytes: u64,
+    /// Bytes available to this process.
+    pub free_bytes: u64,
+}
+
+/// Held as long as this process is the one that writes; dropping it releases the lock.
+pub trait LockGuard: Debug + Send + Sync {}
+
+/// Why a lock was not obtained.
+#[derive(Debug)]
+pub enum LockError {
+    /// Somebody else holds it.
+    Held {
+        /// Who, as far as it can be told: process id and command line.
+        holder: Option<String>,
+    },
+    /// The lock could not be asked for.
+    Io(io::Error),
+}
+
+/// A tree of files.
+pub trait Storage: Debug + Send + Sync + 'static {
+    /// Opens a file. Never follows a symbolic link in the last component.
+    ///
+    /// # Errors
+    ///
+    /// Those of the operating system; `NotFound` where the file does not exist and `access` does not make it.
+    fn open(&self, path: &Path, access: Access) -> io::Result<Arc<dyn StorageFile>>;
+
+    /// The names in a directory, in no particular order.
+    ///
+    /// # Errors
+    ///
+    /// Those of the operating system.
+    fn list(&self, directory: &Path) -> io::Result<Vec<DirectoryEntry>>;
+
+    /// What a path is, without following a symbolic link.
+    ///
+    /// # Errors
+    ///
+    /// Those of the operating system; `NotFound` where there is nothing.
+    fn stat(&self, path: &Path) -> io::Result<FileStat>;
+
+    /// Makes a directory and its parents; one that exists is fine. Not durable before its parent is synced.
+    ///
+    /// # Errors
+    ///
+    /// Those of the operating system.
+    fn create_directory(&self, directory: &Path) -> io::Result<()>;
+
+    /// Gives a file another name in one step, replacing what had it. Not durable before the directory is synced.
+    ///
+    /// # Errors
+    ///
+    /// Those of the operating system.
+    fn rename(&self, from: &Path, to: &Path) -> io::Result<()>;
+
+    /// Removes a file. Not durable before the directory is synced.
+    ///
+    /// # Errors
+    ///
+    /// Those of the operating system; `NotFound` where there is none.
+    fn remove(&self, path: &Path) -> io::Result<()>;
+
+    /// Removes an empty directory. Not durable before its parent is synced.
+    ///
+    /// # Errors
+    ///
+    /// Those of the operating system; `DirectoryNotEmpty` where it is not empty.
+    fn remove_directory(&self, directory: &Path) -> io::Result<()>;
+
+    /// Makes the names in a directory durable.
+    ///
+    /// # Errors
+    ///
+    /// Those of the operating system; what is durable afterwards is then unknown.
+    fn sync_directory(&self, directory: &Path) -> io::Result<()>;
+
+    /// Takes the exclusive lock of a directory, without waiting longer than a moment.
+    ///
+    /// # Errors
+    ///
+    /// [`LockError::Held`] where another process (or another guard) holds it.
+    fn lock(&self, directory: &Path) -> Result<Box<dyn LockGuard>, LockError>;
+
+    /// Whether anybody holds the lock of a directory now.
+    ///
+    /// # Errors
+    ///
+    /// Those of the operating system.
+    fn is_locked(&self, directory: &Path) -> io::Result<bool>;
+
+    /// Size and free space of the file system that holds `path`.
+    ///
+    /// # Errors
+    ///
+    /// Those of the operating system.
+    fn space(&self, path: &Path) -> io::Result<Space>;
+
+    /// Asks a copy-on-write file system to overwrite the files of this directory in place; elsewhere nothing.
+    fn disable_copy_on_write(&self, _directory: &Path) {}
+}
+
+/// One open file.
+pub trait StorageFile: Debug + Send + Sync {
+    /// Reads at `offset` into `buffer`; fewer bytes than asked for only at the end of the file.
+    ///
+    /// # Errors
+    ///
+    /// Those of the operating system.
+    fn read_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<usize>;
+
+    /// Writes all of `bytes` at `offset`. They survive the end of this process, not a power cut.
+    ///
+    /// # Errors
+    ///
+    /// Those of the operating system; any part of `bytes` may have been written.
+    fn write_at(&self, bytes: &[u8], offset: u64) -> io::Result<()>;
+
+    /// Makes everything written so far, and the length, survive a power cut.
+    ///
+    /// # Errors
+    ///
+    /// Those of the operating system. After an error nothing written since the last success may be taken for
+    /// durable, whatever is read back and whatever a later call returns.
+    fn sync(&self) -> io::Result<()>;
+
+    /// Cuts the file or extends it with zeros.
+    ///
+    /// # Errors
+    ///
+    /// Those of the operating system.
+    fn set_len(&self, len: u64) -> io::Result<()>;
+
+    /// What the open file is now, whatever became of its name.
+    ///
+    /// # Errors
+    ///
+    /// Those of the operating system.
+    fn stat(&self) -> io::Result<FileStat>;
+
+    /// Maps the first `len` bytes for reading; `None` where the storage cannot.
+    ///
+    /// Only for files that nobody writes any more: a bad block under a mapping ends the process (SIGBUS).
+    ///
+    /// # Errors
+    ///
+    /// Those of the operating system.
+    fn map(&self, _len: u64) -> io::Result<Option<crate::mapped::Mapped>> {
+        Ok(None)
+    }
+}
+
+/// Reads exactly `buffer.len()` bytes at `offset`, or fewer at the end of the file; returns how many.
+pub(crate) fn read_full(
+    file: &dyn StorageFile,
+    buffer: &mut [u8],
+    offset: u64,
+) -> io::Result<usize> {
+    let mut filled = 0;
+    while let Some(rest) = buffer.get_mut(filled..).filter(|rest| !rest.is_empty()) {
+        match file.read_at(rest, offset + filled as u64) {
+            Ok(0) => break,
+            Ok(count) => filled += count,
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(filled)
+}
+
+/// Reads a whole small file; one longer than `bytes_max` is refused as `FileTooLarge`.
+///
+/// # Errors
+///
+/// Those of the operating system.
+pub fn read_file(storage: &dyn Storage, path: &Path, bytes_max: usize) -> io::Result<Vec<u8>> {
+    let file = storage.open(path, Access::Read)?;
+    let len = usize::try_from(file.stat()?.len).unwrap_or(usize::MAX);
+    if len > bytes_max {
+        return Err(io::Error::from(io::ErrorKind::FileTooLarge));
+    }
+    let mut bytes = vec![0; len];
+    let filled = read_full(&*file, &mut bytes, 0)?;
+    bytes.truncate(filled);
+    Ok(bytes)
+}
+
+/// Replaces a small file in one durable step: written beside under `NAME.tmp`, synced, renamed, directory synced.
+///
+/// # Errors
+///
+/// Those of the operating system; the old file is then whole and in place, or the new one is.
+pub fn replace_file(storage: &dyn Storage, path: &Path, bytes: &[u8]) -> io::Result<()> {
+    let mut beside = path.as_os_str().to_owned();
+    beside.push(".tmp");
+    let beside = Path::new(&beside);
+    let file = storage.open(beside, Access::Truncate)?;
+    file.write_at(bytes, 0)?;
+    file.sync()?;
+    storage.rename(beside, path)?;
+    path.parent().map_or(Ok(()), |parent| storage.sync_directory(parent))
+}

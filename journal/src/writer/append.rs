@@ -1,0 +1,234 @@
+//! Appending: validates a batch, waits until the journal is fit to take it, gives it seqs and encodes it.
+
+use std::collections::HashSet;
+use std::sync::MutexGuard;
+
+use super::{Appended, Durability, KeyCheck, State, Writer, keys_of};
+use crate::error::{Context, is_full};
+use crate::format::{
+    ClockStepped, FrameSpan, Kind, NewRecord, SystemRecord, encode_frame, frame_len,
+};
+use crate::limits::{
+    BATCH_RECORDS_MAX, CLOCK_STEP_MICROS, FRAME_BYTES_MAX, PAYLOAD_BYTES_MAX, RESERVE_BYTES,
+    SEGMENT_KEYS_MAX, UNSYNCED_BYTES_MAX,
+};
+use crate::time::ClockReading;
+use crate::{Day, Error, Seq, Timestamp};
+
+/// Room for a `ClockStepped` before the batch.
+const CLOCK_FRAME_BYTES: u64 = 128;
+
+impl Writer {
+    /// Appends one batch of a caller's records.
+    pub(crate) fn append(
+        &self,
+        records: &[NewRecord<'_>],
+        durability: Durability,
+        keys: KeyCheck,
+    ) -> Result<Appended, Error> {
+        validate(records)?;
+        let bytes = frame_len(records).ok_or(Error::TooLarge {
+            what: "the batch",
+            found: records.iter().map(|record| record.payload.len() as u64).sum(),
+            limit: FRAME_BYTES_MAX as u64,
+        })?;
+        let (mut state, reading) = self.ready(bytes as u64, RESERVE_BYTES)?;
+        if keys == KeyCheck::Refuse
+            && let Some((index, seq)) = self.find_duplicate(&mut state, records)?
+        {
+            state.stats.duplicates += 1;
+            self.commit(state, seq.next(), durability)?;
+            return Ok(Appended::Duplicate { index, seq });
+        }
+        self.note_clock(&mut state, reading);
+        let first = self.enqueue(&mut state, records, reading.wall);
+        state.stats.batches += 1;
+        let end = state.next_seq;
+        self.commit(state, end, durability)?;
+        Ok(Appended::New(first))
+    }
+
+    /// Appends one of the journal's own records, durably, from the reserve if there is no other room.
+    pub(crate) fn append_system(&self, record: &SystemRecord) -> Result<Seq, Error> {
+        let payload = record.encode();
+        let records = [NewRecord {
+            kind: record.kind(),
+            version: SystemRecord::VERSION,
+            day: None,
+            key: None,
+            payload: &payload,
+        }];
+        let bytes = frame_len(&records).ok_or(Error::TooLarge {
+            what: "the journal's own record",
+            found: payload.len() as u64,
+            limit: FRAME_BYTES_MAX as u64,
+        })?;
+        let (mut state, reading) = self.ready(bytes as u64, 0)?;
+        let seq = self.enqueue(&mut state, &records, reading.wall);
+        state.pending.notable = true;
+        let end = state.next_seq;
+        self.commit(state, end, Durability::PowerCut)?;
+        Ok(seq)
+    }
+
+    /// Waits until `bytes` more can be appended and still `reserve` be left, beginning a new segment where one is
+    /// due. Returns the state locked, and the time.
+    fn ready(
+        &self,
+        bytes: u64,
+        reserve: u64,
+    ) -> Result<(MutexGuard<'_, State>, ClockReading), Error> {
+        let mut state = self.lock();
+        let mut roll_failed = false;
+        loop {
+            state.ensure_open()?;
+            let reading = self.clock.read();
+            let today = reading.wall.day();
+            let roll_due = !roll_failed && self.is_roll_due(&state, bytes, today);
+            let full = state.pending.bytes.len() + bytes as usize > UNSYNCED_BYTES_MAX;
+            if state.suspended.is_some() || state.witness_clean || roll_due || full {
+                if state.busy {
+                    state = self.wait(state);
+                    continue;
+                }
+                if state.suspended.is_some() {
+                    self.resume(&mut state)?;
+                } else if state.witness_clean {
+                    self.unmark_clean(&mut state)?;
+                } else if roll_due {
+                    match self.roll(&mut state) {
+                        // On a full disk the old segment takes what it has room for.
+                        Err(error) if error.is_storage_full() && state.active.is_some() => {
+                            roll_failed = true;
+                        }
+                        result => result?,
+                    }
+                } else {
+                    self.sync_exclusively(&mut state)?;
+                }
+                continue;
+            }
+            self.make_room(&mut state, bytes + CLOCK_FRAME_BYTES, reserve)?;
+            return Ok((state, reading));
+        }
+    }
+
+    fn is_roll_due(&self, state: &State, bytes: u64, today: Day) -> bool {
+        let Some(active) = &state.active else { return false };
+        if state.next_seq == active.header.name.base {
+            return false;
+        }
+        active.day.is_some_and(|day| day != today)
+            || state.pending.end() + bytes > self.settings.segment_bytes_max
+            || state.keys.active_len() >= SEGMENT_KEYS_MAX
+    }
+
+    fn make_room(&self, state: &mut State, bytes: u64, reserve: u64) -> Result<(), Error> {
+        let end = (state.pending.end() + bytes).next_multiple_of(self.settings.pad_bytes);
+        let Some(active) = &mut state.active else { return Err(Error::Closed) };
+        match active.make_room(end + reserve) {
+            Ok(true) => Ok(()),
+            Ok(false) if reserve == 0 && end <= active.allocated => Ok(()),
+            Err(error) if !is_full(&error) => Err(error).context("write", &active.path),
+            _ => Err(Error::StorageFull { path: self.directory.journal.clone() }),
+        }
+    }
+
+    /// Before the first append: no later start may take this run's end for the clean one of the run before.
+    fn unmark_clean(&self, state: &mut State) -> Result<(), Error> {
+        let path = self.directory.witness();
+        self.write_witness(state, false).context("write", &path)?;
+        self.sync_witness(state).context("sync", &path)?;
+        state.witness_clean = false;
+        Ok(())
+    }
+
+    fn find_duplicate(
+        &self,
+        state: &mut State,
+        records: &[NewRecord<'_>],
+    ) -> Result<Option<(usize, Seq)>, Error> {
+        let State { keys, active, .. } = state;
+        let header = active.as_ref().map(|active| &active.header);
+        for (index, key) in keys_of(records) {
+            if let Some(seq) = keys.find(&self.directory, header, &key)? {
+                return Ok(Some((index, seq)));
+            }
+        }
+        Ok(None)
+    }
+
+    /// Appends `ClockStepped` where wall time moved otherwise than time since boot.
+    fn note_clock(&self, state: &mut State, reading: ClockReading) {
+        let Some(last) = state.clock.replace(reading) else { return };
+        let elapsed = reading.boot.saturating_sub(last.boot);
+        let elapsed_micros = i64::try_from(elapsed.as_micros()).unwrap_or(i64::MAX);
+        let expected = Timestamp {
+            utc_micros: last.wall.utc_micros.saturating_add(elapsed_micros),
+            offset_minutes: last.wall.offset_minutes,
+        };
+        let step = reading.wall.utc_micros.abs_diff(expected.utc_micros);
+        if step <= CLOCK_STEP_MICROS.unsigned_abs() {
+            return;
+        }
+        tracing::warn!(%expected, found = %reading.wall, "the wall clock was set");
+        let record = SystemRecord::ClockStepped(ClockStepped { expected, found: reading.wall });
+        let payload = record.encode();
+        let (kind, version) = (record.kind(), SystemRecord::VERSION);
+        let records = [NewRecord { kind, version, day: None, key: None, payload: &payload }];
+        self.enqueue(state, &records, reading.wall);
+    }
+
+    /// Encodes a batch behind the pending ones and gives it seqs. There is room for it.
+    fn enqueue(&self, state: &mut State, records: &[NewRecord<'_>], time: Timestamp) -> Seq {
+        let first = state.next_seq;
+        let Some(active) = &mut state.active else { return first };
+        active.day.get_or_insert(time.day());
+        let before = state.pending.bytes.len();
+        let span = FrameSpan { first_seq: first, synced_seq: active.synced.seq, skipped: 0 };
+        let (salt, offset) = (active.header.salt, state.pending.end());
+        encode_frame(records, time, span, salt, offset, &mut state.pending.bytes);
+        let counts = &mut state.pending.counts;
+        counts.frames += 1;
+        counts.records += records.len() as u64;
+        for record in records {
+            counts.add_day(record.day.unwrap_or_else(|| time.day()));
+        }
+        for (index, key) in keys_of(records) {
+            state.keys.insert(key, first.plus(index as u64));
+            state.pending.counts.keyed += 1;
+        }
+        state.next_seq = first.plus(records.len() as u64);
+        state.pending.end_seq = state.next_seq;
+        state.stats.records += records.len() as u64;
+        state.stats.frame_bytes += (state.pending.bytes.len() - before) as u64;
+        first
+    }
+}
+
+fn validate(records: &[NewRecord<'_>]) -> Result<(), Error> {
+    if records.is_empty() {
+        return Err(Error::Refused { reason: "a batch needs at least one record" });
+    }
+    if records.len() > BATCH_RECORDS_MAX {
+        let (found, limit) = (records.len() as u64, BATCH_RECORDS_MAX as u64);
+        return Err(Error::TooLarge { what: "the number of records", found, limit });
+    }
+    let mut keys = HashSet::new();
+    for record in records {
+        if record.key.is_some_and(|key| !keys.insert(key)) {
+            return Err(Error::Refused { reason: "two records of the batch have the same key" });
+        }
+        if record.kind >= Kind::RESERVED {
+            return Err(Error::Refused { reason: "kinds from 0xFF00 on are the journal's own" });
+        }
+        if record.day.is_some_and(|day| !day.is_valid()) {
+            return Err(Error::Refused { reason: "its day lies outside of the years 0 to 9999" });
+        }
+        if record.payload.len() > PAYLOAD_BYTES_MAX {
+            let (found, limit) = (record.payload.len() as u64, PAYLOAD_BYTES_MAX as u64);
+            return Err(Error::TooLarge { what: "the payload", found, limit });
+        }
+    }
+    Ok(())
+}

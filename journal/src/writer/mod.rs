@@ -1,0 +1,290 @@
+//! The writing half: one state behind one mutex, and whoever needs a sync does it for everybody.
+//!
+//! All writes go to the operating system under the lock, in the order of the seqs. Only the sync itself runs
+//! outside: `busy` says that a leader is in it, and while it is set nobody else syncs, rolls or relocates.
+//!
+//! | file | what it does |
+//! |---|---|
+//! | `append.rs` | validates, gives seqs, encodes |
+//! | `commit.rs` | the leader's sync and what every waiter learns |
+//! | `segment.rs` | the active segment; writes a new one under a temporary name |
+//! | `succession.rs` | from one segment to the next: roll, relocation after a failure, recovery |
+//! | `prune.rs` | tombstones and unlinking |
+
+mod append;
+mod commit;
+mod prune;
+mod segment;
+mod succession;
+
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+
+use crate::carried::Counts;
+use crate::directory::Directory;
+use crate::entropy::Entropy;
+use crate::error::Context;
+use crate::format::{Key, NewRecord, PreviousEnd, Witness};
+use crate::keys::KeyIndex;
+use crate::ledger::Ledger;
+use crate::stats::JournalStats;
+use crate::storage::{LockGuard, StorageFile};
+use crate::time::{Clock, ClockReading};
+use crate::watermark::{Durable, Watermark};
+use crate::{Error, Seq};
+
+pub use prune::{Pruned, Unlinked};
+pub(crate) use segment::{ActiveSegment, Synced};
+pub(crate) use succession::{Failure, Succession};
+
+/// What a batch became.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Appended {
+    /// It was appended; this is the seq of its first record.
+    New(Seq),
+    /// Nothing was appended: a retained record has the key of one of the batch.
+    Duplicate {
+        /// Which record of the batch.
+        index: usize,
+        /// The retained record.
+        seq: Seq,
+    },
+}
+
+impl Appended {
+    /// The seq of the record that now stands for the first of the batch.
+    #[must_use]
+    pub const fn seq(self) -> Seq {
+        match self {
+            Self::New(seq) | Self::Duplicate { seq, .. } => seq,
+        }
+    }
+}
+
+/// What a caller wants to be true when an append returns.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Durability {
+    PowerCut,
+    ProcessCrash,
+}
+
+/// Whether keys are looked up.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum KeyCheck {
+    Refuse,
+    Trust,
+}
+
+/// What does not change while the journal is open.
+#[derive(Debug)]
+pub(crate) struct Settings {
+    pub(crate) journal: [u8; 16],
+    pub(crate) incarnation: [u8; 16],
+    pub(crate) entropy: Entropy,
+    pub(crate) segment_bytes_max: u64,
+    /// Each sync pads to this many bytes; 1 does not pad.
+    pub(crate) pad_bytes: u64,
+}
+
+pub(crate) struct Writer {
+    pub(crate) directory: Directory,
+    pub(crate) clock: Arc<dyn Clock>,
+    pub(crate) settings: Settings,
+    pub(crate) watermark: Watermark,
+    state: Mutex<State>,
+    turnstile: Condvar,
+    /// One tombstone or gap at a time.
+    bookkeeping: Mutex<()>,
+    /// Given back when the journal is closed.
+    lock: Mutex<Option<Box<dyn LockGuard>>>,
+}
+
+/// Everything that changes.
+#[derive(Debug)]
+pub(crate) struct State {
+    /// The segment that is appended to; `None` while a succession waits in `suspended`.
+    pub(crate) active: Option<ActiveSegment>,
+    /// A new segment that could not be begun yet, and why.
+    pub(crate) suspended: Option<(Succession, Failure)>,
+    pub(crate) next_seq: Seq,
+    /// Frames behind the last sync that was begun.
+    pub(crate) pending: Pending,
+    /// A leader is syncing.
+    pub(crate) busy: bool,
+    pub(crate) ledger: Ledger,
+    pub(crate) keys: KeyIndex,
+    pub(crate) clock: Option<ClockReading>,
+    /// `None` while it cannot be made.
+    pub(crate) witness: Option<Arc<dyn StorageFile>>,
+    pub(crate) witness_generation: u64,
+    /// The witness on disk may say that the journal was closed cleanly.
+    pub(crate) witness_clean: bool,
+    pub(crate) spare_ready: bool,
+    pub(crate) closed: bool,
+    pub(crate) stats: JournalStats,
+}
+
+/// Frames on their way to the medium, as they stand at `start` of the active segment.
+#[derive(Debug, Default)]
+pub(crate) struct Pending {
+    pub(crate) start: u64,
+    pub(crate) bytes: Vec<u8>,
+    /// How many of the bytes the operating system has.
+    pub(crate) written: usize,
+    /// The seq behind the last record; meaningless while there is none.
+    pub(crate) end_seq: Seq,
+    pub(crate) counts: Counts,
+    pub(crate) notable: bool,
+}
+
+impl Pending {
+    pub(crate) fn at(start: u64) -> Self {
+        Self { start, ..Self::default() }
+    }
+
+    pub(crate) const fn end(&self) -> u64 {
+        self.start + self.bytes.len() as u64
+    }
+}
+
+impl std::fmt::Debug for Writer {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter.debug_struct("Writer").field("root", &self.directory.root).finish_non_exhaustive()
+    }
+}
+
+impl Writer {
+    pub(crate) fn new(
+        directory: Directory,
+        clock: Arc<dyn Clock>,
+        settings: Settings,
+        lock: Box<dyn LockGuard>,
+        state: State,
+    ) -> Self {
+        Self {
+            directory,
+            clock,
+            settings,
+            watermark: Watermark::new(state.durable()),
+            state: Mutex::new(state),
+            turnstile: Condvar::new(),
+            bookkeeping: Mutex::new(()),
+            lock: Mutex::new(Some(lock)),
+        }
+    }
+
+    pub(crate) fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Waits until no leader is at work.
+    pub(crate) fn lock_idle(&self) -> MutexGuard<'_, State> {
+        let mut state = self.lock();
+        while state.busy {
+            state = self.wait(state);
+        }
+        state
+    }
+
+    fn wait<'a>(&self, state: MutexGuard<'a, State>) -> MutexGuard<'a, State> {
+        self.turnstile.wait(state).unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(crate) fn bookkeeping(&self) -> MutexGuard<'_, ()> {
+        self.bookkeeping.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Tells readers and other processes how far the journal is durable now.
+    pub(crate) fn publish(&self, state: &mut State) {
+        self.watermark.set(state.durable());
+        if let Err(error) = self.write_witness(state, false) {
+            // Only a hint is lost: recovery then proves less, other processes see new records later.
+            if state.stats.witness_failures == 0 {
+                tracing::warn!(%error, "the journal's witness cannot be written");
+            }
+            state.stats.witness_failures += 1;
+        }
+    }
+
+    /// Writes the next slot of the witness, without syncing it.
+    pub(crate) fn write_witness(&self, state: &mut State, clean: bool) -> std::io::Result<()> {
+        let Some(active) = &state.active else { return Ok(()) };
+        let Some(file) = &state.witness else { return Ok(()) };
+        state.witness_generation += 1;
+        let witness = Witness {
+            generation: state.witness_generation,
+            journal: self.settings.journal,
+            salt: active.header.salt,
+            name: active.header.name,
+            offset: active.synced.offset,
+            seq: active.synced.seq,
+            digest: active.digest.chain(),
+            counts: active.counts,
+            clean,
+            notable: active.notable,
+        };
+        file.write_at(&witness.encode(), witness.slot_offset())
+    }
+
+    /// Makes the witness durable.
+    pub(crate) fn sync_witness(&self, state: &State) -> std::io::Result<()> {
+        state.witness.as_ref().map_or(Ok(()), |file| file.sync())
+    }
+
+    /// Ends the journal: everything durable, the witness clean and synced, the lock released.
+    pub(crate) fn close(&self) -> Result<(), Error> {
+        if self.lock().closed {
+            return Ok(());
+        }
+        self.sync()?;
+        let mut state = self.lock_idle();
+        if !state.closed {
+            let path = self.directory.witness();
+            self.write_witness(&mut state, true).context("write", &path)?;
+            self.sync_witness(&state).context("sync", &path)?;
+            state.closed = true;
+            self.watermark.close();
+            self.lock.lock().unwrap_or_else(PoisonError::into_inner).take();
+        }
+        Ok(())
+    }
+}
+
+impl State {
+    /// The durable end.
+    pub(crate) fn durable(&self) -> Durable {
+        match (&self.active, &self.suspended) {
+            (Some(active), _) => Durable {
+                seq: active.synced.seq,
+                segment: Some((active.header.name, active.header.salt)),
+                offset: active.synced.offset,
+            },
+            (None, Some((succession, _))) => {
+                Durable { seq: succession.durable_seq(), segment: None, offset: 0 }
+            }
+            (None, None) => Durable { seq: self.next_seq, segment: None, offset: 0 },
+        }
+    }
+
+    fn ensure_open(&self) -> Result<(), Error> {
+        if self.closed { Err(Error::Closed) } else { Ok(()) }
+    }
+}
+
+/// The keys of a batch, with their places in it.
+fn keys_of(records: &[NewRecord<'_>]) -> impl Iterator<Item = (usize, Key)> {
+    records.iter().enumerate().filter_map(|(index, record)| Some((index, record.key?)))
+}
+
+/// The end of a segment as the next one's header states it, or the one before it where nothing in it counts.
+fn end_of(active: &ActiveSegment) -> Option<PreviousEnd> {
+    if active.synced.seq == active.header.name.base {
+        return active.header.previous;
+    }
+    Some(PreviousEnd {
+        name: active.header.name,
+        offset: active.synced.offset,
+        seq: active.synced.seq,
+        digest: active.digest.finish(active.synced.offset),
+        unreadable: false,
+    })
+}

@@ -1,0 +1,186 @@
+//! [`ActiveSegment`]: the segment that is appended to, and how a new one comes to be.
+//!
+//! A new segment is written into the spare file, which readers ignore, and gets its name only when everything in
+//! it is durable. Until then the one before it ends where it did.
+
+use std::io;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use crate::carried::Counts;
+use crate::digest::SegmentDigest;
+use crate::directory::Directory;
+use crate::error::is_full;
+use crate::format::{FRAMES_OFFSET, Footer, SegmentHeader};
+use crate::limits::{
+    BLOCK_BYTES, PREALLOCATE_BYTES_MAX, PREALLOCATE_BYTES_MIN, RESERVE_BYTES,
+};
+use crate::storage::{Access, StorageFile, read_full};
+use crate::{Day, Seq};
+
+/// How far a segment is durable.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Synced {
+    pub(crate) offset: u64,
+    pub(crate) seq: Seq,
+}
+
+#[derive(Debug)]
+pub(crate) struct ActiveSegment {
+    pub(crate) path: PathBuf,
+    pub(crate) file: Arc<dyn StorageFile>,
+    pub(crate) header: SegmentHeader,
+    /// Bytes of the file that are there to be overwritten.
+    pub(crate) allocated: u64,
+    pub(crate) synced: Synced,
+    /// Digest of the content up to `synced`.
+    pub(crate) digest: SegmentDigest,
+    /// What stands before `synced`.
+    pub(crate) counts: Counts,
+    /// It holds tombstones or gaps.
+    pub(crate) notable: bool,
+    /// The day of its first record's append; another one rolls it. `None` while it has no record.
+    pub(crate) day: Option<Day>,
+}
+
+/// Why a new segment could not be begun.
+#[derive(Debug)]
+pub(crate) struct BeginError {
+    pub(crate) path: PathBuf,
+    pub(crate) source: io::Error,
+    /// The segment got its name, but the directory could not be synced: nothing may be appended to the old one.
+    pub(crate) named: bool,
+}
+
+impl ActiveSegment {
+    /// Writes a segment with this header and these frames, makes it durable and gives it its name.
+    pub(crate) fn begin(
+        directory: &Directory,
+        header: SegmentHeader,
+        frames: &[u8],
+        pad_bytes: u64,
+        spare_is_blank: bool,
+    ) -> Result<Self, BeginError> {
+        let spare = directory.spare();
+        let failed = |source| BeginError { path: spare.clone(), source, named: false };
+        let end = (FRAMES_OFFSET + frames.len() as u64).next_multiple_of(pad_bytes);
+        let file = directory.storage.open(&spare, Access::Create).map_err(failed)?;
+        if !spare_is_blank {
+            blank(&*file).map_err(failed)?;
+        }
+        let allocated = allocate_least(&*file, end).map_err(failed)?;
+        file.write_at(frames, FRAMES_OFFSET).map_err(failed)?;
+        file.write_at(&header.encode(), 0).map_err(failed)?;
+        file.sync().map_err(failed)?;
+        let path = directory.segment(header.name);
+        directory.storage.rename(&spare, &path).map_err(failed)?;
+        directory
+            .storage
+            .sync_directory(&directory.journal)
+            .map_err(|source| BeginError { path: path.clone(), source, named: true })?;
+        let mut digest = SegmentDigest::new();
+        digest.absorb(FRAMES_OFFSET, frames);
+        let synced = Synced { offset: end, seq: header.born_seq };
+        let (counts, notable) = (Counts::default(), false);
+        let day = (!frames.is_empty()).then(|| header.created.day());
+        Ok(Self { path, file, header, allocated, synced, digest, counts, notable, day })
+    }
+
+    /// Makes room for bytes up to `end`. `Ok(false)`: there is none left on the medium.
+    pub(crate) fn make_room(&mut self, end: u64) -> io::Result<bool> {
+        if end <= self.allocated {
+            return Ok(true);
+        }
+        let step = self.allocated.clamp(PREALLOCATE_BYTES_MIN, PREALLOCATE_BYTES_MAX);
+        let wanted = end.max(self.allocated + step).next_multiple_of(BLOCK_BYTES);
+        for target in [wanted, end.next_multiple_of(BLOCK_BYTES)] {
+            match write_zeros(&*self.file, self.allocated, target) {
+                Ok(()) => {
+                    self.allocated = target;
+                    return Ok(true);
+                }
+                Err(error) if is_full(&error) => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(false)
+    }
+
+    /// Writes the footer behind the end and gives preallocated space back. All of it can be derived: a failure is
+    /// only told.
+    pub(crate) fn seal(&self) {
+        let footer = Footer {
+            salt: self.header.salt,
+            name: self.header.name,
+            end_offset: self.synced.offset,
+            end_seq: self.synced.seq,
+            counts: self.counts,
+            digest: self.digest.finish(self.synced.offset),
+        };
+        let offset = Footer::offset_for(self.synced.offset);
+        let result = self
+            .file
+            .write_at(&footer.encode(), offset)
+            .and_then(|()| self.file.set_len(offset + BLOCK_BYTES))
+            .and_then(|()| self.file.sync());
+        if let Err(error) = result {
+            tracing::warn!(path = %self.path.display(), %error, "the segment's footer cannot be written");
+        }
+    }
+}
+
+/// Preallocates the next segment, so that it can be begun on a full disk. `false`: there is no room, or worse.
+pub(crate) fn prepare_spare(directory: &Directory) -> bool {
+    let path = directory.spare();
+    let result = directory.storage.open(&path, Access::Truncate).and_then(|file| {
+        write_zeros(&*file, 0, PREALLOCATE_BYTES_MIN)?;
+        file.sync()
+    });
+    if let Err(error) = &result {
+        tracing::debug!(path = %path.display(), %error, "no spare segment");
+    }
+    result.is_ok()
+}
+
+/// Makes the file at least `end` and the reserve long; without the reserve where there is no room for it.
+fn allocate_least(file: &dyn StorageFile, end: u64) -> io::Result<u64> {
+    let len = file.stat()?.len / BLOCK_BYTES * BLOCK_BYTES;
+    let wanted = (end + RESERVE_BYTES).next_multiple_of(BLOCK_BYTES).max(PREALLOCATE_BYTES_MIN);
+    for target in [wanted, (end + RESERVE_BYTES).next_multiple_of(BLOCK_BYTES)] {
+        match write_zeros(file, len, target) {
+            Ok(()) => return Ok(target.max(len)),
+            Err(error) if is_full(&error) => {}
+            Err(error) => return Err(error),
+        }
+    }
+    let least = end.next_multiple_of(BLOCK_BYTES);
+    write_zeros(file, len, least)?;
+    Ok(least.max(len))
+}
+
+fn write_zeros(file: &dyn StorageFile, from: u64, to: u64) -> io::Result<()> {
+    const ZEROS: [u8; 64 << 10] = [0; 64 << 10];
+    let mut at = from;
+    while at < to {
+        let count = (to - at).min(ZEROS.len() as u64);
+        file.write_at(&ZEROS[..count as usize], at)?;
+        at += count;
+    }
+    Ok(())
+}
+
+/// Zeroes whatever an earlier use left in the file, in place: that needs no space.
+fn blank(file: &dyn StorageFile) -> io::Result<()> {
+    let len = file.stat()?.len;
+    let mut buffer = vec![0; 64 << 10];
+    let mut at = 0;
+    while at < len {
+        let count = read_full(file, &mut buffer, at).unwrap_or(buffer.len()).max(1);
+        let end = (at + count as u64).min(len);
+        if buffer.iter().take(count).any(|byte| *byte != 0) {
+            write_zeros(file, at, end)?;
+        }
+        at = end;
+    }
+    Ok(())
+}

@@ -1,0 +1,231 @@
+//! From one segment to the next: [`Succession`] is a segment that is about to be begun.
+//!
+//! A roll, a relocation after a failed write or sync, and a recovery are the same thing with other contents: where
+//! the old segment ends, and which frames, if any, are to be written again. What cannot be begun now waits, in
+//! memory, and is tried again by whoever next wants to append.
+
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use super::segment::prepare_spare;
+use super::{ActiveSegment, Pending, State, Writer, end_of};
+use crate::carried::{Carried, Counts};
+use crate::error::is_full;
+use crate::format::{FRAMES_OFFSET, PreviousEnd, Salt, SegmentHeader, SegmentName};
+use crate::{Error, Seq};
+
+/// A write or sync that failed.
+#[derive(Debug, Clone)]
+pub(crate) struct Failure {
+    pub(crate) path: PathBuf,
+    pub(crate) source: Arc<io::Error>,
+}
+
+impl Failure {
+    pub(crate) fn new(path: PathBuf, source: io::Error) -> Self {
+        Self { path, source: Arc::new(source) }
+    }
+
+    /// The error of somebody whose records were not even taken.
+    pub(crate) fn refused(&self, journal: &Path) -> Error {
+        if is_full(&self.source) {
+            return Error::StorageFull { path: journal.to_owned() };
+        }
+        Error::Suspended { path: self.path.clone(), source: Arc::clone(&self.source) }
+    }
+
+    /// The error of somebody whose records may or may not be durable.
+    pub(crate) fn unknown_outcome(&self) -> Error {
+        Error::Sync { path: self.path.clone(), source: Arc::clone(&self.source) }
+    }
+}
+
+/// A segment that is about to be begun.
+#[derive(Debug)]
+pub(crate) struct Succession {
+    /// Where the one before ends; `None` at the very beginning.
+    pub(crate) previous: Option<PreviousEnd>,
+    /// A name that is settled: that of the segment this one takes the place of, or of an earlier attempt.
+    pub(crate) name: Option<SegmentName>,
+    /// Seq of the first record.
+    pub(crate) base: Seq,
+    /// Frames to be written before the segment gets its name.
+    pub(crate) carried: Carried,
+    /// The seq behind them.
+    pub(crate) end: Seq,
+    /// They hold tombstones or gaps.
+    pub(crate) notable: bool,
+}
+
+impl Succession {
+    /// One without frames, behind `previous`.
+    pub(crate) fn empty(previous: Option<PreviousEnd>, base: Seq) -> Self {
+        Self { previous, name: None, base, carried: Carried::default(), end: base, notable: false }
+    }
+
+    /// The seq behind the last record that is durable before this segment is.
+    pub(crate) fn durable_seq(&self) -> Seq {
+        self.previous.map_or(self.base, |previous| previous.seq).min(self.base)
+    }
+}
+
+impl Writer {
+    /// Begins a new segment and makes it the active one; the old one is sealed if it is given up in good order.
+    ///
+    /// Where it fails and nothing has changed on disk, the succession comes back.
+    fn begin(&self, state: &mut State, succession: Succession) -> Result<(), (Succession, Failure)> {
+        let now = self.clock.read().wall;
+        let mut succession = succession;
+        let fresh_name = SegmentName { base: succession.base, day: now.day() };
+        let name = succession.name.unwrap_or(fresh_name);
+        let salt = Salt(u64::from_le_bytes(self.settings.entropy.bytes()));
+        let frames = succession.carried.place(salt, FRAMES_OFFSET, succession.durable_seq());
+        let header = SegmentHeader {
+            journal: self.settings.journal,
+            incarnation: self.settings.incarnation,
+            salt,
+            name,
+            created: now,
+            previous: succession.previous,
+            born_offset: FRAMES_OFFSET + frames.len() as u64,
+            born_seq: succession.end,
+            last_pruned_day: state.ledger.last_pruned_day,
+            pruned: state.ledger.pruned.ranges().to_vec(),
+            gaps: state.ledger.gaps.ranges().to_vec(),
+        };
+        let blank = std::mem::take(&mut state.spare_ready);
+        let begun =
+            ActiveSegment::begin(&self.directory, header, &frames, self.settings.pad_bytes, blank);
+        let mut active = match begun {
+            Ok(active) => active,
+            Err(error) => {
+                if error.named {
+                    succession.name = Some(name);
+                }
+                return Err((succession, Failure::new(error.path, error.source)));
+            }
+        };
+        active.counts = std::mem::take(&mut succession.carried.counts);
+        active.notable = succession.notable;
+        state.pending = Pending::at(active.synced.offset);
+        state.stats.segments_begun += 1;
+        state.active = Some(active);
+        Ok(())
+    }
+
+    /// Rolls: seals the active segment and begins the next. Everything pending is made durable first.
+    ///
+    /// On an error the active segment stays, unless its successor already has a name: then the journal is
+    /// suspended until that name is durable.
+    pub(crate) fn roll(&self, state: &mut State) -> Result<(), Error> {
+        self.sync_exclusively(state)?;
+        let Some(old) = state.active.take() else { return Ok(()) };
+        let succession = Succession::empty(end_of(&old), old.synced.seq);
+        match self.begin(state, succession) {
+            Ok(()) => {
+                state.keys.seal(&self.directory, &old.header, old.synced.seq);
+                old.seal();
+                self.publish(state);
+                if let Err(error) = self.sync_witness(state) {
+                    tracing::debug!(%error, "the journal's witness cannot be synced");
+                }
+                self.replenish_spare(state);
+                Ok(())
+            }
+            Err((succession, failure)) if succession.name.is_none() => {
+                state.active = Some(old);
+                Err(failure.refused(&self.directory.journal))
+            }
+            Err((succession, failure)) => {
+                let error = failure.refused(&self.directory.journal);
+                state.keys.seal(&self.directory, &old.header, old.synced.seq);
+                self.suspend(state, succession, failure);
+                Err(error)
+            }
+        }
+    }
+
+    /// Ends the active segment at its last returned sync and writes everything behind that to a new one.
+    ///
+    /// `in_flight` are the frames of the sync that failed; those pending follow them. On success all of them are
+    /// durable. On failure they wait in memory.
+    pub(crate) fn relocate(&self, state: &mut State, in_flight: Pending, failure: Failure) {
+        let Some(old) = state.active.take() else { return };
+        tracing::error!(
+            path = %failure.path.display(), error = %failure.source,
+            "writing the journal failed; what is not proven durable goes to a new segment"
+        );
+        state.stats.relocations += 1;
+        let pending = std::mem::take(&mut state.pending);
+        let mut carried = Carried::default();
+        let mut counts = Counts::default();
+        for frames in [&in_flight, &pending] {
+            carried.push_frames(&frames.bytes, old.header.salt, frames.start);
+            counts.add(&frames.counts);
+        }
+        carried.counts = counts;
+        let base = old.synced.seq;
+        let succession = Succession {
+            previous: end_of(&old),
+            name: (base == old.header.name.base).then_some(old.header.name),
+            base,
+            carried,
+            end: state.next_seq,
+            notable: in_flight.notable || pending.notable,
+        };
+        state.keys.split(&self.directory, &old.header, base);
+        self.begin_or_suspend(state, succession, Some(failure));
+    }
+
+    /// Tries a suspended succession again.
+    pub(crate) fn resume(&self, state: &mut State) -> Result<(), Error> {
+        let Some((succession, failure)) = state.suspended.take() else { return Ok(()) };
+        self.begin_or_suspend(state, succession, None);
+        match &state.suspended {
+            None => {
+                tracing::warn!(
+                    path = %failure.path.display(),
+                    "the journal writes again; everything kept in memory is durable"
+                );
+                Ok(())
+            }
+            Some((_, failure)) => Err(failure.refused(&self.directory.journal)),
+        }
+    }
+
+    /// Begins the succession, or keeps it for later. Readers learn how far the journal is durable either way.
+    pub(crate) fn begin_or_suspend(
+        &self,
+        state: &mut State,
+        succession: Succession,
+        cause: Option<Failure>,
+    ) {
+        match self.begin(state, succession) {
+            Ok(()) => {
+                self.publish(state);
+                self.replenish_spare(state);
+            }
+            Err((succession, failure)) => {
+                self.suspend(state, succession, cause.unwrap_or(failure));
+            }
+        }
+    }
+
+    fn suspend(&self, state: &mut State, succession: Succession, failure: Failure) {
+        tracing::error!(
+            path = %failure.path.display(), error = %failure.source,
+            records_in_memory = succession.carried.counts.records,
+            "the journal cannot write; it tries again with every append"
+        );
+        state.pending = Pending::default();
+        state.suspended = Some((succession, failure));
+        self.watermark.set(state.durable());
+    }
+
+    fn replenish_spare(&self, state: &mut State) {
+        if !state.spare_ready {
+            state.spare_ready = prepare_spare(&self.directory);
+        }
+    }
+}

@@ -1,0 +1,110 @@
+//! What the journal's tests share: opening on a simulated disk, appending, reading everything back.
+#![allow(dead_code, reason = "each test binary uses another part")]
+#![allow(clippy::allow_attributes, reason = "an expectation would fail where all parts are used")]
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use lenslog_journal::storage::{FaultyStorage, Storage};
+use lenslog_journal::{
+    Appended, Entry, Error, Journal, JournalView, Kind, Lost, NewRecord, Options, ReaderOptions,
+    Seq, SimulatedClock, Timestamp,
+};
+
+pub const ROOT: &str = "/data";
+pub const KIND: Kind = Kind(1);
+
+/// 2026-11-23T10:00:00+01:00
+pub fn morning() -> Timestamp {
+    Timestamp { utc_micros: 1_795_424_400_000_000, offset_minutes: 60 }
+}
+
+pub fn clock() -> Arc<SimulatedClock> {
+    Arc::new(SimulatedClock::new(morning()))
+}
+
+pub fn options(storage: &FaultyStorage, clock: &Arc<SimulatedClock>) -> Options {
+    let mut options = Options::default();
+    options.storage = Arc::new(storage.clone());
+    options.clock = Arc::clone(clock) as _;
+    options.seed = Some(7);
+    options
+}
+
+pub fn open(storage: &FaultyStorage) -> Journal {
+    Journal::open(ROOT, &options(storage, &clock())).unwrap()
+}
+
+pub fn record(payload: &[u8]) -> NewRecord<'_> {
+    NewRecord { kind: KIND, version: 1, day: None, key: None, payload }
+}
+
+pub fn append(journal: &Journal, payload: &[u8]) -> Seq {
+    try_append(journal, payload).unwrap()
+}
+
+pub fn try_append(journal: &Journal, payload: &[u8]) -> Result<Seq, Error> {
+    journal.append(&[record(payload)]).map(Appended::seq)
+}
+
+pub fn view(storage: &FaultyStorage) -> JournalView {
+    JournalView::open(Path::new(ROOT), Arc::new(storage.clone())).unwrap()
+}
+
+/// Everything a reader finds: callers' records, and what is lost.
+#[derive(Debug, Default, PartialEq, Eq, Clone)]
+pub struct Found {
+    pub records: Vec<(Seq, Vec<u8>)>,
+    pub system: Vec<lenslog_journal::SystemRecord>,
+    pub lost: Vec<Lost>,
+}
+
+impl Found {
+    pub fn payloads(&self) -> Vec<&[u8]> {
+        self.records.iter().map(|(_, payload)| payload.as_slice()).collect()
+    }
+
+    pub fn lost_seqs(&self) -> Vec<u64> {
+        self.lost.iter().flat_map(|lost| lost.range.from.0..lost.range.to.0).collect()
+    }
+}
+
+pub fn read_all(view: &JournalView) -> Found {
+    read_from(view, Seq::FIRST)
+}
+
+pub fn read_from(view: &JournalView, from: Seq) -> Found {
+    let mut reader = view.reader(from, ReaderOptions::default()).unwrap();
+    let mut found = Found::default();
+    while let Some(entry) = reader.next().unwrap() {
+        match entry {
+            Entry::Record(record) if record.kind.is_reserved() => {
+                let system = lenslog_journal::SystemRecord::decode(
+                    record.kind,
+                    record.version,
+                    record.payload,
+                );
+                found.system.push(system.unwrap());
+            }
+            Entry::Record(record) => found.records.push((record.seq, record.payload.to_vec())),
+            Entry::Lost(lost) => found.lost.push(lost),
+        }
+    }
+    found
+}
+
+/// The segment files, oldest first.
+pub fn segments(storage: &FaultyStorage) -> Vec<PathBuf> {
+    let is_segment = |path: &PathBuf| path.extension().is_some_and(|extension| extension == "seg");
+    storage.files().into_iter().filter(is_segment).collect()
+}
+
+pub fn file_bytes(storage: &FaultyStorage, path: &Path) -> Vec<u8> {
+    lenslog_journal::storage::read_file(storage, path, usize::MAX).unwrap()
+}
+
+pub fn write_bytes(storage: &FaultyStorage, path: &Path, bytes: &[u8]) {
+    let file = storage.open(path, lenslog_journal::storage::Access::Truncate).unwrap();
+    file.write_at(bytes, 0).unwrap();
+    file.sync().unwrap();
+}
