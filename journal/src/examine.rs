@@ -71,7 +71,7 @@ pub(crate) fn examine(
         digest: SegmentDigest::new(),
         carried: Carried::default(),
         valid_offset: FRAMES_OFFSET,
-        valid_seq: header.name.base,
+        valid_seq: header.start_seq(),
         lost: Vec::new(),
         seen: survey.seen.max(survey.proven),
         first_invalid: survey.first_invalid,
@@ -104,7 +104,7 @@ impl Survey {
         witness: Option<&Witness>,
     ) -> Result<Self, Error> {
         let mut window = window_of(segment);
-        let mut walk = FrameWalk::new(header.salt, FRAMES_OFFSET, header.name.base);
+        let mut walk = FrameWalk::new(header.salt, FRAMES_OFFSET, header.start_seq());
         let mut proven = header.born_seq.max(witness.map_or(Seq(0), |witness| witness.seq));
         let mut first_invalid = None;
         while let Some(found) = walk.next(&mut window)? {
@@ -125,7 +125,7 @@ impl Survey {
 impl Examination {
     fn collect(&mut self, segment: &OpenSegment, header: &SegmentHeader) -> Result<(), Error> {
         let mut window = window_of(segment);
-        let mut walk = FrameWalk::new(header.salt, FRAMES_OFFSET, header.name.base);
+        let mut walk = FrameWalk::new(header.salt, FRAMES_OFFSET, header.start_seq());
         loop {
             let offset = walk.offset();
             let Some(found) = walk.next(&mut window)? else { break };

@@ -206,7 +206,7 @@ fn read_keys(
     let Some(read) = segment.header else { return Ok(None) };
     let (limit, end_seq) = end.unwrap_or((segment.len, Seq(u64::MAX)));
     let mut window = Window::new(segment.path, segment.file, limit);
-    let mut walk = FrameWalk::new(read.header.salt, FRAMES_OFFSET, name.base);
+    let mut walk = FrameWalk::new(read.header.salt, FRAMES_OFFSET, read.header.start_seq());
     let mut keys = Vec::new();
     while let Some(found) = walk.next(&mut window)? {
         let body = found.body(&window);

@@ -391,7 +391,7 @@ impl Reader {
             let offset = copy * crate::limits::BLOCK_BYTES;
             note(&mut self.notices, Notice::HeaderCopyDamaged { segment: name, offset });
         }
-        let start = read.header.previous.map_or(name.base, |previous| previous.seq);
+        let start = read.header.start_seq();
         self.check_missing(SeqRange::new(reached, start), &read.header)?;
         let end = match successor {
             Some(successor) => {

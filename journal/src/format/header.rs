@@ -80,6 +80,12 @@ pub(crate) struct HeaderRead {
 }
 
 impl SegmentHeader {
+    /// The seq that comes before the first frame: where the previous segment ends. The base lies behind it where
+    /// seqs were skipped between the two.
+    pub(crate) fn start_seq(&self) -> Seq {
+        self.previous.map_or(self.name.base, |previous| previous.seq)
+    }
+
     /// Both copies, as they stand at the beginning of the file.
     pub(crate) fn encode(&self) -> Vec<u8> {
         let mut block = [0; BLOCK];

@@ -175,7 +175,7 @@ fn newest_day_of_frames(
     let end = segment_end(directory, &segment, successor)?;
     let Some(read) = segment.header else { return Ok(newest) };
     let mut window = Window::new(segment.path, segment.file, end.offset);
-    let mut walk = FrameWalk::new(read.header.salt, FRAMES_OFFSET, segment.name.base);
+    let mut walk = FrameWalk::new(read.header.salt, FRAMES_OFFSET, read.header.start_seq());
     while let Some(found) = walk.next(&mut window)? {
         let body = found.body(&window);
         let mut cursor = RecordsCursor::new(found.header.first_seq);
