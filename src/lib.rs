@@ -1,1 +1,4 @@
 //! Lenslog.
+
+pub mod frame;
+pub mod source;

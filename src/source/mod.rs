@@ -1,0 +1,63 @@
+//! Where frames come from: files, folders and a synthetic scene, all behind [`Source`].
+//!
+//! A source owns capture, decoding and the time of each frame. It never looks at what a picture shows, and
+//! never touches the journal.
+
+mod cancel;
+mod decode;
+mod error;
+mod figure;
+mod file;
+mod live;
+mod local_offset;
+mod mailbox;
+mod mjpeg;
+mod open;
+mod pace;
+mod problem;
+#[cfg(test)]
+pub(crate) mod samples;
+mod scene;
+mod spec;
+mod test_scene;
+
+pub use cancel::Cancel;
+pub use error::SourceError;
+pub use file::{FIRST_PICTURE_WITHIN_BYTES, FileOptions, FileSource};
+pub use live::{LIVE_FRAMES_MAX, LiveSource};
+pub use local_offset::LocalOffset;
+pub use pace::FrameRate;
+pub use problem::{FrameProblem, PictureFault};
+pub use scene::{LightStep, NOISE_LEVELS_MAX, SCENE_SIDE, Scene, SceneRenderer, Walk};
+pub use spec::SourceSpec;
+pub use test_scene::{TestSource, TestTime};
+
+/// The longest encoded picture. A longer one is skipped and reported as [`PictureFault::TooManyBytes`].
+pub const FRAME_BYTES_MAX: usize = 32 << 20;
+
+/// The largest decoded picture, in pixels: 8K. A larger one is skipped and reported as
+/// [`PictureFault::TooManyPixels`], before memory for it is taken.
+pub const PICTURE_PIXELS_MAX: u64 = 7680 * 4320;
+
+use crate::frame::Frame;
+
+/// What a source hands over.
+#[derive(Debug)]
+pub enum SourceItem {
+    /// A frame.
+    Frame(Frame),
+    /// A picture that came but cannot be used.
+    Problem(FrameProblem),
+}
+
+/// Where frames come from.
+pub trait Source: Send {
+    /// Waits for the next frame or problem.
+    ///
+    /// `None` is the end of the source, or means that it was cancelled; it stays `None` then.
+    ///
+    /// # Errors
+    ///
+    /// What keeps the source from going on. It is finished then and has to be opened again.
+    fn next_item(&mut self) -> Result<Option<SourceItem>, SourceError>;
+}
