@@ -1,4 +1,5 @@
 //! Lenslog.
 
 pub mod frame;
+pub mod motion;
 pub mod source;

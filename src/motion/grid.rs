@@ -1,0 +1,149 @@
+//! [`Grid`], the coarse grid of cells in which motion is looked for, and how its cells map to pixels.
+
+use image::RgbImage;
+use lenslog_events::BoundingBox;
+
+/// Cells of a grid are made large enough that no side of it exceeds this, except by one cell that lies partly
+/// outside the picture.
+const SIDE_CELLS_MAX: u32 = 320;
+
+/// From this side on, in pixels, a cell is more than one pixel: a mean has less noise.
+const FINE_SIDE_MIN: u32 = 200;
+
+/// One grey level in the fixed-point numbers of a shrunk picture.
+pub(super) const GREY_LEVEL: u16 = 128;
+
+const _: () = assert!(
+    GREY_LEVEL == 128,
+    "shrink() divides by 2 what has weights of 256"
+);
+
+/// Weights of red, green and blue in brightness; their sum is 256.
+const LUMA: [u32; 3] = [77, 150, 29];
+
+/// A picture cut into square cells. The cells of the last row and column may be cut off.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Grid {
+    /// Width of the picture, in pixels.
+    pub(super) picture_width: u32,
+    /// Height of the picture, in pixels.
+    pub(super) picture_height: u32,
+    /// Side of a cell, in pixels.
+    pub(super) cell: u32,
+    /// Columns of cells.
+    pub(super) columns: usize,
+    /// Rows of cells.
+    pub(super) rows: usize,
+}
+
+/// Cells `left..right` by `top..bottom` of a grid.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct CellBox {
+    pub(super) left: usize,
+    pub(super) top: usize,
+    pub(super) right: usize,
+    pub(super) bottom: usize,
+}
+
+impl Grid {
+    /// The grid of pictures of this size.
+    pub(super) fn of(picture_width: u32, picture_height: u32) -> Self {
+        let side = picture_width.max(picture_height);
+        let cell = side
+            .div_ceil(SIDE_CELLS_MAX)
+            .max(if side >= FINE_SIDE_MIN { 2 } else { 1 });
+        Self {
+            picture_width,
+            picture_height,
+            cell,
+            columns: picture_width.div_ceil(cell) as usize,
+            rows: picture_height.div_ceil(cell) as usize,
+        }
+    }
+
+    /// Number of cells.
+    pub(super) const fn cells(&self) -> usize {
+        self.columns * self.rows
+    }
+
+    /// Whether this is the grid of `picture`.
+    pub(super) fn fits(&self, picture: &RgbImage) -> bool {
+        picture.dimensions() == (self.picture_width, self.picture_height)
+    }
+
+    /// The pixels that the cells of `cells` cover.
+    pub(super) fn pixels(&self, cells: CellBox) -> BoundingBox {
+        let edge = |index: usize, end: u32| {
+            let pixel = u64::from(self.cell) * index as u64;
+            f64::from(u32::try_from(pixel).unwrap_or(u32::MAX).min(end))
+        };
+        let (left, top) = (
+            edge(cells.left, self.picture_width),
+            edge(cells.top, self.picture_height),
+        );
+        BoundingBox {
+            x: left,
+            y: top,
+            width: edge(cells.right, self.picture_width) - left,
+            height: edge(cells.bottom, self.picture_height) - top,
+        }
+    }
+
+    /// The cells that a box of pixels touches, `None` where it has no extent inside the picture.
+    pub(super) fn cells_in(&self, pixels: &BoundingBox) -> Option<CellBox> {
+        let cell = f64::from(self.cell);
+        let range = |from: f64, extent: f64, length: u32| {
+            let start = from.clamp(0.0, f64::from(length));
+            let end = (from + extent).clamp(0.0, f64::from(length));
+            // False for NaN too.
+            (end > start).then(|| ((start / cell) as usize, (end / cell).ceil() as usize))
+        };
+        let (left, right) = range(pixels.x, pixels.width, self.picture_width)?;
+        let (top, bottom) = range(pixels.y, pixels.height, self.picture_height)?;
+        Some(CellBox {
+            left,
+            top,
+            right: right.min(self.columns),
+            bottom: bottom.min(self.rows),
+        })
+    }
+
+    /// The mean brightness of every cell of `picture`, row by row, in units of 1 / [`GREY_LEVEL`] of a grey
+    /// level, written over `grey`.
+    pub(super) fn shrink(&self, picture: &RgbImage, grey: &mut Vec<u16>) {
+        debug_assert!(
+            self.fits(picture),
+            "the grid belongs to pictures of another size"
+        );
+        grey.clear();
+        grey.reserve(self.cells());
+        let row_bytes = self.picture_width as usize * 3;
+        let mut columns = vec![0u32; self.picture_width as usize];
+        for rows in picture
+            .as_raw()
+            .chunks((row_bytes * self.cell as usize).max(1))
+        {
+            columns.fill(0);
+            for row in rows.chunks_exact(row_bytes) {
+                add_row(row, &mut columns);
+            }
+            let height = rows.len() / row_bytes;
+            for cell in columns.chunks(self.cell as usize) {
+                let sum: u32 = cell.iter().sum();
+                let pixels = u32::try_from(cell.len() * height).unwrap_or(u32::MAX);
+                // Weights of 256 in all, of which GREY_LEVEL stay.
+                grey.push(u16::try_from(sum / (2 * pixels.max(1))).unwrap_or(u16::MAX));
+            }
+        }
+    }
+}
+
+/// Adds the brightness of each pixel of a row to the sum of its column. The sum of a cell fits: of the largest
+/// picture that JPEG can express, it has 205 x 205 pixels.
+fn add_row(row: &[u8], columns: &mut [u32]) {
+    for (pixel, sum) in row.chunks_exact(3).zip(columns) {
+        *sum += u32::from(pixel[0]) * LUMA[0]
+            + u32::from(pixel[1]) * LUMA[1]
+            + u32::from(pixel[2]) * LUMA[2];
+    }
+}

@@ -1,0 +1,356 @@
+//! Motion detection: which part of a picture differs from what the camera usually shows. Pure: it does no I/O
+//! and reads no clock; time is counted in pictures.
+//!
+//! A picture is shrunk to a coarse grid of brightness, each cell is compared with its background, changed cells
+//! are grouped into regions, and what is masked or outside the zones is left out. Large changes are examined
+//! for being a change of light.
+
+mod background;
+mod grid;
+mod light;
+mod outcome;
+mod polygon;
+mod regions;
+#[cfg(test)]
+mod tests;
+
+use image::RgbImage;
+
+use background::{Background, SAMPLES_MAX};
+use grid::{CellBox, Grid};
+use light::{Comparison, Verdict};
+pub use outcome::{Motion, MovingPixels, Outcome, Quiet};
+pub(crate) use polygon::rasterize;
+pub use polygon::{POLYGON_CORNERS_MAX, Polygon, PolygonError};
+pub use regions::REGIONS_MAX;
+
+/// The longest learning time, in pictures. A longer one is cut to this.
+pub const LEARNING_FRAMES_MAX: u32 = 100_000;
+
+/// The longest time that a thing stands still before it belongs to the background, in pictures. A longer one
+/// is cut to this.
+pub const ABSORB_FRAMES_MAX: u32 = 60_000;
+
+/// Changes of light in as many pictures in a row mean that light is not the reason; the scene is learned anew.
+const LIGHT_CHANGES_MAX: u32 = 10;
+
+/// The smallest threshold, in per cent. A smaller one counts as this.
+pub const THRESHOLD_PERCENT_MIN: f64 = 0.01;
+
+/// How motion is detected.
+#[derive(Debug, Clone, PartialEq)]
+pub struct MotionConfig {
+    /// Changed area that counts as motion, in per cent of the picture without its masks; from
+    /// [`THRESHOLD_PERCENT_MIN`] to 100, values beyond count as the nearest.
+    pub threshold_percent: f64,
+    /// Pictures from which the background is learned before anything is reported.
+    pub learning_frames: u32,
+    /// Pictures for which a thing has to stand still until it belongs to the background: 30 seconds at 5 frames
+    /// a second.
+    pub absorb_frames: u32,
+    /// Parts of the picture that are ignored.
+    pub masks: Vec<Polygon>,
+    /// Parts of the picture where motion counts: all of what moves counts where a part of it touches one of
+    /// them. None: it counts everywhere.
+    pub zones: Vec<Polygon>,
+}
+
+impl Default for MotionConfig {
+    /// 2 %, 25 pictures, 150 pictures, no masks, no zones.
+    fn default() -> Self {
+        Self {
+            threshold_percent: 2.0,
+            learning_frames: 25,
+            absorb_frames: 150,
+            masks: Vec::new(),
+            zones: Vec::new(),
+        }
+    }
+}
+
+impl MotionConfig {
+    fn threshold_percent(&self) -> f64 {
+        if self.threshold_percent.is_nan() {
+            return Self::default().threshold_percent;
+        }
+        self.threshold_percent.clamp(THRESHOLD_PERCENT_MIN, 100.0)
+    }
+}
+
+/// How sure motion is that changes `changed_percent` of the picture where `threshold_percent` is the
+/// threshold: 0.5 at the threshold and 1 at four times it, rising by a quarter with each doubling; in
+/// proportion to the area below the threshold.
+///
+/// ```
+/// use lenslog::motion::confidence;
+///
+/// assert_eq!(confidence(2.0, 2.0), 0.5);
+/// assert_eq!(confidence(4.0, 2.0), 0.75);
+/// assert_eq!(confidence(50.0, 2.0), 1.0);
+/// assert_eq!(confidence(1.0, 2.0), 0.25);
+/// ```
+#[must_use]
+pub fn confidence(changed_percent: f64, threshold_percent: f64) -> f64 {
+    let ratio = changed_percent / threshold_percent.max(THRESHOLD_PERCENT_MIN);
+    if ratio >= 1.0 {
+        (0.5 + 0.25 * ratio.log2()).min(1.0)
+    } else {
+        // Not a number counts as nothing.
+        (0.5 * ratio).max(0.0)
+    }
+}
+
+/// Detects motion in the pictures of one camera.
+///
+/// ```
+/// use image::RgbImage;
+/// use lenslog::motion::{MotionConfig, MotionDetector, Outcome};
+///
+/// let mut detector = MotionDetector::new(MotionConfig { learning_frames: 2, ..MotionConfig::default() });
+/// let empty = RgbImage::new(320, 240);
+/// assert_eq!(detector.look(&empty), Outcome::Learning { pictures_left: 1 });
+/// assert_eq!(detector.look(&empty), Outcome::Learning { pictures_left: 0 });
+///
+/// let mut visited = empty.clone();
+/// for (x, y) in (100..150).flat_map(|x| (80..160).map(move |y| (x, y))) {
+///     visited.put_pixel(x, y, image::Rgb([200, 180, 160]));
+/// }
+/// let Outcome::Motion(motion) = detector.look(&visited) else { panic!("something moves") };
+/// assert_eq!((motion.area.x, motion.area.width), (100.0, 50.0));
+/// ```
+#[derive(Debug)]
+pub struct MotionDetector {
+    config: MotionConfig,
+    scene: Option<Scene>,
+    /// Kept from picture to picture so that no memory is asked for.
+    grey: Vec<u16>,
+    changed: Vec<bool>,
+}
+
+/// What belongs to pictures of one size.
+#[derive(Debug)]
+struct Scene {
+    grid: Grid,
+    /// Cells that are ignored.
+    masked: Vec<bool>,
+    /// Cells in zones; empty where there are no zones.
+    zone: Vec<bool>,
+    stage: Stage,
+    light_changes: u32,
+    /// Cells that are masked, or moved in the picture before.
+    left_out: Vec<bool>,
+}
+
+#[derive(Debug)]
+enum Stage {
+    Learning {
+        pictures: u32,
+        samples: Vec<Vec<u16>>,
+    },
+    Watching(Box<Background>),
+}
+
+impl Stage {
+    const fn learning() -> Self {
+        Self::Learning {
+            pictures: 0,
+            samples: Vec::new(),
+        }
+    }
+}
+
+impl MotionDetector {
+    /// A detector that has seen nothing yet.
+    #[must_use]
+    pub fn new(config: MotionConfig) -> Self {
+        Self {
+            config,
+            scene: None,
+            grey: Vec::new(),
+            changed: Vec::new(),
+        }
+    }
+
+    /// Looks at the next picture. One of another size than the last makes it learn anew.
+    pub fn look(&mut self, picture: &RgbImage) -> Outcome {
+        if picture.is_empty() {
+            return Outcome::Quiet {
+                changed_percent: 0.0,
+                reason: Quiet::Still,
+            };
+        }
+        let Self {
+            config,
+            scene,
+            grey,
+            changed,
+        } = self;
+        if scene.as_ref().is_none_or(|scene| !scene.grid.fits(picture)) {
+            *scene = None;
+        }
+        let scene = scene.get_or_insert_with(|| Scene::new(config, picture));
+        scene.grid.shrink(picture, grey);
+        scene.look(config, grey, changed)
+    }
+}
+
+impl Scene {
+    fn new(config: &MotionConfig, picture: &RgbImage) -> Self {
+        let grid = Grid::of(picture.width(), picture.height());
+        let zone = match config.zones.as_slice() {
+            [] => Vec::new(),
+            zones => rasterize(zones, grid.columns, grid.rows),
+        };
+        let masked = rasterize(&config.masks, grid.columns, grid.rows);
+        Self {
+            left_out: masked.clone(),
+            masked,
+            zone,
+            grid,
+            stage: Stage::learning(),
+            light_changes: 0,
+        }
+    }
+
+    fn look(&mut self, config: &MotionConfig, grey: &[u16], changed: &mut Vec<bool>) -> Outcome {
+        let background = match &mut self.stage {
+            Stage::Learning { pictures, samples } => {
+                let learned = learn(config, pictures, samples, grey);
+                let pictures_left = learning_frames(config).saturating_sub(*pictures);
+                if let Some(background) = learned {
+                    self.stage = Stage::Watching(Box::new(background));
+                }
+                return Outcome::Learning { pictures_left };
+            }
+            Stage::Watching(background) => background,
+        };
+        background.compare(grey, changed);
+        regions::smooth(&self.grid, changed);
+        let changed_percent = percent(changed, &self.masked);
+        let comparison = Comparison {
+            grid: &self.grid,
+            now: grey,
+            changed,
+            left_out: &self.left_out,
+        };
+        match light::judge(comparison, background.means(), changed_percent) {
+            Verdict::Objects => {
+                self.light_changes = 0;
+                let outcome = self.judge(config, changed);
+                let cells = changed.iter().zip(&self.masked);
+                self.left_out.clear();
+                self.left_out
+                    .extend(cells.map(|(changed, masked)| *changed || *masked));
+                outcome
+            }
+            Verdict::Light(light) if self.light_changes < LIGHT_CHANGES_MAX => {
+                self.light_changes += 1;
+                background.relight(grey, |index, before| {
+                    light.predict(&self.grid, index, before)
+                });
+                Outcome::LightChanged { changed_percent }
+            }
+            Verdict::Light(_) | Verdict::Scene => {
+                self.light_changes = 0;
+                self.stage = Stage::learning();
+                Outcome::LightChanged { changed_percent }
+            }
+        }
+    }
+
+    /// Tells what the changed cells amount to.
+    fn judge(&self, config: &MotionConfig, changed: &mut [bool]) -> Outcome {
+        let threshold = config.threshold_percent();
+        let with_masks = 100.0 * count(changed) as f64 / self.grid.cells().max(1) as f64;
+        for (cell, masked) in changed.iter_mut().zip(&self.masked) {
+            *cell &= !masked;
+        }
+        let groups = regions::groups(&self.grid, changed, &self.zone);
+        let unmasked = self.masked.len() - count(&self.masked);
+        let percent_of = |groups: &mut dyn Iterator<Item = &regions::Group>| {
+            let area: usize = groups.map(|group| group.area).sum();
+            100.0 * area as f64 / unmasked.max(1) as f64
+        };
+        let everywhere = percent_of(&mut groups.iter());
+        let counting: Vec<_> = groups.into_iter().filter(|group| group.in_zone).collect();
+        let changed_percent = percent_of(&mut counting.iter());
+        if changed_percent >= threshold {
+            return self.motion(changed_percent, threshold, counting, changed);
+        }
+        let reason = if everywhere >= threshold {
+            Quiet::OutsideZones
+        } else if with_masks >= threshold && count(&self.masked) > 0 {
+            Quiet::Masked
+        } else if changed_percent > 0.0 {
+            Quiet::BelowThreshold
+        } else {
+            Quiet::Still
+        };
+        Outcome::Quiet {
+            changed_percent,
+            reason,
+        }
+    }
+
+    fn motion(
+        &self,
+        changed_percent: f64,
+        threshold: f64,
+        groups: Vec<regions::Group>,
+        changed: &[bool],
+    ) -> Outcome {
+        let moving = MovingPixels::new(self.grid, changed.to_vec());
+        let around = |all: Option<CellBox>, group: &regions::Group| {
+            Some(all.map_or(group.cells, |all| all.union(group.cells)))
+        };
+        let area = groups.iter().fold(None, around);
+        let regions = regions::merge(&self.grid, groups);
+        Outcome::Motion(Motion {
+            changed_percent,
+            confidence: confidence(changed_percent, threshold),
+            area: area
+                .map(|cells| self.grid.pixels(cells))
+                .unwrap_or_default(),
+            regions: regions
+                .into_iter()
+                .map(|cells| self.grid.pixels(cells))
+                .collect(),
+            moving,
+        })
+    }
+}
+
+fn learning_frames(config: &MotionConfig) -> u32 {
+    config.learning_frames.clamp(1, LEARNING_FRAMES_MAX)
+}
+
+/// Adds a picture to what the background is learned from; the background, when there are enough.
+fn learn(
+    config: &MotionConfig,
+    pictures: &mut u32,
+    samples: &mut Vec<Vec<u16>>,
+    grey: &[u16],
+) -> Option<Background> {
+    let every = learning_frames(config).div_ceil(SAMPLES_MAX);
+    if pictures.is_multiple_of(every) {
+        samples.push(grey.to_vec());
+    }
+    *pictures += 1;
+    let absorb_frames = config.absorb_frames.clamp(1, ABSORB_FRAMES_MAX);
+    let absorb_frames = u16::try_from(absorb_frames).unwrap_or(u16::MAX);
+    (*pictures >= learning_frames(config)).then(|| Background::learn(samples, absorb_frames))
+}
+
+/// Changed cells outside the masks, in per cent of all cells outside them.
+fn percent(changed: &[bool], masked: &[bool]) -> f64 {
+    let outside = masked.iter().filter(|masked| !**masked).count();
+    let both = changed
+        .iter()
+        .zip(masked)
+        .filter(|(changed, masked)| **changed && !**masked);
+    100.0 * both.count() as f64 / outside.max(1) as f64
+}
+
+fn count(cells: &[bool]) -> usize {
+    cells.iter().filter(|cell| **cell).count()
+}

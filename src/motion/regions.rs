@@ -1,0 +1,181 @@
+//! Groups changed cells into regions: fills and thins them, drops specks, merges what is near.
+
+use super::grid::{CellBox, Grid};
+
+/// Most regions of a picture that are reported; the largest stay. The changed area counts all of them.
+pub const REGIONS_MAX: usize = 16;
+
+/// Most groups of cells that are merged with each other; the smallest of more stay out of every region.
+const GROUPS_MAX: usize = 256;
+
+/// A group with fewer cells is a speck and dropped.
+const GROUP_CELLS_MIN: usize = 6;
+
+/// So is one that is smaller than this share of the picture.
+const GROUP_SHARE_MIN: f64 = 0.000_15;
+
+/// Groups are merged where the gap between their boxes is at most this share of the picture's longer side.
+const GAP_SHARE_MAX: f64 = 0.015;
+
+/// Of a cell and its eight neighbours, so many have changed where a change is kept, and where one is filled in.
+const KEEP_MIN: u8 = 3;
+const FILL_MIN: u8 = 6;
+
+/// A connected group of changed cells.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Group {
+    /// The cells it spans.
+    pub(super) cells: CellBox,
+    /// How many cells it has.
+    pub(super) area: usize,
+    /// Whether one of them lies in a zone.
+    pub(super) in_zone: bool,
+}
+
+/// Drops changed cells that stand alone and fills holes, in place.
+pub(super) fn smooth(grid: &Grid, changed: &mut [bool]) {
+    let columns = grid.columns;
+    // Sums of three in a row first, then of three such sums in a column.
+    let mut sums = Vec::with_capacity(changed.len());
+    for row in changed.chunks_exact(columns) {
+        for (column, cell) in row.iter().enumerate() {
+            let left = column > 0 && row[column - 1];
+            let right = column + 1 < columns && row[column + 1];
+            sums.push(u8::from(left) + u8::from(*cell) + u8::from(right));
+        }
+    }
+    for (index, cell) in changed.iter_mut().enumerate() {
+        let above = index.checked_sub(columns).map_or(0, |above| sums[above]);
+        let below = sums.get(index + columns).copied().unwrap_or_default();
+        let count = above + sums[index] + below;
+        *cell = if *cell {
+            count >= KEEP_MIN
+        } else {
+            count >= FILL_MIN
+        };
+    }
+}
+
+/// The connected groups of changed cells that are no specks, in no order.
+///
+/// Afterwards `changed` marks their cells alone. `zone` tells for each cell whether it lies in a zone; it is
+/// empty where there are none, and every cell does.
+pub(super) fn groups(grid: &Grid, changed: &mut [bool], zone: &[bool]) -> Vec<Group> {
+    let cells_min = GROUP_CELLS_MIN.max((grid.cells() as f64 * GROUP_SHARE_MIN) as usize);
+    let mut groups = Vec::new();
+    let mut members = Vec::new();
+    let mut seen = vec![false; changed.len()];
+    for start in 0..changed.len() {
+        if !changed[start] || seen[start] {
+            continue;
+        }
+        let group = collect(grid, changed, &mut seen, start, &mut members, zone);
+        if group.area >= cells_min {
+            groups.push(group);
+        } else {
+            members
+                .iter()
+                .for_each(|index: &usize| changed[*index] = false);
+        }
+    }
+    groups
+}
+
+/// Collects the group that the cell at `start` belongs to; its cells are left in `members`.
+fn collect(
+    grid: &Grid,
+    changed: &[bool],
+    seen: &mut [bool],
+    start: usize,
+    members: &mut Vec<usize>,
+    zone: &[bool],
+) -> Group {
+    let (row, column) = (start / grid.columns, start % grid.columns);
+    let mut cells = CellBox {
+        left: column,
+        top: row,
+        right: column + 1,
+        bottom: row + 1,
+    };
+    let mut in_zone = false;
+    members.clear();
+    members.push(start);
+    seen[start] = true;
+    let mut next = 0;
+    while let Some(&index) = members.get(next) {
+        next += 1;
+        in_zone |= zone.get(index).copied().unwrap_or(zone.is_empty());
+        let (row, column) = (index / grid.columns, index % grid.columns);
+        cells = cells.union(CellBox {
+            left: column,
+            top: row,
+            right: column + 1,
+            bottom: row + 1,
+        });
+        for neighbour_row in row.saturating_sub(1)..(row + 2).min(grid.rows) {
+            for neighbour in column.saturating_sub(1)..(column + 2).min(grid.columns) {
+                let neighbour = neighbour_row * grid.columns + neighbour;
+                if changed[neighbour] && !seen[neighbour] {
+                    seen[neighbour] = true;
+                    members.push(neighbour);
+                }
+            }
+        }
+    }
+    Group {
+        cells,
+        area: members.len(),
+        in_zone,
+    }
+}
+
+/// Boxes around groups, near ones in one box, the largest first, at most [`REGIONS_MAX`].
+pub(super) fn merge(grid: &Grid, mut groups: Vec<Group>) -> Vec<CellBox> {
+    groups.sort_by_key(|group| {
+        (
+            std::cmp::Reverse(group.area),
+            group.cells.top,
+            group.cells.left,
+        )
+    });
+    groups.truncate(GROUPS_MAX);
+    let gap = (grid.columns.max(grid.rows) as f64 * GAP_SHARE_MAX).round() as usize;
+    let mut regions: Vec<(CellBox, usize)> = Vec::new();
+    for group in groups {
+        let (mut cells, mut area) = (group.cells, group.area);
+        // A box that grew may have come near to others.
+        while let Some(index) = regions
+            .iter()
+            .position(|(other, _)| other.is_near(cells, gap))
+        {
+            let (other, other_area) = regions.swap_remove(index);
+            cells = cells.union(other);
+            area += other_area;
+        }
+        regions.push((cells, area));
+    }
+    regions.sort_by_key(|(cells, area)| (std::cmp::Reverse(*area), cells.top, cells.left));
+    regions.truncate(REGIONS_MAX);
+    regions.into_iter().map(|(cells, _)| cells).collect()
+}
+
+impl CellBox {
+    /// The smallest box around both.
+    pub(super) fn union(self, other: Self) -> Self {
+        Self {
+            left: self.left.min(other.left),
+            top: self.top.min(other.top),
+            right: self.right.max(other.right),
+            bottom: self.bottom.max(other.bottom),
+        }
+    }
+
+    /// Whether at most `gap` cells lie between the two, in each direction.
+    fn is_near(self, other: Self, gap: usize) -> bool {
+        let near = |end: usize, start: usize| start <= end + gap;
+        near(self.right, other.left)
+            && near(other.right, self.left)
+            && near(self.bottom, other.top)
+            && near(other.bottom, self.top)
+    }
+}
