@@ -2,4 +2,5 @@
 
 pub mod frame;
 pub mod motion;
+pub mod picture;
 pub mod source;
