@@ -3,6 +3,7 @@
 use lenslog_journal::{Day, Seq, Timestamp};
 
 use crate::DetectedObject;
+use crate::kind::{self, KindInfo};
 
 /// What is known of an event beyond its fixed fields: names and JSON values, in the order of the names.
 pub type Metadata = serde_json::Map<String, serde_json::Value>;
@@ -37,6 +38,65 @@ pub enum Event {
     RecorderStopped(RecorderStopped),
     /// Storage crossed a threshold.
     StorageWarning(StorageWarning),
+}
+
+impl Event {
+    /// The row of this event's kind in the [table](kind::TABLE): number, current version, name.
+    #[must_use]
+    pub fn kind(&self) -> &'static KindInfo {
+        let number = match self {
+            Self::Detected(_) => kind::EVENT_DETECTED,
+            Self::Ended(_) => kind::EVENT_ENDED,
+            Self::CameraMinute(_) => kind::CAMERA_MINUTE,
+            Self::CameraLost(_) => kind::CAMERA_LOST,
+            Self::CameraFound(_) => kind::CAMERA_FOUND,
+            Self::DetectorFailed(_) => kind::DETECTOR_FAILED,
+            Self::DescriptionAdded(_) => kind::DESCRIPTION_ADDED,
+            Self::DescriptionDeferred(_) => kind::DESCRIPTION_DEFERRED,
+            Self::DescriptionFailed(_) => kind::DESCRIPTION_FAILED,
+            Self::ImagePurged(_) => kind::IMAGE_PURGED,
+            Self::RecorderStarted(_) => kind::RECORDER_STARTED,
+            Self::RecorderStopped(_) => kind::RECORDER_STOPPED,
+            Self::StorageWarning(_) => kind::STORAGE_WARNING,
+        };
+        &kind::TABLE[usize::from(number) - 1]
+    }
+
+    /// The local day of the fact this event tells: what a record's `day` is.
+    ///
+    /// For what refers to an earlier event it is the day of that one, so that both are pruned together.
+    #[must_use]
+    pub fn day(&self) -> Day {
+        match self {
+            Self::Detected(event) => event.timestamp.day(),
+            Self::CameraMinute(event) => event.minute.day(),
+            Self::CameraLost(event) => event.at.day(),
+            Self::CameraFound(event) => event.at.day(),
+            Self::DetectorFailed(event) => event.at.day(),
+            Self::RecorderStarted(event) => event.at.day(),
+            Self::RecorderStopped(event) => event.at.day(),
+            Self::StorageWarning(event) => event.at.day(),
+            Self::Ended(EventEnded { event, .. })
+            | Self::DescriptionAdded(DescriptionAdded { event, .. })
+            | Self::DescriptionDeferred(DescriptionDeferred { event })
+            | Self::DescriptionFailed(DescriptionFailed { event, .. })
+            | Self::ImagePurged(ImagePurged { event, .. }) => event.event_day,
+        }
+    }
+}
+
+/// The idempotency key of an event: the first 128 bits of the BLAKE3 of its event_id.
+///
+/// ```
+/// let key = lenslog_events::event_key("evt_1");
+/// assert_eq!(key, lenslog_events::event_key("evt_1"));
+/// assert_ne!(key, lenslog_events::event_key("evt_2"));
+/// ```
+#[must_use]
+pub fn event_key(event_id: &str) -> [u8; 16] {
+    let mut key = [0; 16];
+    key.copy_from_slice(&blake3::hash(event_id.as_bytes()).as_bytes()[..16]);
+    key
 }
 
 /// Something was seen. Holds everything that a projection prints.
