@@ -3,6 +3,7 @@
 mod event;
 mod image_path;
 mod invalid;
+mod json;
 pub mod kind;
 pub mod limits;
 mod object;
@@ -16,4 +17,5 @@ pub use event::{
 };
 pub use image_path::parse_image_path;
 pub use invalid::InvalidEvent;
+pub use json::{IngestedLine, LineError, parse_line, render_event, render_objects};
 pub use object::{BoundingBox, DetectedObject};
