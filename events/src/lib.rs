@@ -7,6 +7,8 @@ mod json;
 pub mod kind;
 pub mod limits;
 mod object;
+#[cfg(feature = "testing")]
+pub mod testing;
 mod validate;
 
 pub use event::{
