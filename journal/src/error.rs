@@ -125,9 +125,9 @@ impl Error {
     pub fn is_storage_full(&self) -> bool {
         match self {
             Self::StorageFull { .. } => true,
-            Self::Sync { source, .. } | Self::Suspended { source, .. } | Self::Io { source, .. } => {
-                is_full(source)
-            }
+            Self::Sync { source, .. }
+            | Self::Suspended { source, .. }
+            | Self::Io { source, .. } => is_full(source),
             _ => false,
         }
     }
@@ -135,7 +135,10 @@ impl Error {
 
 /// Whether an error of the operating system means that there is no room: disk or quota.
 pub(crate) fn is_full(error: &io::Error) -> bool {
-    matches!(error.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded)
+    matches!(
+        error.kind(),
+        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded
+    )
 }
 
 /// Names what was attempted on what, where an operation of the storage fails.

@@ -13,7 +13,7 @@ use crate::directory::OpenSegment;
 use crate::format::{
     FRAMES_OFFSET, Key, RecordsCursor, Salt, SegmentHeader, SystemRecord, Witness,
 };
-use crate::limits::GAPS_MAX;
+use crate::limits::{BLOCK_BYTES, GAPS_MAX};
 use crate::walk::{FoundFrame, FrameWalk};
 use crate::window::Window;
 use crate::{Error, Seq, SeqRange};
@@ -43,7 +43,7 @@ pub(crate) struct Examination {
     pub(crate) seen: Seq,
     /// X: the first offset where no valid frame stands.
     pub(crate) first_invalid: u64,
-    /// Bytes written behind `valid_offset`.
+    /// Bytes from the first to the last one written behind `valid_offset`.
     pub(crate) torn_bytes: u64,
     /// Keys of kept and carried records.
     pub(crate) keys: Vec<(Key, Seq)>,
@@ -80,12 +80,28 @@ pub(crate) fn examine(
         notable: Vec::new(),
     };
     examination.collect(segment, header)?;
-    examination.torn_bytes = survey.written_to.saturating_sub(examination.valid_offset);
+    let torn_from = first_written(segment, examination.valid_offset, survey.written_to)?;
+    examination.torn_bytes = survey.written_to.saturating_sub(torn_from);
     Ok(examination)
 }
 
 fn window_of(segment: &OpenSegment) -> Window {
     Window::new(segment.path.clone(), Arc::clone(&segment.file), segment.len)
+}
+
+/// The first offset from `from` on, before `to`, where a byte is not zero; `to` where all are.
+fn first_written(segment: &OpenSegment, from: u64, to: u64) -> Result<u64, Error> {
+    let mut window = window_of(segment);
+    let mut at = from;
+    while at < to {
+        let bytes = window.get(at, BLOCK_BYTES as usize)?;
+        match bytes.iter().position(|byte| *byte != 0) {
+            Some(index) => return Ok((at + index as u64).min(to)),
+            None if bytes.is_empty() => break,
+            None => at += bytes.len() as u64,
+        }
+    }
+    Ok(to)
 }
 
 /// What the first reading tells.
@@ -105,7 +121,9 @@ impl Survey {
     ) -> Result<Self, Error> {
         let mut window = window_of(segment);
         let mut walk = FrameWalk::new(header.salt, FRAMES_OFFSET, header.start_seq());
-        let mut proven = header.born_seq.max(witness.map_or(Seq(0), |witness| witness.seq));
+        let mut proven = header
+            .born_seq
+            .max(witness.map_or(Seq(0), |witness| witness.seq));
         let mut first_invalid = None;
         while let Some(found) = walk.next(&mut window)? {
             if let Some(hole) = found.hole.filter(|hole| !hole.lost.is_empty()) {
@@ -117,7 +135,9 @@ impl Survey {
             proven,
             seen: walk.expected(),
             first_invalid: first_invalid.unwrap_or_else(|| walk.offset()),
-            written_to: walk.offset().max(walk.last_stray().map_or(0, |last| last + 1)),
+            written_to: walk
+                .offset()
+                .max(walk.last_stray().map_or(0, |last| last + 1)),
         })
     }
 }
@@ -128,7 +148,9 @@ impl Examination {
         let mut walk = FrameWalk::new(header.salt, FRAMES_OFFSET, header.start_seq());
         loop {
             let offset = walk.offset();
-            let Some(found) = walk.next(&mut window)? else { break };
+            let Some(found) = walk.next(&mut window)? else {
+                break;
+            };
             let follows = found.header.follows();
             if found.header.first_seq < self.proven {
                 self.note_loss(SeqRange::new(self.valid_seq, follows), offset);
@@ -142,7 +164,10 @@ impl Examination {
             self.valid_offset = found.end();
             self.valid_seq = found.header.end_seq();
         }
-        self.note_loss(SeqRange::new(self.valid_seq, self.proven), self.valid_offset);
+        self.note_loss(
+            SeqRange::new(self.valid_seq, self.proven),
+            self.valid_offset,
+        );
         self.valid_seq = self.valid_seq.max(self.proven);
         Ok(())
     }
@@ -169,12 +194,17 @@ impl Examination {
     fn carry(&mut self, found: &FoundFrame, window: &Window, salt: Salt) {
         let counts = self.look_into(found, window);
         self.carried.counts.add(&counts);
-        self.carried.push_frames(found.bytes(window), salt, found.offset);
+        self.carried
+            .push_frames(found.bytes(window), salt, found.offset);
     }
 
     fn look_into(&mut self, found: &FoundFrame, window: &Window) -> Counts {
         let records = u64::from(found.header.records);
-        let mut counts = Counts { frames: 1, records, ..Counts::default() };
+        let mut counts = Counts {
+            frames: 1,
+            records,
+            ..Counts::default()
+        };
         let body = found.body(window);
         let mut cursor = RecordsCursor::new(found.header.first_seq);
         while let Some(record) = cursor.next(body) {
@@ -185,7 +215,8 @@ impl Examination {
             }
             if record.kind.is_reserved() {
                 let system = SystemRecord::decode(record.kind, record.version, record.payload);
-                self.notable.extend(system.map(|system| (record.seq, system)));
+                self.notable
+                    .extend(system.map(|system| (record.seq, system)));
             }
         }
         counts

@@ -40,12 +40,18 @@ struct SealedKeys {
 impl KeyIndex {
     /// An index whose active segment was read whole.
     pub(crate) fn with_active(keys: impl IntoIterator<Item = (Key, Seq)>) -> Self {
-        Self { active: keys.into_iter().collect(), ..Self::default() }
+        Self {
+            active: keys.into_iter().collect(),
+            ..Self::default()
+        }
     }
 
     /// An index whose active segment has keys before `offset` that are read when they are needed.
     pub(crate) fn with_unread_active(offset: u64) -> Self {
-        Self { active_unread_to: Some(offset), ..Self::default() }
+        Self {
+            active_unread_to: Some(offset),
+            ..Self::default()
+        }
     }
 
     /// Number of keys of the active segment that are in memory.
@@ -95,8 +101,12 @@ impl KeyIndex {
             return;
         }
         let result = self.read_active(directory, header).and_then(|()| {
-            let mut keys: Vec<_> =
-                self.active.iter().map(|(key, seq)| (*key, *seq)).filter(|(_, seq)| *seq < end).collect();
+            let mut keys: Vec<_> = self
+                .active
+                .iter()
+                .map(|(key, seq)| (*key, *seq))
+                .filter(|(_, seq)| *seq < end)
+                .collect();
             keys.sort_unstable();
             self.active.retain(|_, seq| *seq >= end);
             if keys.is_empty() {
@@ -123,7 +133,9 @@ impl KeyIndex {
     }
 
     fn read_active(&mut self, directory: &Directory, header: &SegmentHeader) -> Result<(), Error> {
-        let Some(end) = self.active_unread_to else { return Ok(()) };
+        let Some(end) = self.active_unread_to else {
+            return Ok(());
+        };
         let keys = read_keys(directory, header.name, Some((end, Seq(u64::MAX))))?;
         for (key, seq) in keys.map(|(_, keys)| keys).unwrap_or_default() {
             self.active.entry(key).or_insert(seq);
@@ -153,11 +165,13 @@ impl SealedKeys {
         let mut block = [0; BLOCK_BYTES as usize];
         let offset = self.header.block_offset(index);
         read_full(&*self.file, &mut block, offset).context("read", &self.path)?;
-        self.header.decode_block(index, &block).ok_or_else(|| Error::Unexpected {
-            path: self.path.clone(),
-            found: format!("damaged at offset {offset}"),
-            expected: "the keys of its segment; delete the file, it is made again",
-        })
+        self.header
+            .decode_block(index, &block)
+            .ok_or_else(|| Error::Unexpected {
+                path: self.path.clone(),
+                found: format!("damaged at offset {offset}"),
+                expected: "the keys of its segment; delete the file, it is made again",
+            })
     }
 }
 
@@ -171,12 +185,20 @@ fn load_sealed(
         if Some(name) == active {
             continue;
         }
-        let end = match (directory.open_segment(name, Access::Read)?, names.get(index + 1)) {
+        let end = match (
+            directory.open_segment(name, Access::Read)?,
+            names.get(index + 1),
+        ) {
             (Some(segment), Some(&successor)) => {
                 let end = segment_end(directory, &segment, successor)?;
-                let Some(read) = &segment.header else { continue };
+                let Some(read) = &segment.header else {
+                    continue;
+                };
                 let salt = read.header.salt;
-                if segment.footer(salt)?.is_some_and(|footer| footer.counts.keyed == 0) {
+                if segment
+                    .footer(salt)?
+                    .is_some_and(|footer| footer.counts.keyed == 0)
+                {
                     continue;
                 }
                 if let Some(keys) = open_keys(directory, salt, name)? {
@@ -202,8 +224,12 @@ fn read_keys(
     name: SegmentName,
     end: Option<(u64, Seq)>,
 ) -> Result<Option<(Salt, Vec<(Key, Seq)>)>, Error> {
-    let Some(segment) = directory.open_segment(name, Access::Read)? else { return Ok(None) };
-    let Some(read) = segment.header else { return Ok(None) };
+    let Some(segment) = directory.open_segment(name, Access::Read)? else {
+        return Ok(None);
+    };
+    let Some(read) = segment.header else {
+        return Ok(None);
+    };
     let (limit, end_seq) = end.unwrap_or((segment.len, Seq(u64::MAX)));
     let mut window = Window::new(segment.path, segment.file, limit);
     let mut walk = FrameWalk::new(read.header.salt, FRAMES_OFFSET, read.header.start_seq());
@@ -212,7 +238,12 @@ fn read_keys(
         let body = found.body(&window);
         let mut cursor = RecordsCursor::new(found.header.first_seq);
         while let Some(record) = cursor.next(body) {
-            keys.extend(record.key.filter(|_| record.seq < end_seq).map(|key| (key, record.seq)));
+            keys.extend(
+                record
+                    .key
+                    .filter(|_| record.seq < end_seq)
+                    .map(|key| (key, record.seq)),
+            );
         }
     }
     Ok(Some((read.header.salt, keys)))
@@ -226,7 +257,10 @@ fn write_keys(
 ) -> Result<(), Error> {
     let path = directory.keys(name);
     let bytes = KeysHeader::encode_file(salt, name, keys);
-    let file = directory.storage.open(&path, Access::Truncate).context("open", &path)?;
+    let file = directory
+        .storage
+        .open(&path, Access::Truncate)
+        .context("open", &path)?;
     file.write_at(&bytes, 0).context("write", &path)
 }
 
@@ -237,10 +271,14 @@ fn open_keys(
     name: SegmentName,
 ) -> Result<Option<SealedKeys>, Error> {
     let path = directory.keys(name);
-    let Ok(file) = directory.storage.open(&path, Access::Read) else { return Ok(None) };
+    let Ok(file) = directory.storage.open(&path, Access::Read) else {
+        return Ok(None);
+    };
     let mut block = [0; BLOCK_BYTES as usize];
     read_full(&*file, &mut block, 0).context("read", &path)?;
-    let Some(header) = KeysHeader::decode(&block, salt, name) else { return Ok(None) };
+    let Some(header) = KeysHeader::decode(&block, salt, name) else {
+        return Ok(None);
+    };
     let (offset, len) = header.filter_span();
     if file.stat().context("stat", &path)?.len < header.block_offset(header.blocks()) {
         return Ok(None);
@@ -248,5 +286,10 @@ fn open_keys(
     let mut filter = vec![0; len];
     read_full(&*file, &mut filter, offset).context("read", &path)?;
     let filter = header.decode_filter(&filter);
-    Ok(filter.map(|filter| SealedKeys { header, filter, path, file }))
+    Ok(filter.map(|filter| SealedKeys {
+        header,
+        filter,
+        path,
+        file,
+    }))
 }

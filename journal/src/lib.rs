@@ -21,6 +21,7 @@ mod random;
 mod ranges;
 mod reader;
 mod seq;
+mod sizes;
 mod stats;
 pub mod storage;
 mod time;

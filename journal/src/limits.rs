@@ -11,8 +11,13 @@ pub const FRAME_BYTES_MAX: usize = 16 << 20;
 /// [`Error::TooLarge`](crate::Error::TooLarge).
 pub const PAYLOAD_BYTES_MAX: usize = FRAME_BYTES_MAX - 4096;
 
+/// Most records that may wait for a sync. An append that would exceed it syncs first.
+///
+/// Recovery relies on it: no seq further than this behind the last durable record was ever given out.
+pub const UNSYNCED_RECORDS_MAX: u64 = 8192;
+
 /// Most records in one batch. A larger batch is refused with [`Error::TooLarge`](crate::Error::TooLarge).
-pub const BATCH_RECORDS_MAX: usize = 65_536;
+pub const BATCH_RECORDS_MAX: usize = UNSYNCED_RECORDS_MAX as usize;
 
 /// Largest segment, in bytes; a segment is rolled before a frame that does not fit. Only a single frame larger
 /// than the segment size in force makes a larger one.
@@ -28,10 +33,10 @@ pub const SEGMENT_SHARE: u64 = 32;
 pub const UNSYNCED_BYTES_MAX: usize = 32 << 20;
 
 /// Space kept back in the preallocated part of the active segment for the journal's own records, in bytes, so
-/// that a full disk can still be told about and pruned.
+/// that a full disk can still be told about and pruned; an eighth of the segment where that is less.
 pub const RESERVE_BYTES: u64 = 64 << 10;
 
-/// Smallest preallocation step, in bytes; a spare segment has this size.
+/// Smallest preallocation step, in bytes; a spare segment has this size. Half a segment where that is less.
 pub const PREALLOCATE_BYTES_MIN: u64 = 256 << 10;
 
 /// Largest preallocation step, in bytes. Steps grow with the segment from the smallest to this one.

@@ -136,14 +136,25 @@ impl Reader {
         let mismatch = |reason: String| Ok(Resume::Mismatch { reason });
         let floor = view.floor()?;
         let Some(last) = &position.last else {
-            return Ok(Resume::At(Self::new(view, position.next.max(floor), options)));
+            return Ok(Resume::At(Self::new(
+                view,
+                position.next.max(floor),
+                options,
+            )));
         };
         let head = view.head()?;
         if position.next > head {
-            return mismatch(format!("it stands at seq {}, the journal ends at {head}", position.next));
+            return mismatch(format!(
+                "it stands at seq {}, the journal ends at {head}",
+                position.next
+            ));
         }
         if last.seq < floor {
-            return Ok(Resume::Pruned(Self::new(view, position.next.max(floor), options)));
+            return Ok(Resume::Pruned(Self::new(
+                view,
+                position.next.max(floor),
+                options,
+            )));
         }
         let mut reader = match Self::at_hint(&view, last, options)? {
             Some(reader) => reader,
@@ -158,7 +169,10 @@ impl Reader {
                 return Ok(Resume::At(reader));
             }
             Some(Entry::Lost(lost)) if lost.range.contains(last.seq) => {}
-            _ if view.ledger()?.pruned.covers(SeqRange::new(last.seq, last.seq.next())) => {}
+            _ if view
+                .ledger()?
+                .pruned
+                .covers(SeqRange::new(last.seq, last.seq.next())) => {}
             _ => return mismatch(format!("the journal has no record with seq {}", last.seq)),
         }
         Ok(Resume::At(Self::new(view, position.next, options)))
@@ -169,14 +183,19 @@ impl Reader {
     /// # Errors
     ///
     /// [`Error::Pruned`] where the reader fell behind a pruning; [`Error::Io`].
-    #[expect(clippy::should_implement_trait, reason = "the entry borrows from the reader")]
+    #[expect(
+        clippy::should_implement_trait,
+        reason = "the entry borrows from the reader"
+    )]
     pub fn next(&mut self) -> Result<Option<Entry<'_>>, Error> {
         let mut cursor = match self.step()? {
             Step::AtHead => return Ok(None),
             Step::Lost(lost) => return Ok(Some(Entry::Lost(lost))),
             Step::Record(cursor) => cursor,
         };
-        let (Some((found, _)), Some(current)) = (&self.frame, &self.current) else { return Ok(None) };
+        let (Some((found, _)), Some(current)) = (&self.frame, &self.current) else {
+            return Ok(None);
+        };
         Ok(cursor.next(found.body(&current.window)).map(Entry::Record))
     }
 
@@ -194,11 +213,15 @@ impl Reader {
     pub fn position(&mut self) -> Result<Position, Error> {
         let last = match self.last {
             None => None,
-            Some((seq, hint)) => self
-                .digest_at(seq, hint)?
-                .map(|digest| LastRecord { seq, digest, hint }),
+            Some((seq, hint)) => {
+                self.digest_at(seq, hint)?
+                    .map(|digest| LastRecord { seq, digest, hint })
+            }
         };
-        Ok(Position { next: self.from, last })
+        Ok(Position {
+            next: self.from,
+            last,
+        })
     }
 
     /// Waits until there is more to read, or the time is over; may return earlier.
@@ -223,7 +246,10 @@ impl Reader {
                     Some(record) if record.seq < self.from => continue,
                     Some(record) => {
                         self.from = record.seq.next();
-                        let hint = FrameHint { segment: current.name, offset: found.offset };
+                        let hint = FrameHint {
+                            segment: current.name,
+                            offset: found.offset,
+                        };
                         self.last = Some((record.seq, hint));
                         return Ok(Step::Record(before));
                     }
@@ -238,7 +264,9 @@ impl Reader {
 
     /// Goes to the next frame or to what is missing before it. `false`: the durable end is reached.
     fn find_frame(&mut self) -> Result<bool, Error> {
-        let Some(current) = &mut self.current else { return self.open_first() };
+        let Some(current) = &mut self.current else {
+            return self.open_first();
+        };
         if let Some(found) = current.walk.next(&mut current.window)? {
             return self.take_frame(found);
         }
@@ -249,7 +277,9 @@ impl Reader {
     }
 
     fn take_frame(&mut self, found: FoundFrame) -> Result<bool, Error> {
-        let Some(current) = &mut self.current else { return Ok(true) };
+        let Some(current) = &mut self.current else {
+            return Ok(true);
+        };
         if let End::Fixed(end) = current.end
             && found.header.first_seq >= end.seq
         {
@@ -258,7 +288,10 @@ impl Reader {
         }
         if let Some(hole) = found.hole {
             if hole.lost.is_empty() {
-                let notice = Notice::PaddingDamaged { segment: current.name, offset: hole.offset };
+                let notice = Notice::PaddingDamaged {
+                    segment: current.name,
+                    offset: hole.offset,
+                };
                 note(&mut self.notices, notice);
             } else {
                 current.digest = None;
@@ -275,7 +308,9 @@ impl Reader {
     /// At the end of what was readable of the last segment: looks how far it is now.
     fn extend(&mut self) -> Result<bool, Error> {
         let head = self.view.readable_end()?;
-        let Some(current) = &mut self.current else { return Ok(true) };
+        let Some(current) = &mut self.current else {
+            return Ok(true);
+        };
         match head.durable.segment {
             Some((name, salt)) if (name, salt) == (current.name, current.salt) => {
                 if head.durable.offset > current.window.limit() {
@@ -291,7 +326,10 @@ impl Reader {
                     let range = SeqRange::new(head.durable.seq, head.durable.seq.next());
                     self.lost = Some(Lost {
                         range,
-                        segment: SegmentName { base: range.from, day: name.day },
+                        segment: SegmentName {
+                            base: range.from,
+                            day: name.day,
+                        },
                         offset: 0,
                         cause: LossCause::SegmentMissing,
                     });
@@ -309,7 +347,9 @@ impl Reader {
 
     /// The segment is not the last one any more: finds out where it ends.
     fn fix_end(&mut self) -> Result<bool, Error> {
-        let Some(current) = &mut self.current else { return Ok(true) };
+        let Some(current) = &mut self.current else {
+            return Ok(true);
+        };
         let directory = self.view.directory();
         let names = directory.segments()?;
         let Some(&successor) = names.iter().find(|name| name.base > current.name.base) else {
@@ -332,7 +372,9 @@ impl Reader {
 
     /// The end of a segment: checks that nothing is missing, then opens the next one.
     fn leave(&mut self, end: SegmentEnd) -> Result<bool, Error> {
-        let Some(current) = &mut self.current else { return Ok(true) };
+        let Some(current) = &mut self.current else {
+            return Ok(true);
+        };
         let reached = current.walk.expected().min(end.seq);
         let missing = SeqRange::new(reached, end.seq);
         if end.certain && !missing.is_empty() {
@@ -347,7 +389,12 @@ impl Reader {
         if let (Some(digest), Some(expected)) = (current.digest.take(), end.digest)
             && digest.finish(end.offset) != expected
         {
-            note(&mut self.notices, Notice::DigestDiffers { segment: current.name });
+            note(
+                &mut self.notices,
+                Notice::DigestDiffers {
+                    segment: current.name,
+                },
+            );
         }
         let behind = current.name;
         let reached = if end.certain { end.seq } else { reached };
@@ -364,7 +411,9 @@ impl Reader {
         if names.is_empty() {
             return Ok(false);
         }
-        let index = names.partition_point(|name| name.base <= self.from).saturating_sub(1);
+        let index = names
+            .partition_point(|name| name.base <= self.from)
+            .saturating_sub(1);
         self.open_at(&names, index, self.from)
     }
 
@@ -375,7 +424,9 @@ impl Reader {
         index: usize,
         reached: Seq,
     ) -> Result<bool, Error> {
-        let Some(&name) = names.get(index) else { return Ok(false) };
+        let Some(&name) = names.get(index) else {
+            return Ok(false);
+        };
         let successor = names.get(index + 1).copied();
         let directory = self.view.directory();
         let Some(segment) = directory.open_segment(name, Access::Read)? else {
@@ -389,21 +440,32 @@ impl Reader {
         };
         for copy in &read.damaged_copies {
             let offset = copy * crate::limits::BLOCK_BYTES;
-            note(&mut self.notices, Notice::HeaderCopyDamaged { segment: name, offset });
+            note(
+                &mut self.notices,
+                Notice::HeaderCopyDamaged {
+                    segment: name,
+                    offset,
+                },
+            );
         }
         let start = read.header.start_seq();
         self.check_missing(SeqRange::new(reached, start), &read.header)?;
         let end = match successor {
-            Some(successor) => {
-                End::Fixed(segment_end(self.view.directory(), &segment, successor)?)
-            }
+            Some(successor) => End::Fixed(segment_end(self.view.directory(), &segment, successor)?),
             None => End::Open,
         };
         let window = self.window_of(segment, end)?;
         let digest = self.options.check_digests.then(SegmentDigest::new);
         let salt = read.header.salt;
         let walk = FrameWalk::new(salt, FRAMES_OFFSET, start);
-        self.current = Some(Current { name, salt, window, walk, end, digest });
+        self.current = Some(Current {
+            name,
+            salt,
+            window,
+            walk,
+            end,
+            digest,
+        });
         Ok(true)
     }
 
@@ -432,10 +494,17 @@ impl Reader {
             return Err(Error::Pruned { floor });
         }
         if !ledger.pruned.covers(missing) {
-            let segment = header.previous.map_or(header.name, |previous| previous.name);
+            let segment = header
+                .previous
+                .map_or(header.name, |previous| previous.name);
             let range = SeqRange::new(missing.from.max(self.from), missing.to);
             let cause = LossCause::SegmentMissing;
-            self.lost = (!range.is_empty()).then_some(Lost { range, segment, offset: 0, cause });
+            self.lost = (!range.is_empty()).then_some(Lost {
+                range,
+                segment,
+                offset: 0,
+                cause,
+            });
         }
         Ok(())
     }
@@ -456,17 +525,32 @@ impl Reader {
         let range = SeqRange::new(reached.max(self.from), after);
         let cause = LossCause::HeaderDamaged;
         if !range.is_empty() && !self.view.ledger()?.pruned.covers(range) {
-            self.lost = Some(Lost { range, segment: name, offset: 0, cause });
+            self.lost = Some(Lost {
+                range,
+                segment: name,
+                offset: 0,
+                cause,
+            });
         }
         let end = match successor {
-            Some(_) => {
-                End::Fixed(SegmentEnd { offset: 0, seq: after, digest: None, certain: false })
-            }
+            Some(_) => End::Fixed(SegmentEnd {
+                offset: 0,
+                seq: after,
+                digest: None,
+                certain: false,
+            }),
             None => End::Open,
         };
         let walk = FrameWalk::new(Salt(0), FRAMES_OFFSET, after);
         let window = Window::new(segment.path, segment.file, 0);
-        self.current = Some(Current { name, salt: Salt(0), window, walk, end, digest: None });
+        self.current = Some(Current {
+            name,
+            salt: Salt(0),
+            window,
+            walk,
+            end,
+            digest: None,
+        });
         Ok(true)
     }
 
@@ -476,10 +560,19 @@ impl Reader {
         successor: Option<SegmentName>,
         name: SegmentName,
     ) -> Result<Option<Seq>, Error> {
-        let Some(successor) = successor else { return Ok(None) };
-        let next = self.view.directory().open_segment(successor, Access::Read)?;
-        let previous = next.and_then(|next| next.header).and_then(|read| read.header.previous);
-        Ok(previous.filter(|previous| previous.name == name).map(|previous| previous.seq))
+        let Some(successor) = successor else {
+            return Ok(None);
+        };
+        let next = self
+            .view
+            .directory()
+            .open_segment(successor, Access::Read)?;
+        let previous = next
+            .and_then(|next| next.header)
+            .and_then(|read| read.header.previous);
+        Ok(previous
+            .filter(|previous| previous.name == name)
+            .map(|previous| previous.seq))
     }
 
     /// A reader that stands before the remembered record, found where its frame stood.
@@ -490,7 +583,9 @@ impl Reader {
     ) -> Result<Option<Self>, Error> {
         let directory = view.directory();
         let names = directory.segments()?;
-        let Ok(index) = names.binary_search(&last.hint.segment) else { return Ok(None) };
+        let Ok(index) = names.binary_search(&last.hint.segment) else {
+            return Ok(None);
+        };
         let mut reader = Self::new(view.clone(), last.seq, options);
         reader.open_at(&names, index, last.seq)?;
         if let Some(current) = &mut reader.current
@@ -501,11 +596,13 @@ impl Reader {
                 current.window.set_limit(head.offset);
             }
         }
-        let Some(current) = &mut reader.current else { return Ok(None) };
+        let Some(current) = &mut reader.current else {
+            return Ok(None);
+        };
         let bytes = current.window.get(last.hint.offset, FRAME_HEADER_BYTES)?;
         let header = FrameHeader::decode(bytes, current.salt, last.hint.offset);
-        let Some(header) = header
-            .filter(|header| header.first_seq <= last.seq && last.seq < header.end_seq())
+        let Some(header) =
+            header.filter(|header| header.first_seq <= last.seq && last.seq < header.end_seq())
         else {
             return Ok(None);
         };
@@ -516,14 +613,20 @@ impl Reader {
     }
 
     fn digest_at(&mut self, seq: Seq, hint: FrameHint) -> Result<Option<[u8; 16]>, Error> {
-        if let Some(current) = self.current.as_mut().filter(|current| current.name == hint.segment) {
+        if let Some(current) = self
+            .current
+            .as_mut()
+            .filter(|current| current.name == hint.segment)
+        {
             return digest_in(&mut current.window, current.salt, seq, hint.offset);
         }
         let directory = self.view.directory();
         let Some(segment) = directory.open_segment(hint.segment, Access::Read)? else {
             return Ok(None);
         };
-        let Some(read) = segment.header else { return Ok(None) };
+        let Some(read) = segment.header else {
+            return Ok(None);
+        };
         let mut window = Window::new(segment.path, segment.file, segment.len);
         digest_in(&mut window, read.header.salt, seq, hint.offset)
     }
@@ -537,7 +640,9 @@ fn digest_in(
     offset: u64,
 ) -> Result<Option<[u8; 16]>, Error> {
     let header = FrameHeader::decode(window.get(offset, FRAME_HEADER_BYTES)?, salt, offset);
-    let Some(header) = header else { return Ok(None) };
+    let Some(header) = header else {
+        return Ok(None);
+    };
     let frame = window.get(offset, header.len() as usize)?;
     let body = frame.get(FRAME_HEADER_BYTES..).unwrap_or_default();
     let mut cursor = RecordsCursor::new(header.first_seq);
@@ -552,7 +657,12 @@ fn digest_in(
 /// The part of what is missing that a reader who begins at `from` cares for.
 fn lost_from(from: Seq, missing: SeqRange, segment: SegmentName, offset: u64) -> Option<Lost> {
     let range = SeqRange::new(missing.from.max(from), missing.to);
-    (!range.is_empty()).then_some(Lost { range, segment, offset, cause: LossCause::Damaged })
+    (!range.is_empty()).then_some(Lost {
+        range,
+        segment,
+        offset,
+        cause: LossCause::Damaged,
+    })
 }
 
 fn note(notices: &mut Vec<Notice>, notice: Notice) {

@@ -33,12 +33,26 @@ enum Source {
 impl Window {
     pub(crate) const fn new(path: PathBuf, file: Arc<dyn StorageFile>, limit: u64) -> Self {
         let source = Source::File(file);
-        Self { path, source, limit, buffer: Vec::new(), buffer_start: 0, unreadable_blocks: 0 }
+        Self {
+            path,
+            source,
+            limit,
+            buffer: Vec::new(),
+            buffer_start: 0,
+            unreadable_blocks: 0,
+        }
     }
 
     pub(crate) const fn mapped(path: PathBuf, map: Mapped, limit: u64) -> Self {
         let source = Source::Mapped(map);
-        Self { path, source, limit, buffer: Vec::new(), buffer_start: 0, unreadable_blocks: 0 }
+        Self {
+            path,
+            source,
+            limit,
+            buffer: Vec::new(),
+            buffer_start: 0,
+            unreadable_blocks: 0,
+        }
     }
 
     /// Raises the offset below which bytes are final.
@@ -75,12 +89,18 @@ impl Window {
         if let Source::Mapped(_) = self.source {
             return self.mapped_bytes(offset, len);
         }
-        let start = offset.checked_sub(self.buffer_start).map_or(usize::MAX, |start| start as usize);
-        self.buffer.get(start..start.saturating_add(len)).unwrap_or_default()
+        let start = offset
+            .checked_sub(self.buffer_start)
+            .map_or(usize::MAX, |start| start as usize);
+        self.buffer
+            .get(start..start.saturating_add(len))
+            .unwrap_or_default()
     }
 
     fn mapped_bytes(&self, offset: u64, len: usize) -> &[u8] {
-        let Source::Mapped(map) = &self.source else { return &[] };
+        let Source::Mapped(map) = &self.source else {
+            return &[];
+        };
         let start = usize::try_from(offset).unwrap_or(usize::MAX).min(map.len());
         &map[start..start.saturating_add(len).min(map.len())]
     }
@@ -99,7 +119,9 @@ impl Window {
         self.buffer.clear();
         self.buffer.resize(wanted, 0);
         self.buffer_start = offset;
-        let Source::File(file) = &self.source else { return Ok(()) };
+        let Source::File(file) = &self.source else {
+            return Ok(());
+        };
         let filled = match read_full(&**file, &mut self.buffer, offset) {
             Err(error) if is_unreadable(&error) => {
                 let file = Arc::clone(file);
@@ -117,7 +139,9 @@ impl Window {
             let at = self.buffer_start + filled as u64;
             let to_boundary = (BLOCK_BYTES - at % BLOCK_BYTES) as usize;
             let end = (filled + to_boundary).min(self.buffer.len());
-            let Some(block) = self.buffer.get_mut(filled..end) else { break };
+            let Some(block) = self.buffer.get_mut(filled..end) else {
+                break;
+            };
             match read_full(file, block, at) {
                 Ok(count) if count < block.len() => return Ok(filled + count),
                 Ok(_) => {}
@@ -141,7 +165,9 @@ impl Window {
 pub(crate) fn is_unreadable(error: &io::Error) -> bool {
     use rustix::io::Errno;
     let medium = [Errno::IO, Errno::UCLEAN, Errno::BADMSG, Errno::NODATA];
-    error.raw_os_error().is_some_and(|code| medium.iter().any(|errno| errno.raw_os_error() == code))
+    error
+        .raw_os_error()
+        .is_some_and(|code| medium.iter().any(|errno| errno.raw_os_error() == code))
 }
 
 #[cfg(test)]
@@ -157,7 +183,11 @@ mod tests {
         let path = Path::new("/file");
         let file = storage.open(path, Access::Create).unwrap();
         file.write_at(&[1; 20_000], 0).unwrap();
-        storage.inject(Fault::Unreadable { path: path.to_owned(), offset: 5000, len: 1 });
+        storage.inject(Fault::Unreadable {
+            path: path.to_owned(),
+            offset: 5000,
+            len: 1,
+        });
         let mut window = Window::new(path.to_owned(), file, 20_000);
         assert_eq!(window.get(4000, 20_000).unwrap().len(), 16_000);
         assert_eq!(window.get(4090, 6).unwrap(), [1; 6]);

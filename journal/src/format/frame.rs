@@ -107,7 +107,9 @@ impl FrameHeader {
 
     fn records_make_sense(&self, body: &[u8]) -> bool {
         let mut cursor = RecordsCursor::new(self.first_seq);
-        let count = std::iter::from_fn(|| cursor.next(body)).take(BATCH_RECORDS_MAX + 1).count();
+        let count = std::iter::from_fn(|| cursor.next(body))
+            .take(BATCH_RECORDS_MAX + 1)
+            .count();
         count == self.records as usize && cursor.is_at_end(body)
     }
 
@@ -212,10 +214,13 @@ pub(crate) fn reseed(
 ) -> usize {
     let mut at = 0;
     while let Some(rest) = bytes.get_mut(at..) {
-        let Some(mut header) = FrameHeader::decode(rest, from.0, from.1 + at as u64) else { break };
+        let Some(mut header) = FrameHeader::decode(rest, from.0, from.1 + at as u64) else {
+            break;
+        };
         let len = header.len() as usize;
-        let Some((head, body)) =
-            rest.get_mut(..len).map(|frame| frame.split_at_mut(FRAME_HEADER_BYTES))
+        let Some((head, body)) = rest
+            .get_mut(..len)
+            .map(|frame| frame.split_at_mut(FRAME_HEADER_BYTES))
         else {
             break;
         };
@@ -245,8 +250,19 @@ mod tests {
             })
             .collect();
         let mut buffer = Vec::new();
-        let span = FrameSpan { first_seq: Seq(first), synced_seq: Seq(first), skipped: 0 };
-        encode_frame(&records, Timestamp::default(), span, SALT, offset, &mut buffer);
+        let span = FrameSpan {
+            first_seq: Seq(first),
+            synced_seq: Seq(first),
+            skipped: 0,
+        };
+        encode_frame(
+            &records,
+            Timestamp::default(),
+            span,
+            SALT,
+            offset,
+            &mut buffer,
+        );
         assert_eq!(Some(buffer.len()), frame_len(&records));
         buffer
     }
@@ -268,7 +284,10 @@ mod tests {
         assert!(header.matches_body(body, SALT, 8192));
         let mut cursor = RecordsCursor::new(header.first_seq);
         let one = cursor.next(body).unwrap();
-        assert_eq!((one.seq, one.payload, one.key), (Seq(42), &b"one"[..], Some([b'o'; 16])));
+        assert_eq!(
+            (one.seq, one.payload, one.key),
+            (Seq(42), &b"one"[..], Some([b'o'; 16]))
+        );
         assert_eq!(cursor.next(body).unwrap().key, None);
         assert_eq!(cursor.next(body).unwrap().payload, b"three...");
         assert!(cursor.next(body).is_none() && cursor.is_at_end(body));

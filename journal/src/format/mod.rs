@@ -18,10 +18,10 @@ pub(crate) use footer::Footer;
 pub(crate) use frame::{
     FRAME_HEADER_BYTES, FrameHeader, FrameSpan, Salt, encode_frame, frame_len, frames_in, reseed,
 };
-pub(crate) use keys_file::{KeyFilter, KeysHeader};
 pub(crate) use header::{
     FRAMES_OFFSET, HeaderError, HeaderRead, PreviousEnd, SegmentHeader, read_header,
 };
+pub(crate) use keys_file::{KeyFilter, KeysHeader};
 pub use name::SegmentName;
 pub(crate) use record::{RECORD_BYTES_MIN, RecordsCursor, record_len};
 pub(crate) use witness::{WITNESS_BYTES, Witness};

@@ -26,14 +26,19 @@ pub struct RealStorage;
 struct RealFile(File);
 
 #[derive(Debug)]
-struct RealLock(#[expect(dead_code, reason = "held for its flock, released when it is closed")] File);
+struct RealLock(
+    #[expect(dead_code, reason = "held for its flock, released when it is closed")] File,
+);
 
 impl LockGuard for RealLock {}
 
 impl Storage for RealStorage {
     fn open(&self, path: &Path, access: Access) -> io::Result<Arc<dyn StorageFile>> {
         let mut options = OpenOptions::new();
-        options.read(true).mode(0o644).custom_flags(rustix::fs::OFlags::NOFOLLOW.bits().cast_signed());
+        options
+            .read(true)
+            .mode(0o644)
+            .custom_flags(rustix::fs::OFlags::NOFOLLOW.bits().cast_signed());
         match access {
             Access::Read => &mut options,
             Access::Write => options.write(true),
@@ -47,7 +52,10 @@ impl Storage for RealStorage {
         fs::read_dir(directory)?
             .map(|entry| {
                 let entry = entry?;
-                Ok(DirectoryEntry { name: entry.file_name(), kind: kind_of(entry.file_type()?) })
+                Ok(DirectoryEntry {
+                    name: entry.file_name(),
+                    kind: kind_of(entry.file_type()?),
+                })
             })
             .collect()
     }
@@ -81,13 +89,17 @@ impl Storage for RealStorage {
         for attempt in 1.. {
             match file.try_lock() {
                 Ok(()) => return Ok(Box::new(RealLock(file))),
-                Err(TryLockError::WouldBlock) if attempt < LOCK_ATTEMPTS => thread::sleep(LOCK_PAUSE),
+                Err(TryLockError::WouldBlock) if attempt < LOCK_ATTEMPTS => {
+                    thread::sleep(LOCK_PAUSE)
+                }
                 Err(TryLockError::WouldBlock) => break,
                 Err(TryLockError::Error(error)) => return Err(LockError::Io(error)),
             }
         }
         let inode = file.metadata().map_err(LockError::Io)?.ino();
-        Err(LockError::Held { holder: holder_of(directory, inode) })
+        Err(LockError::Held {
+            holder: holder_of(directory, inode),
+        })
     }
 
     fn is_locked(&self, directory: &Path) -> io::Result<bool> {
@@ -109,7 +121,10 @@ impl Storage for RealStorage {
     fn disable_copy_on_write(&self, directory: &Path) {
         let result = File::open(or_current(directory)).and_then(|file| {
             let flags = rustix::fs::ioctl_getflags(&file)?;
-            Ok(rustix::fs::ioctl_setflags(&file, flags | rustix::fs::IFlags::NOCOW)?)
+            Ok(rustix::fs::ioctl_setflags(
+                &file,
+                flags | rustix::fs::IFlags::NOCOW,
+            )?)
         });
         if let Err(error) = result {
             tracing::debug!(path = %directory.display(), %error, "no in-place overwriting asked for");
@@ -148,7 +163,11 @@ impl StorageFile for RealFile {
 
 /// `Path::parent` of a bare file name is the empty path, which names the current directory to us only.
 fn or_current(path: &Path) -> PathBuf {
-    if path.as_os_str().is_empty() { PathBuf::from(".") } else { path.to_owned() }
+    if path.as_os_str().is_empty() {
+        PathBuf::from(".")
+    } else {
+        path.to_owned()
+    }
 }
 
 fn kind_of(kind: fs::FileType) -> EntryKind {
@@ -179,7 +198,9 @@ mod tests {
         let guard = RealStorage.lock(directory.path()).unwrap();
         assert!(RealStorage.is_locked(directory.path()).unwrap());
         match RealStorage.lock(directory.path()) {
-            Err(LockError::Held { holder: Some(holder) }) => {
+            Err(LockError::Held {
+                holder: Some(holder),
+            }) => {
                 assert!(holder.contains(&std::process::id().to_string()), "{holder}");
             }
             other => panic!("{other:?}"),

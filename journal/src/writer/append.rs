@@ -9,8 +9,8 @@ use crate::format::{
     ClockStepped, FrameSpan, Kind, NewRecord, SystemRecord, encode_frame, frame_len,
 };
 use crate::limits::{
-    BATCH_RECORDS_MAX, CLOCK_STEP_MICROS, FRAME_BYTES_MAX, PAYLOAD_BYTES_MAX, RESERVE_BYTES,
-    SEGMENT_KEYS_MAX, UNSYNCED_BYTES_MAX,
+    BATCH_RECORDS_MAX, CLOCK_STEP_MICROS, FRAME_BYTES_MAX, PAYLOAD_BYTES_MAX, SEGMENT_KEYS_MAX,
+    UNSYNCED_BYTES_MAX, UNSYNCED_RECORDS_MAX,
 };
 use crate::time::ClockReading;
 use crate::{Day, Error, Seq, Timestamp};
@@ -29,10 +29,17 @@ impl Writer {
         validate(records)?;
         let bytes = frame_len(records).ok_or(Error::TooLarge {
             what: "the batch",
-            found: records.iter().map(|record| record.payload.len() as u64).sum(),
+            found: records
+                .iter()
+                .map(|record| record.payload.len() as u64)
+                .sum(),
             limit: FRAME_BYTES_MAX as u64,
         })?;
-        let (mut state, reading) = self.ready(bytes as u64, RESERVE_BYTES)?;
+        let (mut state, reading) = self.ready(
+            bytes as u64,
+            records.len() as u64,
+            self.settings.sizes.reserve,
+        )?;
         if keys == KeyCheck::Refuse
             && let Some((index, seq)) = self.find_duplicate(&mut state, records)?
         {
@@ -63,7 +70,7 @@ impl Writer {
             found: payload.len() as u64,
             limit: FRAME_BYTES_MAX as u64,
         })?;
-        let (mut state, reading) = self.ready(bytes as u64, 0)?;
+        let (mut state, reading) = self.ready(bytes as u64, 1, 0)?;
         let seq = self.enqueue(&mut state, &records, reading.wall);
         state.pending.notable = true;
         let end = state.next_seq;
@@ -71,11 +78,12 @@ impl Writer {
         Ok(seq)
     }
 
-    /// Waits until `bytes` more can be appended and still `reserve` be left, beginning a new segment where one is
+    /// Waits until `records` of `bytes` can be appended and still `reserve` be left, beginning a new segment where one is
     /// due. Returns the state locked, and the time.
     fn ready(
         &self,
         bytes: u64,
+        records: u64,
         reserve: u64,
     ) -> Result<(MutexGuard<'_, State>, ClockReading), Error> {
         let mut state = self.lock();
@@ -85,7 +93,8 @@ impl Writer {
             let reading = self.clock.read();
             let today = reading.wall.day();
             let roll_due = !roll_failed && self.is_roll_due(&state, bytes, today);
-            let full = state.pending.bytes.len() + bytes as usize > UNSYNCED_BYTES_MAX;
+            let full = state.pending.bytes.len() + bytes as usize > UNSYNCED_BYTES_MAX
+                || state.unsynced_records() + records > UNSYNCED_RECORDS_MAX;
             if state.suspended.is_some() || state.witness_clean || roll_due || full {
                 if state.busy {
                     state = self.wait(state);
@@ -114,23 +123,30 @@ impl Writer {
     }
 
     fn is_roll_due(&self, state: &State, bytes: u64, today: Day) -> bool {
-        let Some(active) = &state.active else { return false };
+        let Some(active) = &state.active else {
+            return false;
+        };
         if state.next_seq == active.header.name.base {
             return false;
         }
         active.day.is_some_and(|day| day != today)
-            || state.pending.end() + bytes > self.settings.segment_bytes_max
+            || state.pending.end() + bytes > self.settings.sizes.segment_max
             || state.keys.active_len() >= SEGMENT_KEYS_MAX
     }
 
     fn make_room(&self, state: &mut State, bytes: u64, reserve: u64) -> Result<(), Error> {
-        let end = (state.pending.end() + bytes).next_multiple_of(self.settings.pad_bytes);
-        let Some(active) = &mut state.active else { return Err(Error::Closed) };
-        match active.make_room(end + reserve) {
+        let sizes = &self.settings.sizes;
+        let end = sizes.padded(state.pending.end() + bytes);
+        let Some(active) = &mut state.active else {
+            return Err(Error::Closed);
+        };
+        match active.make_room(end + reserve, sizes) {
             Ok(true) => Ok(()),
             Ok(false) if reserve == 0 && end <= active.allocated => Ok(()),
             Err(error) if !is_full(&error) => Err(error).context("write", &active.path),
-            _ => Err(Error::StorageFull { path: self.directory.journal.clone() }),
+            _ => Err(Error::StorageFull {
+                path: self.directory.journal.clone(),
+            }),
         }
     }
 
@@ -160,7 +176,9 @@ impl Writer {
 
     /// Appends `ClockStepped` where wall time moved otherwise than time since boot.
     fn note_clock(&self, state: &mut State, reading: ClockReading) {
-        let Some(last) = state.clock.replace(reading) else { return };
+        let Some(last) = state.clock.replace(reading) else {
+            return;
+        };
         let elapsed = reading.boot.saturating_sub(last.boot);
         let elapsed_micros = i64::try_from(elapsed.as_micros()).unwrap_or(i64::MAX);
         let expected = Timestamp {
@@ -172,20 +190,35 @@ impl Writer {
             return;
         }
         tracing::warn!(%expected, found = %reading.wall, "the wall clock was set");
-        let record = SystemRecord::ClockStepped(ClockStepped { expected, found: reading.wall });
+        let record = SystemRecord::ClockStepped(ClockStepped {
+            expected,
+            found: reading.wall,
+        });
         let payload = record.encode();
         let (kind, version) = (record.kind(), SystemRecord::VERSION);
-        let records = [NewRecord { kind, version, day: None, key: None, payload: &payload }];
+        let records = [NewRecord {
+            kind,
+            version,
+            day: None,
+            key: None,
+            payload: &payload,
+        }];
         self.enqueue(state, &records, reading.wall);
     }
 
     /// Encodes a batch behind the pending ones and gives it seqs. There is room for it.
     fn enqueue(&self, state: &mut State, records: &[NewRecord<'_>], time: Timestamp) -> Seq {
         let first = state.next_seq;
-        let Some(active) = &mut state.active else { return first };
+        let Some(active) = &mut state.active else {
+            return first;
+        };
         active.day.get_or_insert(time.day());
         let before = state.pending.bytes.len();
-        let span = FrameSpan { first_seq: first, synced_seq: active.synced.seq, skipped: 0 };
+        let span = FrameSpan {
+            first_seq: first,
+            synced_seq: active.synced.seq,
+            skipped: 0,
+        };
         let (salt, offset) = (active.header.salt, state.pending.end());
         encode_frame(records, time, span, salt, offset, &mut state.pending.bytes);
         let counts = &mut state.pending.counts;
@@ -208,26 +241,42 @@ impl Writer {
 
 fn validate(records: &[NewRecord<'_>]) -> Result<(), Error> {
     if records.is_empty() {
-        return Err(Error::Refused { reason: "a batch needs at least one record" });
+        return Err(Error::Refused {
+            reason: "a batch needs at least one record",
+        });
     }
     if records.len() > BATCH_RECORDS_MAX {
         let (found, limit) = (records.len() as u64, BATCH_RECORDS_MAX as u64);
-        return Err(Error::TooLarge { what: "the number of records", found, limit });
+        return Err(Error::TooLarge {
+            what: "the number of records",
+            found,
+            limit,
+        });
     }
     let mut keys = HashSet::new();
     for record in records {
         if record.key.is_some_and(|key| !keys.insert(key)) {
-            return Err(Error::Refused { reason: "two records of the batch have the same key" });
+            return Err(Error::Refused {
+                reason: "two records of the batch have the same key",
+            });
         }
         if record.kind >= Kind::RESERVED {
-            return Err(Error::Refused { reason: "kinds from 0xFF00 on are the journal's own" });
+            return Err(Error::Refused {
+                reason: "kinds from 0xFF00 on are the journal's own",
+            });
         }
         if record.day.is_some_and(|day| !day.is_valid()) {
-            return Err(Error::Refused { reason: "its day lies outside of the years 0 to 9999" });
+            return Err(Error::Refused {
+                reason: "its day lies outside of the years 0 to 9999",
+            });
         }
         if record.payload.len() > PAYLOAD_BYTES_MAX {
             let (found, limit) = (record.payload.len() as u64, PAYLOAD_BYTES_MAX as u64);
-            return Err(Error::TooLarge { what: "the payload", found, limit });
+            return Err(Error::TooLarge {
+                what: "the payload",
+                found,
+                limit,
+            });
         }
     }
     Ok(())

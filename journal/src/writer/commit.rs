@@ -51,7 +51,9 @@ impl Writer {
 
     /// Makes everything pending durable while holding the lock; no leader is at work.
     pub(crate) fn sync_exclusively(&self, state: &mut State) -> Result<(), Error> {
-        let Some(active) = &state.active else { return Ok(()) };
+        let Some(active) = &state.active else {
+            return Ok(());
+        };
         if state.next_seq == active.synced.seq {
             return Ok(());
         }
@@ -120,13 +122,13 @@ impl Writer {
     fn begin_sync(&self, state: &mut State) -> Result<Pending, (Pending, io::Error)> {
         let written = write_pending(state).and_then(|()| {
             let end = state.pending.end();
-            let padded = end.next_multiple_of(self.settings.pad_bytes);
+            let padded = self.settings.sizes.padded(end);
             match &state.active {
                 Some(active) => active.file.write_at(&ZEROS[..(padded - end) as usize], end),
                 None => Ok(()),
             }
         });
-        let padded = state.pending.end().next_multiple_of(self.settings.pad_bytes);
+        let padded = self.settings.sizes.padded(state.pending.end());
         let frames = std::mem::replace(&mut state.pending, Pending::at(padded));
         match written {
             Ok(()) => Ok(frames),
@@ -135,7 +137,10 @@ impl Writer {
     }
 
     fn sync_active(&self, state: &State) -> io::Result<()> {
-        state.active.as_ref().map_or(Ok(()), |active| active.file.sync())
+        state
+            .active
+            .as_ref()
+            .map_or(Ok(()), |active| active.file.sync())
     }
 
     /// The sync of `frames` returned: they are durable.
@@ -145,12 +150,14 @@ impl Writer {
         state.stats.sync_micros_total += micros;
         state.stats.sync_micros_max = state.stats.sync_micros_max.max(micros);
         state.stats.sync_micros_last = micros;
-        let Some(active) = &mut state.active else { return };
+        let Some(active) = &mut state.active else {
+            return;
+        };
         active.digest.absorb(frames.start, &frames.bytes);
         active.counts.add(&frames.counts);
         active.notable |= frames.notable;
         active.synced = Synced {
-            offset: frames.end().next_multiple_of(self.settings.pad_bytes),
+            offset: self.settings.sizes.padded(frames.end()),
             seq: frames.end_seq.max(active.synced.seq),
         };
         self.publish(state);
@@ -164,7 +171,11 @@ impl Writer {
     }
 
     fn fail(&self, state: &mut State, frames: Pending, error: io::Error) {
-        let path = state.active.as_ref().map(|active| active.path.clone()).unwrap_or_default();
+        let path = state
+            .active
+            .as_ref()
+            .map(|active| active.path.clone())
+            .unwrap_or_default();
         self.relocate(state, frames, Failure::new(path, error));
         self.turnstile.notify_all();
     }
@@ -175,10 +186,19 @@ const BUFFER_BYTES_KEPT: usize = 1 << 20;
 
 /// Gives the operating system what it does not have yet of the pending frames.
 fn write_pending(state: &mut State) -> io::Result<()> {
-    let State { active: Some(active), pending, .. } = state else { return Ok(()) };
+    let State {
+        active: Some(active),
+        pending,
+        ..
+    } = state
+    else {
+        return Ok(());
+    };
     let rest = pending.bytes.get(pending.written..).unwrap_or_default();
     if !rest.is_empty() {
-        active.file.write_at(rest, pending.start + pending.written as u64)?;
+        active
+            .file
+            .write_at(rest, pending.start + pending.written as u64)?;
         pending.written = pending.bytes.len();
     }
     Ok(())

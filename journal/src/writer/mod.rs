@@ -26,6 +26,7 @@ use crate::error::Context;
 use crate::format::{Key, NewRecord, PreviousEnd, Witness};
 use crate::keys::KeyIndex;
 use crate::ledger::Ledger;
+use crate::sizes::Sizes;
 use crate::stats::JournalStats;
 use crate::storage::{LockGuard, StorageFile};
 use crate::time::{Clock, ClockReading};
@@ -80,9 +81,7 @@ pub(crate) struct Settings {
     pub(crate) journal: [u8; 16],
     pub(crate) incarnation: [u8; 16],
     pub(crate) entropy: Entropy,
-    pub(crate) segment_bytes_max: u64,
-    /// Each sync pads to this many bytes; 1 does not pad.
-    pub(crate) pad_bytes: u64,
+    pub(crate) sizes: Sizes,
 }
 
 pub(crate) struct Writer {
@@ -138,7 +137,10 @@ pub(crate) struct Pending {
 
 impl Pending {
     pub(crate) fn at(start: u64) -> Self {
-        Self { start, ..Self::default() }
+        Self {
+            start,
+            ..Self::default()
+        }
     }
 
     pub(crate) const fn end(&self) -> u64 {
@@ -148,7 +150,10 @@ impl Pending {
 
 impl std::fmt::Debug for Writer {
     fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        formatter.debug_struct("Writer").field("root", &self.directory.root).finish_non_exhaustive()
+        formatter
+            .debug_struct("Writer")
+            .field("root", &self.directory.root)
+            .finish_non_exhaustive()
     }
 }
 
@@ -186,11 +191,15 @@ impl Writer {
     }
 
     fn wait<'a>(&self, state: MutexGuard<'a, State>) -> MutexGuard<'a, State> {
-        self.turnstile.wait(state).unwrap_or_else(PoisonError::into_inner)
+        self.turnstile
+            .wait(state)
+            .unwrap_or_else(PoisonError::into_inner)
     }
 
     pub(crate) fn bookkeeping(&self) -> MutexGuard<'_, ()> {
-        self.bookkeeping.lock().unwrap_or_else(PoisonError::into_inner)
+        self.bookkeeping
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Tells readers and other processes how far the journal is durable now.
@@ -207,8 +216,12 @@ impl Writer {
 
     /// Writes the next slot of the witness, without syncing it.
     pub(crate) fn write_witness(&self, state: &mut State, clean: bool) -> std::io::Result<()> {
-        let Some(active) = &state.active else { return Ok(()) };
-        let Some(file) = &state.witness else { return Ok(()) };
+        let Some(active) = &state.active else {
+            return Ok(());
+        };
+        let Some(file) = &state.witness else {
+            return Ok(());
+        };
         state.witness_generation += 1;
         let witness = Witness {
             generation: state.witness_generation,
@@ -239,11 +252,15 @@ impl Writer {
         let mut state = self.lock_idle();
         if !state.closed {
             let path = self.directory.witness();
-            self.write_witness(&mut state, true).context("write", &path)?;
+            self.write_witness(&mut state, true)
+                .context("write", &path)?;
             self.sync_witness(&state).context("sync", &path)?;
             state.closed = true;
             self.watermark.close();
-            self.lock.lock().unwrap_or_else(PoisonError::into_inner).take();
+            self.lock
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner)
+                .take();
         }
         Ok(())
     }
@@ -258,21 +275,43 @@ impl State {
                 segment: Some((active.header.name, active.header.salt)),
                 offset: active.synced.offset,
             },
-            (None, Some((succession, _))) => {
-                Durable { seq: succession.durable_seq(), segment: None, offset: 0 }
-            }
-            (None, None) => Durable { seq: self.next_seq, segment: None, offset: 0 },
+            (None, Some((succession, _))) => Durable {
+                seq: succession.durable_seq(),
+                segment: None,
+                offset: 0,
+            },
+            (None, None) => Durable {
+                seq: self.next_seq,
+                segment: None,
+                offset: 0,
+            },
         }
     }
 
+    /// Records whose sync has not returned yet.
+    fn unsynced_records(&self) -> u64 {
+        let synced = self
+            .active
+            .as_ref()
+            .map_or(self.next_seq, |active| active.synced.seq);
+        self.next_seq.0.saturating_sub(synced.0)
+    }
+
     fn ensure_open(&self) -> Result<(), Error> {
-        if self.closed { Err(Error::Closed) } else { Ok(()) }
+        if self.closed {
+            Err(Error::Closed)
+        } else {
+            Ok(())
+        }
     }
 }
 
 /// The keys of a batch, with their places in it.
 fn keys_of(records: &[NewRecord<'_>]) -> impl Iterator<Item = (usize, Key)> {
-    records.iter().enumerate().filter_map(|(index, record)| Some((index, record.key?)))
+    records
+        .iter()
+        .enumerate()
+        .filter_map(|(index, record)| Some((index, record.key?)))
 }
 
 /// The end of a segment as the next one's header states it, or the one before it where nothing in it counts.

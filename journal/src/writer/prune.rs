@@ -48,10 +48,17 @@ impl Writer {
         let _one_at_a_time = self.bookkeeping();
         let day = self.seal_if_prunable(day)?;
         let segments = self.prunable(day)?;
-        let record = SystemRecord::PrunedThrough(PrunedThrough { day, segments: segments.clone() });
+        let record = SystemRecord::PrunedThrough(PrunedThrough {
+            day,
+            segments: segments.clone(),
+        });
         let tombstone = self.append_system(&record)?;
         self.lock().ledger.apply(&record);
-        Ok(Pruned { tombstone, day, segments })
+        Ok(Pruned {
+            tombstone,
+            day,
+            segments,
+        })
     }
 
     /// Removes every segment that a durable tombstone names.
@@ -63,7 +70,10 @@ impl Writer {
             let active = state.active.as_ref().map(|active| active.header.name);
             let is_pruned = |name: &SegmentName| {
                 Some(*name) != active
-                    && state.ledger.pruned.covers(SeqRange::new(name.base, name.base.next()))
+                    && state
+                        .ledger
+                        .pruned
+                        .covers(SeqRange::new(name.base, name.base.next()))
             };
             names.into_iter().filter(is_pruned).collect()
         };
@@ -73,7 +83,10 @@ impl Writer {
         }
         if !gone.is_empty() {
             let journal = &self.directory.journal;
-            self.directory.storage.sync_directory(journal).context("sync", journal)?;
+            self.directory
+                .storage
+                .sync_directory(journal)
+                .context("sync", journal)?;
             self.lock().keys.forget(|name| gone.contains(&name));
         }
         Ok(unlinked)
@@ -84,7 +97,10 @@ impl Writer {
         let mut state = self.lock_idle();
         state.ensure_open()?;
         self.resume(&mut state)?;
-        let day = state.ledger.last_pruned_day.map_or(day, |last| last.max(day));
+        let day = state
+            .ledger
+            .last_pruned_day
+            .map_or(day, |last| last.max(day));
         self.sync_exclusively(&mut state)?;
         let days = state.active.as_ref().and_then(|active| active.counts.days);
         if days.is_some_and(|(_, newest)| newest <= day) {
@@ -101,13 +117,18 @@ impl Writer {
         let names = self.directory.segments()?;
         let (active, mut pruned) = {
             let state = self.lock();
-            (state.active.as_ref().map(|active| active.header.name), state.ledger.pruned.clone())
+            (
+                state.active.as_ref().map(|active| active.header.name),
+                state.ledger.pruned.clone(),
+            )
         };
         let mut segments = Vec::new();
         for pair in names.windows(2) {
             let &[name, successor] = pair else { continue };
             let range = SeqRange::new(name.base, successor.base);
-            if Some(name) == active || pruned.covers(range) || segments.len() >= TOMBSTONE_SEGMENTS_MAX
+            if Some(name) == active
+                || pruned.covers(range)
+                || segments.len() >= TOMBSTONE_SEGMENTS_MAX
             {
                 continue;
             }
@@ -119,7 +140,10 @@ impl Writer {
             with.insert(range);
             if with.len() <= PRUNED_RANGES_MAX {
                 pruned = with;
-                segments.push(PrunedSegment { range, day: name.day });
+                segments.push(PrunedSegment {
+                    range,
+                    day: name.day,
+                });
             }
         }
         Ok(segments)
@@ -156,7 +180,9 @@ fn newest_day(
     successor: SegmentName,
 ) -> Result<Day, Error> {
     let by_name = name.day.max(successor.day);
-    let Some(segment) = directory.open_segment(name, Access::Read)? else { return Ok(by_name) };
+    let Some(segment) = directory.open_segment(name, Access::Read)? else {
+        return Ok(by_name);
+    };
     let Some(header) = segment.header.as_ref().map(|read| read.header.clone()) else {
         return Ok(by_name);
     };
@@ -173,7 +199,9 @@ fn newest_day_of_frames(
     mut newest: Day,
 ) -> Result<Day, Error> {
     let end = segment_end(directory, &segment, successor)?;
-    let Some(read) = segment.header else { return Ok(newest) };
+    let Some(read) = segment.header else {
+        return Ok(newest);
+    };
     let mut window = Window::new(segment.path, segment.file, end.offset);
     let mut walk = FrameWalk::new(read.header.salt, FRAMES_OFFSET, read.header.start_seq());
     while let Some(found) = walk.next(&mut window)? {

@@ -12,9 +12,8 @@ use crate::digest::SegmentDigest;
 use crate::directory::Directory;
 use crate::error::is_full;
 use crate::format::{FRAMES_OFFSET, Footer, SegmentHeader};
-use crate::limits::{
-    BLOCK_BYTES, PREALLOCATE_BYTES_MAX, PREALLOCATE_BYTES_MIN, RESERVE_BYTES,
-};
+use crate::limits::BLOCK_BYTES;
+use crate::sizes::Sizes;
 use crate::storage::{Access, StorageFile, read_full};
 use crate::{Day, Seq};
 
@@ -58,17 +57,24 @@ impl ActiveSegment {
         directory: &Directory,
         header: SegmentHeader,
         frames: &[u8],
-        pad_bytes: u64,
+        sizes: &Sizes,
         spare_is_blank: bool,
     ) -> Result<Self, BeginError> {
         let spare = directory.spare();
-        let failed = |source| BeginError { path: spare.clone(), source, named: false };
-        let end = (FRAMES_OFFSET + frames.len() as u64).next_multiple_of(pad_bytes);
-        let file = directory.storage.open(&spare, Access::Create).map_err(failed)?;
+        let failed = |source| BeginError {
+            path: spare.clone(),
+            source,
+            named: false,
+        };
+        let end = sizes.padded(FRAMES_OFFSET + frames.len() as u64);
+        let file = directory
+            .storage
+            .open(&spare, Access::Create)
+            .map_err(failed)?;
         if !spare_is_blank {
             blank(&*file).map_err(failed)?;
         }
-        let allocated = allocate_least(&*file, end).map_err(failed)?;
+        let allocated = allocate_least(&*file, end, sizes).map_err(failed)?;
         file.write_at(frames, FRAMES_OFFSET).map_err(failed)?;
         file.write_at(&header.encode(), 0).map_err(failed)?;
         file.sync().map_err(failed)?;
@@ -77,21 +83,38 @@ impl ActiveSegment {
         directory
             .storage
             .sync_directory(&directory.journal)
-            .map_err(|source| BeginError { path: path.clone(), source, named: true })?;
+            .map_err(|source| BeginError {
+                path: path.clone(),
+                source,
+                named: true,
+            })?;
         let mut digest = SegmentDigest::new();
         digest.absorb(FRAMES_OFFSET, frames);
-        let synced = Synced { offset: end, seq: header.born_seq };
+        let synced = Synced {
+            offset: end,
+            seq: header.born_seq,
+        };
         let (counts, notable) = (Counts::default(), false);
         let day = (!frames.is_empty()).then(|| header.created.day());
-        Ok(Self { path, file, header, allocated, synced, digest, counts, notable, day })
+        Ok(Self {
+            path,
+            file,
+            header,
+            allocated,
+            synced,
+            digest,
+            counts,
+            notable,
+            day,
+        })
     }
 
     /// Makes room for bytes up to `end`. `Ok(false)`: there is none left on the medium.
-    pub(crate) fn make_room(&mut self, end: u64) -> io::Result<bool> {
+    pub(crate) fn make_room(&mut self, end: u64, sizes: &Sizes) -> io::Result<bool> {
         if end <= self.allocated {
             return Ok(true);
         }
-        let step = self.allocated.clamp(PREALLOCATE_BYTES_MIN, PREALLOCATE_BYTES_MAX);
+        let step = self.allocated.clamp(sizes.step_min, sizes.step_max);
         let wanted = end.max(self.allocated + step).next_multiple_of(BLOCK_BYTES);
         for target in [wanted, end.next_multiple_of(BLOCK_BYTES)] {
             match write_zeros(&*self.file, self.allocated, target) {
@@ -130,12 +153,15 @@ impl ActiveSegment {
 }
 
 /// Preallocates the next segment, so that it can be begun on a full disk. `false`: there is no room, or worse.
-pub(crate) fn prepare_spare(directory: &Directory) -> bool {
+pub(crate) fn prepare_spare(directory: &Directory, sizes: &Sizes) -> bool {
     let path = directory.spare();
-    let result = directory.storage.open(&path, Access::Truncate).and_then(|file| {
-        write_zeros(&*file, 0, PREALLOCATE_BYTES_MIN)?;
-        file.sync()
-    });
+    let result = directory
+        .storage
+        .open(&path, Access::Truncate)
+        .and_then(|file| {
+            write_zeros(&*file, 0, sizes.step_min)?;
+            file.sync()
+        });
     if let Err(error) = &result {
         tracing::debug!(path = %path.display(), %error, "no spare segment");
     }
@@ -143,10 +169,10 @@ pub(crate) fn prepare_spare(directory: &Directory) -> bool {
 }
 
 /// Makes the file at least `end` and the reserve long; without the reserve where there is no room for it.
-fn allocate_least(file: &dyn StorageFile, end: u64) -> io::Result<u64> {
+fn allocate_least(file: &dyn StorageFile, end: u64, sizes: &Sizes) -> io::Result<u64> {
     let len = file.stat()?.len / BLOCK_BYTES * BLOCK_BYTES;
-    let wanted = (end + RESERVE_BYTES).next_multiple_of(BLOCK_BYTES).max(PREALLOCATE_BYTES_MIN);
-    for target in [wanted, (end + RESERVE_BYTES).next_multiple_of(BLOCK_BYTES)] {
+    let with_reserve = (end + sizes.reserve).next_multiple_of(BLOCK_BYTES);
+    for target in [with_reserve.max(sizes.step_min), with_reserve] {
         match write_zeros(file, len, target) {
             Ok(()) => return Ok(target.max(len)),
             Err(error) if is_full(&error) => {}
@@ -175,7 +201,9 @@ fn blank(file: &dyn StorageFile) -> io::Result<()> {
     let mut buffer = vec![0; 64 << 10];
     let mut at = 0;
     while at < len {
-        let count = read_full(file, &mut buffer, at).unwrap_or(buffer.len()).max(1);
+        let count = read_full(file, &mut buffer, at)
+            .unwrap_or(buffer.len())
+            .max(1);
         let end = (at + count as u64).min(len);
         if buffer.iter().take(count).any(|byte| *byte != 0) {
             write_zeros(file, at, end)?;

@@ -24,20 +24,31 @@ pub(crate) struct Failure {
 
 impl Failure {
     pub(crate) fn new(path: PathBuf, source: io::Error) -> Self {
-        Self { path, source: Arc::new(source) }
+        Self {
+            path,
+            source: Arc::new(source),
+        }
     }
 
     /// The error of somebody whose records were not even taken.
     pub(crate) fn refused(&self, journal: &Path) -> Error {
         if is_full(&self.source) {
-            return Error::StorageFull { path: journal.to_owned() };
+            return Error::StorageFull {
+                path: journal.to_owned(),
+            };
         }
-        Error::Suspended { path: self.path.clone(), source: Arc::clone(&self.source) }
+        Error::Suspended {
+            path: self.path.clone(),
+            source: Arc::clone(&self.source),
+        }
     }
 
     /// The error of somebody whose records may or may not be durable.
     pub(crate) fn unknown_outcome(&self) -> Error {
-        Error::Sync { path: self.path.clone(), source: Arc::clone(&self.source) }
+        Error::Sync {
+            path: self.path.clone(),
+            source: Arc::clone(&self.source),
+        }
     }
 }
 
@@ -61,12 +72,21 @@ pub(crate) struct Succession {
 impl Succession {
     /// One without frames, behind `previous`.
     pub(crate) fn empty(previous: Option<PreviousEnd>, base: Seq) -> Self {
-        Self { previous, name: None, base, carried: Carried::default(), end: base, notable: false }
+        Self {
+            previous,
+            name: None,
+            base,
+            carried: Carried::default(),
+            end: base,
+            notable: false,
+        }
     }
 
     /// The seq behind the last record that is durable before this segment is.
     pub(crate) fn durable_seq(&self) -> Seq {
-        self.previous.map_or(self.base, |previous| previous.seq).min(self.base)
+        self.previous
+            .map_or(self.base, |previous| previous.seq)
+            .min(self.base)
     }
 }
 
@@ -74,13 +94,22 @@ impl Writer {
     /// Begins a new segment and makes it the active one; the old one is sealed if it is given up in good order.
     ///
     /// Where it fails and nothing has changed on disk, the succession comes back.
-    fn begin(&self, state: &mut State, succession: Succession) -> Result<(), (Succession, Failure)> {
+    fn begin(
+        &self,
+        state: &mut State,
+        succession: Succession,
+    ) -> Result<(), (Succession, Failure)> {
         let now = self.clock.read().wall;
         let mut succession = succession;
-        let fresh_name = SegmentName { base: succession.base, day: now.day() };
+        let fresh_name = SegmentName {
+            base: succession.base,
+            day: now.day(),
+        };
         let name = succession.name.unwrap_or(fresh_name);
         let salt = Salt(u64::from_le_bytes(self.settings.entropy.bytes()));
-        let frames = succession.carried.place(salt, FRAMES_OFFSET, succession.durable_seq());
+        let frames = succession
+            .carried
+            .place(salt, FRAMES_OFFSET, succession.durable_seq());
         let header = SegmentHeader {
             journal: self.settings.journal,
             incarnation: self.settings.incarnation,
@@ -95,8 +124,13 @@ impl Writer {
             gaps: state.ledger.gaps.ranges().to_vec(),
         };
         let blank = std::mem::take(&mut state.spare_ready);
-        let begun =
-            ActiveSegment::begin(&self.directory, header, &frames, self.settings.pad_bytes, blank);
+        let begun = ActiveSegment::begin(
+            &self.directory,
+            header,
+            &frames,
+            &self.settings.sizes,
+            blank,
+        );
         let mut active = match begun {
             Ok(active) => active,
             Err(error) => {
@@ -120,11 +154,15 @@ impl Writer {
     /// suspended until that name is durable.
     pub(crate) fn roll(&self, state: &mut State) -> Result<(), Error> {
         self.sync_exclusively(state)?;
-        let Some(old) = state.active.take() else { return Ok(()) };
+        let Some(old) = state.active.take() else {
+            return Ok(());
+        };
         let succession = Succession::empty(end_of(&old), old.synced.seq);
         match self.begin(state, succession) {
             Ok(()) => {
-                state.keys.seal(&self.directory, &old.header, old.synced.seq);
+                state
+                    .keys
+                    .seal(&self.directory, &old.header, old.synced.seq);
                 old.seal();
                 self.publish(state);
                 if let Err(error) = self.sync_witness(state) {
@@ -139,7 +177,9 @@ impl Writer {
             }
             Err((succession, failure)) => {
                 let error = failure.refused(&self.directory.journal);
-                state.keys.seal(&self.directory, &old.header, old.synced.seq);
+                state
+                    .keys
+                    .seal(&self.directory, &old.header, old.synced.seq);
                 self.suspend(state, succession, failure);
                 Err(error)
             }
@@ -151,7 +191,9 @@ impl Writer {
     /// `in_flight` are the frames of the sync that failed; those pending follow them. On success all of them are
     /// durable. On failure they wait in memory.
     pub(crate) fn relocate(&self, state: &mut State, in_flight: Pending, failure: Failure) {
-        let Some(old) = state.active.take() else { return };
+        let Some(old) = state.active.take() else {
+            return;
+        };
         tracing::error!(
             path = %failure.path.display(), error = %failure.source,
             "writing the journal failed; what is not proven durable goes to a new segment"
@@ -180,7 +222,9 @@ impl Writer {
 
     /// Tries a suspended succession again.
     pub(crate) fn resume(&self, state: &mut State) -> Result<(), Error> {
-        let Some((succession, failure)) = state.suspended.take() else { return Ok(()) };
+        let Some((succession, failure)) = state.suspended.take() else {
+            return Ok(());
+        };
         self.begin_or_suspend(state, succession, None);
         match &state.suspended {
             None => {
@@ -225,7 +269,7 @@ impl Writer {
 
     fn replenish_spare(&self, state: &mut State) {
         if !state.spare_ready {
-            state.spare_ready = prepare_spare(&self.directory);
+            state.spare_ready = prepare_spare(&self.directory, &self.settings.sizes);
         }
     }
 }
