@@ -114,7 +114,8 @@ pub struct EventDetected {
     pub motion_confidence: Option<f64>,
     /// What was recognised, in the detector's order.
     pub detected_objects: Vec<DetectedObject>,
-    /// `data/events/DAY/FILE`, whatever the data directory is called.
+    /// `data/events/DAY/FILE`, whatever the data directory is called; see
+    /// [`parse_image_path`](crate::parse_image_path).
     pub image_path: Option<String>,
     /// A sentence that was known from the start, as ingested events have.
     pub llm_description: Option<String>,

@@ -7,7 +7,7 @@
 
 use lenslog_journal::Timestamp;
 
-/// Longest event_id. One of its own: at least 1 byte, of `[A-Za-z0-9._:-]`.
+/// Longest event_id; at least 1 byte, of `[A-Za-z0-9._:-]`.
 pub const EVENT_ID_BYTES_MAX: usize = 128;
 /// Longest camera_id; at least 1 byte, no control characters.
 pub const CAMERA_ID_BYTES_MAX: usize = 128;

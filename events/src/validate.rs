@@ -6,6 +6,7 @@
 use std::fmt::Arguments;
 use std::ops::RangeInclusive;
 
+use chrono::DateTime;
 use lenslog_journal::{Seq, Timestamp};
 
 use crate::invalid::{InvalidEvent, shown};
@@ -371,7 +372,13 @@ fn time(field: Arguments<'_>, time: Timestamp) -> Check {
         .saturating_add(i64::from(time.offset_minutes) * 60_000_000);
     let years = TIME_MICROS_MIN..=TIME_MICROS_MAX;
     if !years.contains(&time.utc_micros) || !years.contains(&local) {
-        let found = format!("{} µs from 1970-01-01T00:00:00Z", time.utc_micros);
+        let printable = DateTime::from_timestamp_micros(time.utc_micros).is_some();
+        let micros = || format!("{} µs from 1970-01-01T00:00:00Z", time.utc_micros);
+        let found = if printable {
+            time.to_string()
+        } else {
+            micros()
+        };
         let expected = "a time of the years 1970 to 9999, in UTC and in local time";
         return Err(InvalidEvent::new(field, found, expected));
     }

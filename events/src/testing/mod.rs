@@ -1,9 +1,9 @@
 //! Events for tests and benches, behind the feature `testing`: any valid event by [strategies], and a
-//! deterministic day-to-day [sample].
+//! deterministic [`sample`] of ordinary days.
 //!
 //! Published for the crates that build on this vocabulary; nothing of it belongs into a program.
 
-pub mod sample;
+mod sample;
 pub mod strategies;
 
 pub use sample::sample;

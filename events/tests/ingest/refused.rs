@@ -49,8 +49,8 @@ fn a_time_without_offset_or_out_of_the_years_is_refused() {
     }
     refused(
         &json!({"timestamp": "1969-12-31T23:59:59Z"}),
-        "timestamp is -1000000 µs from 1970-01-01T00:00:00Z; expected a time of the years 1970 to \
-         9999, in UTC and in local time",
+        "timestamp is 1969-12-31T23:59:59+00:00; expected a time of the years 1970 to 9999, in UTC \
+         and in local time",
     );
     refused(
         &json!({"timestamp": "2026-11-23T17:04:05+18:01"}),
