@@ -28,9 +28,9 @@ const SENTENCES: [&str; 3] = [
 
 /// `events` events in the order of their time, spread evenly over five days from 2026-11-19 on.
 ///
-/// The first is `RecorderStarted`; of twenty that follow, fourteen are `EventDetected` of about 600 bytes, the
-/// others the remaining sorts of a quiet operation. References hold if the events are appended in this order to
-/// an empty journal, from [`Seq::FIRST`] on.
+/// The first is `RecorderStarted`; of those that follow, seven in ten are `EventDetected` (about 420 bytes of
+/// payload, 600 of JSON), the others what else a quiet operation makes. References hold if the events are
+/// appended in this order to an empty journal, from [`Seq::FIRST`] on.
 ///
 /// ```
 /// use lenslog_events::testing::sample;
