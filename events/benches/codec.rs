@@ -9,10 +9,7 @@ use lenslog_events::{
 use lenslog_journal::{Seq, Timestamp};
 
 const LOG: &str = "data/events/2026-11-23/events.json";
-const LATE: Timestamp = Timestamp {
-    utc_micros: i64::MAX,
-    offset_minutes: 0,
-};
+const LATE: Timestamp = Timestamp { utc_micros: i64::MAX, offset_minutes: 0 };
 const EVENTS: usize = 1_000;
 
 fn detected() -> Vec<EventDetected> {
@@ -20,10 +17,7 @@ fn detected() -> Vec<EventDetected> {
         Event::Detected(event) => Some(event),
         _ => None,
     };
-    testing::sample(EVENTS)
-        .into_iter()
-        .filter_map(only)
-        .collect()
+    testing::sample(EVENTS).into_iter().filter_map(only).collect()
 }
 
 /// As motion alone makes them: one box, no metadata, no description.

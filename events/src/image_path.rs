@@ -12,9 +12,8 @@ use crate::limits::IMAGE_FILE_BYTES_MAX;
 const PREFIX: &str = "data/events/";
 
 /// Endings of pictures, compared without regard to case.
-const ENDINGS: &[&str] = &[
-    "jpg", "jpeg", "png", "webp", "gif", "bmp", "avif", "heic", "heif", "tif", "tiff",
-];
+const ENDINGS: &[&str] =
+    &["jpg", "jpeg", "png", "webp", "gif", "bmp", "avif", "heic", "heif", "tif", "tiff"];
 
 /// Splits an image_path into its day and its file name; `None` where it has another form.
 ///
@@ -41,12 +40,8 @@ fn is_picture_name(file: &str) -> bool {
     !stem.is_empty()
         && !file.starts_with('.')
         && file.len() <= IMAGE_FILE_BYTES_MAX
-        && !file
-            .chars()
-            .any(|letter| letter == '/' || letter == '\\' || letter.is_control())
-        && ENDINGS
-            .iter()
-            .any(|known| ending.eq_ignore_ascii_case(known))
+        && !file.chars().any(|letter| letter == '/' || letter == '\\' || letter.is_control())
+        && ENDINGS.iter().any(|known| ending.eq_ignore_ascii_case(known))
 }
 
 #[cfg(test)]
@@ -89,18 +84,8 @@ mod tests {
 
     #[test]
     fn a_picture_is_never_named_like_a_file_of_a_projection() {
-        for file in [
-            "events.json",
-            "events.log",
-            "amendments.json",
-            "evt_1",
-            "evt_1.jpg.tmp",
-        ] {
-            assert_eq!(
-                parse_image_path(&format!("data/events/2025-11-08/{file}")),
-                None,
-                "{file}"
-            );
+        for file in ["events.json", "events.log", "amendments.json", "evt_1", "evt_1.jpg.tmp"] {
+            assert_eq!(parse_image_path(&format!("data/events/2025-11-08/{file}")), None, "{file}");
         }
     }
 

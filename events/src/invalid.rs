@@ -23,11 +23,7 @@ impl InvalidEvent {
         found: impl Into<String>,
         expected: impl Into<String>,
     ) -> Self {
-        Self {
-            field: field.to_string(),
-            found: found.into(),
-            expected: expected.into(),
-        }
+        Self { field: field.to_string(), found: found.into(), expected: expected.into() }
     }
 }
 
@@ -60,10 +56,7 @@ mod tests {
     fn what_was_found_is_shown_short_and_on_one_line() {
         assert_eq!(shown("front\ndoor\u{2028}"), r#""front\ndoor\u{2028}""#);
         let long = shown(&"ü".repeat(100));
-        assert!(
-            long.starts_with("\"üüü") && long.ends_with("\"… (200 bytes)"),
-            "{long}"
-        );
+        assert!(long.starts_with("\"üüü") && long.ends_with("\"… (200 bytes)"), "{long}");
         assert!(long.chars().count() < SHOWN_CHARS_MAX + 20);
     }
 

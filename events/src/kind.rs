@@ -46,71 +46,19 @@ pub struct KindInfo {
 
 /// Every kind this program knows, in the order of the numbers.
 pub const TABLE: &[KindInfo] = &[
-    KindInfo {
-        number: EVENT_DETECTED,
-        version: 2,
-        name: "EventDetected",
-    },
-    KindInfo {
-        number: EVENT_ENDED,
-        version: 1,
-        name: "EventEnded",
-    },
-    KindInfo {
-        number: CAMERA_MINUTE,
-        version: 1,
-        name: "CameraMinute",
-    },
-    KindInfo {
-        number: CAMERA_LOST,
-        version: 1,
-        name: "CameraLost",
-    },
-    KindInfo {
-        number: CAMERA_FOUND,
-        version: 1,
-        name: "CameraFound",
-    },
-    KindInfo {
-        number: DETECTOR_FAILED,
-        version: 1,
-        name: "DetectorFailed",
-    },
-    KindInfo {
-        number: DESCRIPTION_ADDED,
-        version: 1,
-        name: "DescriptionAdded",
-    },
-    KindInfo {
-        number: DESCRIPTION_DEFERRED,
-        version: 1,
-        name: "DescriptionDeferred",
-    },
-    KindInfo {
-        number: DESCRIPTION_FAILED,
-        version: 1,
-        name: "DescriptionFailed",
-    },
-    KindInfo {
-        number: IMAGE_PURGED,
-        version: 1,
-        name: "ImagePurged",
-    },
-    KindInfo {
-        number: RECORDER_STARTED,
-        version: 1,
-        name: "RecorderStarted",
-    },
-    KindInfo {
-        number: RECORDER_STOPPED,
-        version: 1,
-        name: "RecorderStopped",
-    },
-    KindInfo {
-        number: STORAGE_WARNING,
-        version: 1,
-        name: "StorageWarning",
-    },
+    KindInfo { number: EVENT_DETECTED, version: 2, name: "EventDetected" },
+    KindInfo { number: EVENT_ENDED, version: 1, name: "EventEnded" },
+    KindInfo { number: CAMERA_MINUTE, version: 1, name: "CameraMinute" },
+    KindInfo { number: CAMERA_LOST, version: 1, name: "CameraLost" },
+    KindInfo { number: CAMERA_FOUND, version: 1, name: "CameraFound" },
+    KindInfo { number: DETECTOR_FAILED, version: 1, name: "DetectorFailed" },
+    KindInfo { number: DESCRIPTION_ADDED, version: 1, name: "DescriptionAdded" },
+    KindInfo { number: DESCRIPTION_DEFERRED, version: 1, name: "DescriptionDeferred" },
+    KindInfo { number: DESCRIPTION_FAILED, version: 1, name: "DescriptionFailed" },
+    KindInfo { number: IMAGE_PURGED, version: 1, name: "ImagePurged" },
+    KindInfo { number: RECORDER_STARTED, version: 1, name: "RecorderStarted" },
+    KindInfo { number: RECORDER_STOPPED, version: 1, name: "RecorderStopped" },
+    KindInfo { number: STORAGE_WARNING, version: 1, name: "StorageWarning" },
 ];
 
 // The table is dense, so that a look-up is an index, and stays out of the journal's range.
@@ -134,9 +82,7 @@ const _: () = {
 /// ```
 #[must_use]
 pub fn find(number: u16) -> Option<&'static KindInfo> {
-    usize::from(number)
-        .checked_sub(1)
-        .and_then(|index| TABLE.get(index))
+    usize::from(number).checked_sub(1).and_then(|index| TABLE.get(index))
 }
 
 #[cfg(test)]
@@ -148,20 +94,14 @@ mod tests {
         for row in TABLE {
             assert_eq!(find(row.number), Some(row));
         }
-        let known = (0..=u16::MAX)
-            .filter(|number| find(*number).is_some())
-            .count();
+        let known = (0..=u16::MAX).filter(|number| find(*number).is_some()).count();
         assert_eq!(known, TABLE.len());
     }
 
     #[test]
     fn no_two_kinds_share_a_name() {
         for (index, row) in TABLE.iter().enumerate() {
-            assert!(
-                TABLE[..index].iter().all(|other| other.name != row.name),
-                "{}",
-                row.name
-            );
+            assert!(TABLE[..index].iter().all(|other| other.name != row.name), "{}", row.name);
         }
     }
 }

@@ -92,17 +92,10 @@ pub fn decode(kind: u16, version: u16, payload: &[u8]) -> Result<Option<Event>, 
     };
     if version > known.version {
         let (kind, known) = (known.name, known.version);
-        return Err(DecodeError::NewerVersion {
-            kind,
-            found: version,
-            known,
-        });
+        return Err(DecodeError::NewerVersion { kind, found: version, known });
     }
     if version == 0 {
-        return Err(DecodeError::NoSuchVersion {
-            kind: known.name,
-            found: version,
-        });
+        return Err(DecodeError::NoSuchVersion { kind: known.name, found: version });
     }
     decode_known(kind, version, payload).map_err(|fault| DecodeError::Malformed {
         kind: known.name,
@@ -167,14 +160,7 @@ mod tests {
     #[test]
     fn a_known_kind_of_a_newer_version_is_an_error_that_asks_for_a_newer_program() {
         let error = decode(kind::EVENT_DETECTED, 3, b"").unwrap_err();
-        assert_eq!(
-            error,
-            DecodeError::NewerVersion {
-                kind: "EventDetected",
-                found: 3,
-                known: 2
-            }
-        );
+        assert_eq!(error, DecodeError::NewerVersion { kind: "EventDetected", found: 3, known: 2 });
         let text = "EventDetected is of version 3, this program reads up to 2: use a newer one";
         assert_eq!(error.to_string(), text);
     }
@@ -182,10 +168,7 @@ mod tests {
     #[test]
     fn version_zero_of_a_known_kind_is_an_error() {
         for row in kind::TABLE {
-            let error = DecodeError::NoSuchVersion {
-                kind: row.name,
-                found: 0,
-            };
+            let error = DecodeError::NoSuchVersion { kind: row.name, found: 0 };
             assert_eq!(decode(row.number, 0, b""), Err(error));
         }
     }
@@ -195,11 +178,7 @@ mod tests {
         for row in kind::TABLE {
             for version in 1..=row.version {
                 let error = decode(row.number, version, b"").unwrap_err();
-                assert!(
-                    matches!(error, DecodeError::Malformed { .. }),
-                    "{}: {error}",
-                    row.name
-                );
+                assert!(matches!(error, DecodeError::Malformed { .. }), "{}: {error}", row.name);
             }
         }
     }

@@ -49,9 +49,7 @@ impl Event {
                 time(format_args!("at"), event.at)
             }
             Self::DetectorFailed(event) => {
-                optional(&event.camera_id, |id| {
-                    camera_id(format_args!("camera_id"), id)
-                })?;
+                optional(&event.camera_id, |id| camera_id(format_args!("camera_id"), id))?;
                 time(format_args!("at"), event.at)?;
                 reason(&event.reason)
             }
@@ -96,21 +94,13 @@ impl EventDetected {
         if let Some(confidence) = self.motion_confidence {
             number(format_args!("motion_confidence"), confidence, 0.0..=1.0)?;
         }
-        count(
-            format_args!("detected_objects"),
-            self.detected_objects.len(),
-            OBJECTS_MAX,
-        )?;
+        count(format_args!("detected_objects"), self.detected_objects.len(), OBJECTS_MAX)?;
         for (index, each) in self.detected_objects.iter().enumerate() {
             object(index, each)?;
         }
         optional(&self.image_path, |path| image_path(path))?;
         optional(&self.llm_description, |description| {
-            text(
-                format_args!("llm_description"),
-                description,
-                0..=DESCRIPTION_BYTES_MAX,
-            )
+            text(format_args!("llm_description"), description, 0..=DESCRIPTION_BYTES_MAX)
         })?;
         metadata(&self.metadata)
     }
@@ -119,22 +109,14 @@ impl EventDetected {
 fn camera_minute(event: &CameraMinute) -> Check {
     camera_id(format_args!("camera_id"), &event.camera_id)?;
     time(format_args!("minute"), event.minute)?;
-    number(
-        format_args!("max_motion"),
-        event.max_motion,
-        0.0..=MOTION_PERCENT_MAX,
-    )?;
+    number(format_args!("max_motion"), event.max_motion, 0.0..=MOTION_PERCENT_MAX)?;
     optional(&event.best_label, |label| {
         text(format_args!("best_label"), label, 1..=LABEL_BYTES_MAX)
     })?;
     if let Some(confidence) = event.best_confidence {
         number(format_args!("best_confidence"), confidence, 0.0..=1.0)?;
     }
-    count(
-        format_args!("suppressed"),
-        event.suppressed.len(),
-        SUPPRESSED_MAX,
-    )?;
+    count(format_args!("suppressed"), event.suppressed.len(), SUPPRESSED_MAX)?;
     for (index, each) in event.suppressed.iter().enumerate() {
         let field = format_args!("suppressed[{index}].reason");
         text(field, &each.reason, 1..=SUPPRESSED_REASON_BYTES_MAX)?;
@@ -145,26 +127,14 @@ fn camera_minute(event: &CameraMinute) -> Check {
 fn description_added(event: &DescriptionAdded) -> Check {
     event_ref(&event.event)?;
     let description = &event.llm_description;
-    text(
-        format_args!("llm_description"),
-        description,
-        0..=DESCRIPTION_BYTES_MAX,
-    )?;
+    text(format_args!("llm_description"), description, 0..=DESCRIPTION_BYTES_MAX)?;
     text(format_args!("model"), &event.model, 0..=MODEL_BYTES_MAX)
 }
 
 fn recorder_started(event: &RecorderStarted) -> Check {
     time(format_args!("at"), event.at)?;
-    text(
-        format_args!("version"),
-        &event.version,
-        0..=VERSION_BYTES_MAX,
-    )?;
-    text(
-        format_args!("time_zone"),
-        &event.time_zone,
-        0..=TIME_ZONE_BYTES_MAX,
-    )?;
+    text(format_args!("version"), &event.version, 0..=VERSION_BYTES_MAX)?;
+    text(format_args!("time_zone"), &event.time_zone, 0..=TIME_ZONE_BYTES_MAX)?;
     count(format_args!("cameras"), event.cameras.len(), CAMERAS_MAX)?;
     for (index, each) in event.cameras.iter().enumerate() {
         camera_id(format_args!("cameras[{index}]"), each)?;
@@ -191,11 +161,7 @@ fn object(index: usize, object: &DetectedObject) -> Check {
 }
 
 fn metadata(metadata: &Metadata) -> Check {
-    count(
-        format_args!("metadata"),
-        metadata.len(),
-        METADATA_FIELDS_MAX,
-    )?;
+    count(format_args!("metadata"), metadata.len(), METADATA_FIELDS_MAX)?;
     let mut bytes = 0_usize;
     let mut values = 0_usize;
     for (name, value) in metadata {
@@ -208,32 +174,18 @@ fn metadata(metadata: &Metadata) -> Check {
         if size.depth > METADATA_DEPTH_MAX {
             let found = format!("nested {} deep", size.depth);
             let expected = format!("at most {METADATA_DEPTH_MAX}");
-            return Err(InvalidEvent::new(
-                format_args!("metadata.{name:?}"),
-                found,
-                expected,
-            ));
+            return Err(InvalidEvent::new(format_args!("metadata.{name:?}"), found, expected));
         }
         values = values.saturating_add(size.values);
-        bytes = bytes
-            .saturating_add(name.len())
-            .saturating_add(text_bytes(value));
+        bytes = bytes.saturating_add(name.len()).saturating_add(text_bytes(value));
     }
     if values > METADATA_VALUES_MAX {
         let expected = format!("at most {METADATA_VALUES_MAX}");
-        return Err(InvalidEvent::new(
-            "metadata",
-            format!("{values} values"),
-            expected,
-        ));
+        return Err(InvalidEvent::new("metadata", format!("{values} values"), expected));
     }
     if bytes > METADATA_BYTES_MAX {
         let expected = format!("at most {METADATA_BYTES_MAX}");
-        return Err(InvalidEvent::new(
-            "metadata",
-            format!("{bytes} bytes"),
-            expected,
-        ));
+        return Err(InvalidEvent::new("metadata", format!("{bytes} bytes"), expected));
     }
     Ok(())
 }
@@ -245,10 +197,7 @@ struct ValueSize {
 
 fn size_of_value(value: &serde_json::Value) -> ValueSize {
     let around = |inner: &mut dyn Iterator<Item = &serde_json::Value>| {
-        let mut size = ValueSize {
-            depth: 1,
-            values: 1,
-        };
+        let mut size = ValueSize { depth: 1, values: 1 };
         for each in inner {
             let each = size_of_value(each);
             size.depth = size.depth.max(each.depth + 1);
@@ -259,10 +208,7 @@ fn size_of_value(value: &serde_json::Value) -> ValueSize {
     match value {
         serde_json::Value::Array(list) => around(&mut list.iter()),
         serde_json::Value::Object(fields) => around(&mut fields.values()),
-        _ => ValueSize {
-            depth: 1,
-            values: 1,
-        },
+        _ => ValueSize { depth: 1, values: 1 },
     }
 }
 
@@ -286,19 +232,11 @@ fn text_bytes(value: &serde_json::Value) -> usize {
 
 fn event_ref(event: &EventRef) -> Check {
     if event.event_seq < Seq::FIRST {
-        return Err(InvalidEvent::new(
-            "event_seq",
-            event.event_seq.to_string(),
-            "1 or more",
-        ));
+        return Err(InvalidEvent::new("event_seq", event.event_seq.to_string(), "1 or more"));
     }
     if !event.event_day.is_valid() {
         let found = format!("{} days from 1970-01-01", event.event_day.0);
-        return Err(InvalidEvent::new(
-            "event_day",
-            found,
-            "a day of the years 0000 to 9999",
-        ));
+        return Err(InvalidEvent::new("event_day", found, "a day of the years 0000 to 9999"));
     }
     event_id(&event.event_id)
 }
@@ -353,11 +291,7 @@ fn count(field: Arguments<'_>, found: usize, max: usize) -> Check {
     if found <= max {
         return Ok(());
     }
-    Err(InvalidEvent::new(
-        field,
-        format!("a list of {found}"),
-        format!("at most {max}"),
-    ))
+    Err(InvalidEvent::new(field, format!("a list of {found}"), format!("at most {max}")))
 }
 
 fn time(field: Arguments<'_>, time: Timestamp) -> Check {
@@ -367,18 +301,12 @@ fn time(field: Arguments<'_>, time: Timestamp) -> Check {
         let expected = format!("at most {} hours from UTC", OFFSET_MINUTES_MAX / 60);
         return Err(InvalidEvent::new(field, found, expected));
     }
-    let local = time
-        .utc_micros
-        .saturating_add(i64::from(time.offset_minutes) * 60_000_000);
+    let local = time.utc_micros.saturating_add(i64::from(time.offset_minutes) * 60_000_000);
     let years = TIME_MICROS_MIN..=TIME_MICROS_MAX;
     if !years.contains(&time.utc_micros) || !years.contains(&local) {
         let printable = DateTime::from_timestamp_micros(time.utc_micros).is_some();
         let micros = || format!("{} µs from 1970-01-01T00:00:00Z", time.utc_micros);
-        let found = if printable {
-            time.to_string()
-        } else {
-            micros()
-        };
+        let found = if printable { time.to_string() } else { micros() };
         let expected = "a time of the years 1970 to 9999, in UTC and in local time";
         return Err(InvalidEvent::new(field, found, expected));
     }

@@ -41,11 +41,7 @@ fn check(kind: u16, version: u16, payload: &[u8]) {
     let length = payload.len() as u64;
     // A value takes a byte of text and one that parts it from the next.
     let has_values = kind == kind::EVENT_DETECTED;
-    let values = if has_values {
-        (length / 2).min(METADATA_VALUES_MAX as u64)
-    } else {
-        0
-    };
+    let values = if has_values { (length / 2).min(METADATA_VALUES_MAX as u64) } else { 0 };
     let bound = PAYLOAD_FACTOR * length + ERROR_BYTES + VALUE_BYTES * values;
     assert!(
         info.bytes_total <= bound,
@@ -67,13 +63,7 @@ fn mutation() -> impl Strategy<Value = Mutation> {
     let hostile = prop_oneof![
         any::<u64>(),
         0..1_000_u64,
-        prop::sample::select(vec![
-            u64::MAX,
-            1 << 63,
-            u64::from(u32::MAX),
-            1 << 24,
-            1 << 20
-        ]),
+        prop::sample::select(vec![u64::MAX, 1 << 63, u64::from(u32::MAX), 1 << 24, 1 << 20]),
     ];
     prop_oneof![
         (at(), 1..=u8::MAX).prop_map(|(at, bits)| Mutation::Flip(at, bits)),
@@ -154,24 +144,14 @@ fn trailing_bytes_are_an_error() {
         let expected = encoded.payload.len();
         encoded.payload.push(0);
         let error = decode(encoded.kind, encoded.version, &encoded.payload).unwrap_err();
-        let DecodeError::Malformed { fault, .. } = error else {
-            panic!("{error}")
-        };
-        assert_eq!(
-            fault,
-            PayloadFault::TrailingBytes {
-                expected,
-                found: expected + 1
-            }
-        );
+        let DecodeError::Malformed { fault, .. } = error else { panic!("{error}") };
+        assert_eq!(fault, PayloadFault::TrailingBytes { expected, found: expected + 1 });
     }
 }
 
 /// A payload of `EventDetected` whose metadata has one value of this text.
 fn with_metadata(text: &str) -> Vec<u8> {
-    let Some(Event::Detected(mut event)) = testing::sample(2).pop() else {
-        panic!("no event")
-    };
+    let Some(Event::Detected(mut event)) = testing::sample(2).pop() else { panic!("no event") };
     event.metadata.clear();
     event.metadata.insert("x".to_owned(), text.into());
     let payload = encode(&Event::Detected(event)).payload;
@@ -186,29 +166,17 @@ fn with_metadata(text: &str) -> Vec<u8> {
 
 fn metadata_fault(text: &str) -> String {
     match decode(kind::EVENT_DETECTED, 2, &with_metadata(text)) {
-        Err(DecodeError::Malformed {
-            fault: fault @ PayloadFault::Metadata { .. },
-            ..
-        }) => fault.to_string(),
+        Err(DecodeError::Malformed { fault: fault @ PayloadFault::Metadata { .. }, .. }) => {
+            fault.to_string()
+        }
         other => panic!("{text:.40} gives {other:?}"),
     }
 }
 
 #[test]
 fn metadata_that_is_not_one_json_value_is_an_error() {
-    assert_eq!(
-        metadata_fault(""),
-        "metadata \"x\": EOF while parsing a value at column 0"
-    );
-    for text in [
-        "1 2",
-        "nul",
-        "{\"a\":1,\"a\":2}",
-        "1e999",
-        "\"\\ud800\"",
-        "NaN",
-        "\"\n\"",
-    ] {
+    assert_eq!(metadata_fault(""), "metadata \"x\": EOF while parsing a value at column 0");
+    for text in ["1 2", "nul", "{\"a\":1,\"a\":2}", "1e999", "\"\\ud800\"", "NaN", "\"\n\""] {
         metadata_fault(text);
     }
 }
@@ -220,10 +188,7 @@ fn metadata_deeper_or_larger_than_the_limits_is_an_error() {
         "metadata \"x\": nested deeper than is accepted"
     );
     let many = format!("[{}0]", "0,".repeat(METADATA_VALUES_MAX));
-    assert_eq!(
-        metadata_fault(&many),
-        "metadata \"x\": more values than are accepted"
-    );
+    assert_eq!(metadata_fault(&many), "metadata \"x\": more values than are accepted");
 }
 
 #[test]
@@ -234,11 +199,7 @@ fn metadata_made_to_take_much_memory_stays_within_bounds() {
         let payload = with_metadata(&text);
         let (decoded, info) = measured(|| decode(kind::EVENT_DETECTED, 2, &payload));
         assert!(decoded.is_ok(), "{value}: {decoded:?}");
-        println!(
-            "{value}: {} times {}",
-            info.bytes_total / payload.len() as u64,
-            payload.len()
-        );
+        println!("{value}: {} times {}", info.bytes_total / payload.len() as u64, payload.len());
         check(kind::EVENT_DETECTED, 2, &payload);
     }
 }
@@ -255,30 +216,17 @@ fn a_count_that_lies_allocates_nothing() {
     for count in [1, 1_000, 1 << 20, 1 << 40, u64::MAX] {
         let payload = minute(count);
         let (decoded, info) = measured(|| decode(kind::CAMERA_MINUTE, 1, &payload));
-        assert!(
-            matches!(decoded, Err(DecodeError::Malformed { .. })),
-            "{decoded:?}"
-        );
-        assert!(
-            info.bytes_total <= ERROR_BYTES,
-            "{} bytes",
-            info.bytes_total
-        );
+        assert!(matches!(decoded, Err(DecodeError::Malformed { .. })), "{decoded:?}");
+        assert!(info.bytes_total <= ERROR_BYTES, "{} bytes", info.bytes_total);
     }
 }
 
 #[test]
 fn sequences_of_the_smallest_elements_stay_within_bounds() {
     const COUNT: usize = 10_000;
-    let Some(Event::Detected(mut detected)) = testing::sample(2).pop() else {
-        panic!("no event")
-    };
+    let Some(Event::Detected(mut detected)) = testing::sample(2).pop() else { panic!("no event") };
     let bbox = BoundingBox::default();
-    let object = DetectedObject {
-        label: String::new(),
-        confidence: 0.0,
-        bbox,
-    };
+    let object = DetectedObject { label: String::new(), confidence: 0.0, bbox };
     detected.detected_objects = vec![object; COUNT];
     let minute = CameraMinute {
         camera_id: String::new(),
@@ -288,13 +236,7 @@ fn sequences_of_the_smallest_elements_stay_within_bounds() {
         max_motion: 0.0,
         best_label: None,
         best_confidence: None,
-        suppressed: vec![
-            Suppressed {
-                reason: String::new(),
-                count: 0
-            };
-            COUNT
-        ],
+        suppressed: vec![Suppressed { reason: String::new(), count: 0 }; COUNT],
     };
     let started = RecorderStarted {
         at: Timestamp::default(),
@@ -302,18 +244,12 @@ fn sequences_of_the_smallest_elements_stay_within_bounds() {
         time_zone: String::new(),
         cameras: vec![String::new(); COUNT],
     };
-    let events = [
-        Event::Detected(detected),
-        Event::CameraMinute(minute),
-        Event::RecorderStarted(started),
-    ];
+    let events =
+        [Event::Detected(detected), Event::CameraMinute(minute), Event::RecorderStarted(started)];
     for event in events {
         let encoded = encode(&event);
         check(encoded.kind, encoded.version, &encoded.payload);
-        assert_eq!(
-            decode(encoded.kind, encoded.version, &encoded.payload),
-            Ok(Some(event))
-        );
+        assert_eq!(decode(encoded.kind, encoded.version, &encoded.payload), Ok(Some(event)));
     }
 }
 

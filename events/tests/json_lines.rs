@@ -17,10 +17,7 @@ use serde_json::{Value, json};
 
 const LOG: &str = "data/events/2026-11-23/events.json";
 /// No timestamp of an event lies ahead of it.
-const LATE: Timestamp = Timestamp {
-    utc_micros: i64::MAX,
-    offset_minutes: 0,
-};
+const LATE: Timestamp = Timestamp { utc_micros: i64::MAX, offset_minutes: 0 };
 
 fn rendered(event: &EventDetected) -> String {
     let mut line = Vec::new();
@@ -38,22 +35,14 @@ fn awkward() -> EventDetected {
     });
     EventDetected {
         event_id: "evt_1".to_owned(),
-        timestamp: Timestamp {
-            utc_micros: 1_795_449_845_123_456,
-            offset_minutes: -210,
-        },
+        timestamp: Timestamp { utc_micros: 1_795_449_845_123_456, offset_minutes: -210 },
         camera_id: "camera_1".to_owned(),
         camera_name: Some("Haus\ntür \u{1b}[31m".to_owned()),
         motion_confidence: Some(1.0),
         detected_objects: vec![DetectedObject {
             label: "\"cat\"\\\u{7f}".to_owned(),
             confidence: 0.07,
-            bbox: BoundingBox {
-                x: -12.0,
-                y: 0.5,
-                width: 1.0 / 3.0,
-                height: COORDINATE_MAX,
-            },
+            bbox: BoundingBox { x: -12.0, y: 0.5, width: 1.0 / 3.0, height: COORDINATE_MAX },
         }],
         image_path: Some("data/events/2026-11-23/evt_1.jpg".to_owned()),
         llm_description: Some("a\r\nb\u{2028}c\u{2029}d\0".to_owned()),
@@ -102,10 +91,7 @@ fn what_an_event_has_not_renders_as_null() {
 fn a_buffer_is_appended_to_and_can_be_used_again() {
     let mut buffer = b"before".to_vec();
     render_event(&mut buffer, &awkward(), Seq(7), LOG);
-    assert_eq!(
-        buffer,
-        format!("before{}", rendered(&awkward())).into_bytes()
-    );
+    assert_eq!(buffer, format!("before{}", rendered(&awkward())).into_bytes());
     buffer.clear();
     render_event(&mut buffer, &awkward(), Seq(7), LOG);
     assert_eq!(buffer, rendered(&awkward()).into_bytes());
@@ -141,22 +127,14 @@ fn the_largest_valid_event_fits_into_a_line() {
     event.metadata = (0..METADATA_FIELDS_MAX)
         .map(|index| {
             let name = format!("{index:03}{}", worst.repeat(METADATA_NAME_BYTES_MAX - 3));
-            (
-                name,
-                Value::from("v".repeat(METADATA_BYTES_MAX / METADATA_FIELDS_MAX - 130)),
-            )
+            (name, Value::from("v".repeat(METADATA_BYTES_MAX / METADATA_FIELDS_MAX - 130)))
         })
         .collect();
     event.validate().unwrap();
     let line = rendered(&event);
     assert!(line.len() <= LINE_BYTES_MAX, "{} bytes", line.len());
     assert!(line.len() > LINE_BYTES_MAX / 2, "{} bytes", line.len());
-    assert_eq!(
-        parse_line(line.as_bytes(), LATE)
-            .unwrap()
-            .into_event(String::new),
-        event
-    );
+    assert_eq!(parse_line(line.as_bytes(), LATE).unwrap().into_event(String::new), event);
 }
 
 proptest! {

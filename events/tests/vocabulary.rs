@@ -17,19 +17,10 @@ fn a_key_is_the_head_of_the_blake3_of_the_event_id() {
 
 #[test]
 fn an_event_belongs_to_the_local_day_of_its_fact() {
-    let midnight = Timestamp {
-        utc_micros: 1_795_474_800_000_000,
-        offset_minutes: 60,
-    };
+    let midnight = Timestamp { utc_micros: 1_795_474_800_000_000, offset_minutes: 60 };
     let found = |offset_minutes| {
-        let at = Timestamp {
-            offset_minutes,
-            ..midnight
-        };
-        Event::CameraFound(CameraFound {
-            camera_id: "camera_1".to_owned(),
-            at,
-        })
+        let at = Timestamp { offset_minutes, ..midnight };
+        Event::CameraFound(CameraFound { camera_id: "camera_1".to_owned(), at })
     };
     assert_eq!(found(60).day().to_string(), "2026-11-24");
     assert_eq!(found(59).day().to_string(), "2026-11-23");
@@ -38,26 +29,12 @@ fn an_event_belongs_to_the_local_day_of_its_fact() {
 #[test]
 fn what_refers_to_an_event_belongs_to_the_day_of_that_event() {
     let event_day = Day(20_780);
-    let event = EventRef {
-        event_seq: Seq(1),
-        event_day,
-        event_id: "evt_1".to_owned(),
-    };
-    let last_seen = Timestamp {
-        utc_micros: 1_800_000_000_000_000,
-        offset_minutes: 0,
-    };
+    let event = EventRef { event_seq: Seq(1), event_day, event_id: "evt_1".to_owned() };
+    let last_seen = Timestamp { utc_micros: 1_800_000_000_000_000, offset_minutes: 0 };
     assert_ne!(last_seen.day(), event_day);
-    let ended = EventEnded {
-        event: event.clone(),
-        last_seen,
-        sightings: 1,
-    };
+    let ended = EventEnded { event: event.clone(), last_seen, sightings: 1 };
     assert_eq!(Event::Ended(ended).day(), event_day);
-    assert_eq!(
-        Event::DescriptionDeferred(DescriptionDeferred { event }).day(),
-        event_day
-    );
+    assert_eq!(Event::DescriptionDeferred(DescriptionDeferred { event }).day(), event_day);
 }
 
 proptest! {

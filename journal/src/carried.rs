@@ -58,27 +58,20 @@ impl Carried {
         first_seq: Seq,
         skipped: u32,
     ) {
-        let span = FrameSpan {
-            first_seq,
-            synced_seq: Seq(0),
-            skipped,
-        };
+        let span = FrameSpan { first_seq, synced_seq: Seq(0), skipped };
         let offset = self.bytes.len() as u64;
         encode_frame(records, time, span, NOWHERE, offset, &mut self.bytes);
         self.counts.frames += 1;
         self.counts.records += records.len() as u64;
         for record in records {
-            self.counts
-                .add_day(record.day.unwrap_or_else(|| time.day()));
+            self.counts.add_day(record.day.unwrap_or_else(|| time.day()));
             self.counts.keyed += u64::from(record.key.is_some());
         }
     }
 
     /// Seq of the first record.
     pub(crate) fn first_seq(&self) -> Option<Seq> {
-        frames_in(&self.bytes, NOWHERE, 0)
-            .next()
-            .map(|(header, _)| header.first_seq)
+        frames_in(&self.bytes, NOWHERE, 0).next().map(|(header, _)| header.first_seq)
     }
 
     /// The frames, rewritten for `offset` of the segment with this salt.

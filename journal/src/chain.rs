@@ -25,9 +25,7 @@ pub(crate) fn segment_end(
     segment: &OpenSegment,
     successor: SegmentName,
 ) -> Result<SegmentEnd, Error> {
-    let next = directory
-        .open_segment(successor, Access::Read)?
-        .and_then(|next| next.header);
+    let next = directory.open_segment(successor, Access::Read)?.and_then(|next| next.header);
     let next = next.map(|read| read.header);
     let previous = next.as_ref().and_then(|header| header.previous);
     if let Some(previous) = previous.filter(|previous| previous.name == segment.name) {
@@ -46,17 +44,7 @@ pub(crate) fn segment_end(
         && let Some(footer) = segment.footer(salt)?
     {
         let (offset, seq) = (footer.end_offset, footer.end_seq);
-        return Ok(SegmentEnd {
-            offset,
-            seq,
-            digest: Some(footer.digest),
-            certain: true,
-        });
+        return Ok(SegmentEnd { offset, seq, digest: Some(footer.digest), certain: true });
     }
-    Ok(SegmentEnd {
-        offset: segment.len,
-        seq: successor.base,
-        digest: None,
-        certain: false,
-    })
+    Ok(SegmentEnd { offset: segment.len, seq: successor.base, digest: None, certain: false })
 }

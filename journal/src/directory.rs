@@ -49,11 +49,7 @@ pub(crate) struct OpenSegment {
 
 impl Directory {
     pub(crate) fn new(storage: Arc<dyn Storage>, root: &Path) -> Self {
-        Self {
-            storage,
-            root: root.to_owned(),
-            journal: root.join("journal"),
-        }
+        Self { storage, root: root.to_owned(), journal: root.join("journal") }
     }
 
     pub(crate) fn spare(&self) -> PathBuf {
@@ -78,10 +74,7 @@ impl Directory {
 
     /// The segments, by first seq. Other files are ignored.
     pub(crate) fn segments(&self) -> Result<Vec<SegmentName>, Error> {
-        let entries = self
-            .storage
-            .list(&self.journal)
-            .context("list", &self.journal)?;
+        let entries = self.storage.list(&self.journal).context("list", &self.journal)?;
         let mut names: Vec<_> = entries
             .iter()
             .filter_map(|entry| entry.name.to_str().and_then(SegmentName::parse))
@@ -105,20 +98,10 @@ impl Directory {
         let stat = file.stat().context("stat", &path)?;
         if stat.kind == EntryKind::Directory {
             let (found, expected) = ("a directory".to_owned(), "a segment file");
-            return Err(Error::Unexpected {
-                path,
-                found,
-                expected,
-            });
+            return Err(Error::Unexpected { path, found, expected });
         }
         let header = self.read_header(&*file, name, &path)?;
-        Ok(Some(OpenSegment {
-            name,
-            path,
-            file,
-            len: stat.len,
-            header,
-        }))
+        Ok(Some(OpenSegment { name, path, file, len: stat.len, header }))
     }
 
     fn read_header(
@@ -137,17 +120,11 @@ impl Directory {
             }
         }
         let [first, second] = &blocks;
-        let copies = [
-            readable[0].then_some(&first[..]),
-            readable[1].then_some(&second[..]),
-        ];
+        let copies = [readable[0].then_some(&first[..]), readable[1].then_some(&second[..])];
         match read_header(copies, name) {
             Ok(read) => Ok(Some(read)),
             Err(HeaderError::Damaged) => Ok(None),
-            Err(HeaderError::Newer {
-                version,
-                incompatible,
-            }) => Err(Error::Newer {
+            Err(HeaderError::Newer { version, incompatible }) => Err(Error::Newer {
                 path: path.to_owned(),
                 found: format!("format {version}, features {incompatible:#x}"),
             }),
@@ -163,17 +140,11 @@ impl Directory {
     /// Opens the witness for writing; makes a new one of the right size, durably, where there is none.
     pub(crate) fn open_witness(&self) -> Result<Arc<dyn StorageFile>, Error> {
         let path = self.witness();
-        let file = self
-            .storage
-            .open(&path, Access::Create)
-            .context("open", &path)?;
+        let file = self.storage.open(&path, Access::Create).context("open", &path)?;
         if file.stat().context("stat", &path)?.len < WITNESS_BYTES {
-            file.write_at(&vec![0; WITNESS_BYTES as usize], 0)
-                .context("write", &path)?;
+            file.write_at(&vec![0; WITNESS_BYTES as usize], 0).context("write", &path)?;
             file.sync().context("sync", &path)?;
-            self.storage
-                .sync_directory(&self.journal)
-                .context("sync", &self.journal)?;
+            self.storage.sync_directory(&self.journal).context("sync", &self.journal)?;
         }
         Ok(file)
     }
@@ -182,14 +153,10 @@ impl Directory {
     ///
     /// An identity that is missing or garbled is none: everything in it stands in the segments too.
     pub(crate) fn check_layout(&self) -> Result<(), Error> {
-        match self
-            .identity_field("layout")
-            .and_then(|version| version.parse::<u32>().ok())
-        {
-            Some(version) if version > LAYOUT_VERSION => Err(Error::Newer {
-                path: self.identity(),
-                found: format!("layout {version}"),
-            }),
+        match self.identity_field("layout").and_then(|version| version.parse::<u32>().ok()) {
+            Some(version) if version > LAYOUT_VERSION => {
+                Err(Error::Newer { path: self.identity(), found: format!("layout {version}") })
+            }
             _ => Ok(()),
         }
     }
@@ -227,10 +194,7 @@ impl Directory {
 impl OpenSegment {
     /// The footer, where the segment is sealed.
     pub(crate) fn footer(&self, salt: Salt) -> Result<Option<Footer>, Error> {
-        let Some(offset) = self
-            .len
-            .checked_sub(BLOCK_BYTES)
-            .filter(|at| *at >= FRAMES_OFFSET)
+        let Some(offset) = self.len.checked_sub(BLOCK_BYTES).filter(|at| *at >= FRAMES_OFFSET)
         else {
             return Ok(None);
         };

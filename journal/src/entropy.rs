@@ -13,9 +13,7 @@ pub(crate) enum Entropy {
 
 impl Entropy {
     pub(crate) fn new(seed: Option<u64>) -> Self {
-        seed.map_or(Self::System, |seed| {
-            Self::Seeded(Mutex::new(Random::new(seed)))
-        })
+        seed.map_or(Self::System, |seed| Self::Seeded(Mutex::new(Random::new(seed))))
     }
 
     pub(crate) fn bytes<const N: usize>(&self) -> [u8; N] {
@@ -29,10 +27,7 @@ impl Entropy {
                 }
             }
             Self::Seeded(random) => {
-                fill(
-                    &mut bytes,
-                    &mut random.lock().unwrap_or_else(PoisonError::into_inner),
-                );
+                fill(&mut bytes, &mut random.lock().unwrap_or_else(PoisonError::into_inner));
             }
         }
         bytes

@@ -45,11 +45,7 @@ impl std::fmt::Display for Lost {
             LossCause::HeaderDamaged => "both copies of the header are damaged",
         };
         let (segment, offset) = (self.segment.file_name(), self.offset);
-        write!(
-            formatter,
-            "{segment} offset {offset}: {what}, seq {} lost",
-            self.range
-        )
+        write!(formatter, "{segment} offset {offset}: {what}, seq {} lost", self.range)
     }
 }
 
@@ -83,10 +79,7 @@ impl std::fmt::Display for Notice {
         match self {
             Self::PaddingDamaged { segment, offset } => {
                 let segment = segment.file_name();
-                write!(
-                    formatter,
-                    "{segment} offset {offset}: padding is damaged, nothing is lost"
-                )
+                write!(formatter, "{segment} offset {offset}: padding is damaged, nothing is lost")
             }
             Self::HeaderCopyDamaged { segment, offset } => write!(
                 formatter,
@@ -113,10 +106,7 @@ pub struct Position {
 
 impl Position {
     /// The beginning.
-    pub const START: Self = Self {
-        next: Seq::FIRST,
-        last: None,
-    };
+    pub const START: Self = Self { next: Seq::FIRST, last: None };
 }
 
 /// The last record before a [`Position`].

@@ -135,10 +135,7 @@ impl Error {
 
 /// Whether an error of the operating system means that there is no room: disk or quota.
 pub(crate) fn is_full(error: &io::Error) -> bool {
-    matches!(
-        error.kind(),
-        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded
-    )
+    matches!(error.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded)
 }
 
 /// Names what was attempted on what, where an operation of the storage fails.

@@ -121,9 +121,7 @@ impl Survey {
     ) -> Result<Self, Error> {
         let mut window = window_of(segment);
         let mut walk = FrameWalk::new(header.salt, FRAMES_OFFSET, header.start_seq());
-        let mut proven = header
-            .born_seq
-            .max(witness.map_or(Seq(0), |witness| witness.seq));
+        let mut proven = header.born_seq.max(witness.map_or(Seq(0), |witness| witness.seq));
         let mut first_invalid = None;
         while let Some(found) = walk.next(&mut window)? {
             if let Some(hole) = found.hole.filter(|hole| !hole.lost.is_empty()) {
@@ -135,9 +133,7 @@ impl Survey {
             proven,
             seen: walk.expected(),
             first_invalid: first_invalid.unwrap_or_else(|| walk.offset()),
-            written_to: walk
-                .offset()
-                .max(walk.last_stray().map_or(0, |last| last + 1)),
+            written_to: walk.offset().max(walk.last_stray().map_or(0, |last| last + 1)),
         })
     }
 }
@@ -164,10 +160,7 @@ impl Examination {
             self.valid_offset = found.end();
             self.valid_seq = found.header.end_seq();
         }
-        self.note_loss(
-            SeqRange::new(self.valid_seq, self.proven),
-            self.valid_offset,
-        );
+        self.note_loss(SeqRange::new(self.valid_seq, self.proven), self.valid_offset);
         self.valid_seq = self.valid_seq.max(self.proven);
         Ok(())
     }
@@ -194,17 +187,12 @@ impl Examination {
     fn carry(&mut self, found: &FoundFrame, window: &Window, salt: Salt) {
         let counts = self.look_into(found, window);
         self.carried.counts.add(&counts);
-        self.carried
-            .push_frames(found.bytes(window), salt, found.offset);
+        self.carried.push_frames(found.bytes(window), salt, found.offset);
     }
 
     fn look_into(&mut self, found: &FoundFrame, window: &Window) -> Counts {
         let records = u64::from(found.header.records);
-        let mut counts = Counts {
-            frames: 1,
-            records,
-            ..Counts::default()
-        };
+        let mut counts = Counts { frames: 1, records, ..Counts::default() };
         let body = found.body(window);
         let mut cursor = RecordsCursor::new(found.header.first_seq);
         while let Some(record) = cursor.next(body) {
@@ -215,8 +203,7 @@ impl Examination {
             }
             if record.kind.is_reserved() {
                 let system = SystemRecord::decode(record.kind, record.version, record.payload);
-                self.notable
-                    .extend(system.map(|system| (record.seq, system)));
+                self.notable.extend(system.map(|system| (record.seq, system)));
             }
         }
         counts

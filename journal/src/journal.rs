@@ -69,11 +69,7 @@ impl Journal {
         let (writer, opening) = open::open(root.as_ref(), options)?;
         let writer = Arc::new(writer);
         let closer = Arc::new(Closer(Arc::clone(&writer)));
-        Ok(Self {
-            writer,
-            opening: Arc::new(opening),
-            _closer: closer,
-        })
+        Ok(Self { writer, opening: Arc::new(opening), _closer: closer })
     }
 
     /// How the journal was found.
@@ -92,8 +88,7 @@ impl Journal {
     /// [`Error::TooLarge`], [`Error::Refused`]; [`Error::StorageFull`] and [`Error::Suspended`]: nothing was
     /// appended, and the call may be repeated; [`Error::Sync`]: the outcome is unknown.
     pub fn append(&self, batch: &[NewRecord<'_>]) -> Result<Appended, Error> {
-        self.writer
-            .append(batch, Durability::PowerCut, KeyCheck::Refuse)
+        self.writer.append(batch, Durability::PowerCut, KeyCheck::Refuse)
     }
 
     /// As [`Journal::append`], for records whose keys are known to be new: they are stored, not looked up.
@@ -102,9 +97,7 @@ impl Journal {
     ///
     /// Those of [`Journal::append`].
     pub fn append_trusted(&self, batch: &[NewRecord<'_>]) -> Result<Seq, Error> {
-        self.writer
-            .append(batch, Durability::PowerCut, KeyCheck::Trust)
-            .map(Appended::seq)
+        self.writer.append(batch, Durability::PowerCut, KeyCheck::Trust).map(Appended::seq)
     }
 
     /// Appends a batch and returns once it survives the end of this process. It survives a power cut, and can be
@@ -114,8 +107,7 @@ impl Journal {
     ///
     /// Those of [`Journal::append`].
     pub fn append_unsynced(&self, batch: &[NewRecord<'_>]) -> Result<Appended, Error> {
-        self.writer
-            .append(batch, Durability::ProcessCrash, KeyCheck::Refuse)
+        self.writer.append(batch, Durability::ProcessCrash, KeyCheck::Refuse)
     }
 
     /// Makes everything appended so far survive a power cut.

@@ -40,18 +40,12 @@ struct SealedKeys {
 impl KeyIndex {
     /// An index whose active segment was read whole.
     pub(crate) fn with_active(keys: impl IntoIterator<Item = (Key, Seq)>) -> Self {
-        Self {
-            active: keys.into_iter().collect(),
-            ..Self::default()
-        }
+        Self { active: keys.into_iter().collect(), ..Self::default() }
     }
 
     /// An index whose active segment has keys before `offset` that are read when they are needed.
     pub(crate) fn with_unread_active(offset: u64) -> Self {
-        Self {
-            active_unread_to: Some(offset),
-            ..Self::default()
-        }
+        Self { active_unread_to: Some(offset), ..Self::default() }
     }
 
     /// Number of keys of the active segment that are in memory.
@@ -165,13 +159,11 @@ impl SealedKeys {
         let mut block = [0; BLOCK_BYTES as usize];
         let offset = self.header.block_offset(index);
         read_full(&*self.file, &mut block, offset).context("read", &self.path)?;
-        self.header
-            .decode_block(index, &block)
-            .ok_or_else(|| Error::Unexpected {
-                path: self.path.clone(),
-                found: format!("damaged at offset {offset}"),
-                expected: "the keys of its segment; delete the file, it is made again",
-            })
+        self.header.decode_block(index, &block).ok_or_else(|| Error::Unexpected {
+            path: self.path.clone(),
+            found: format!("damaged at offset {offset}"),
+            expected: "the keys of its segment; delete the file, it is made again",
+        })
     }
 }
 
@@ -185,20 +177,14 @@ fn load_sealed(
         if Some(name) == active {
             continue;
         }
-        let end = match (
-            directory.open_segment(name, Access::Read)?,
-            names.get(index + 1),
-        ) {
+        let end = match (directory.open_segment(name, Access::Read)?, names.get(index + 1)) {
             (Some(segment), Some(&successor)) => {
                 let end = segment_end(directory, &segment, successor)?;
                 let Some(read) = &segment.header else {
                     continue;
                 };
                 let salt = read.header.salt;
-                if segment
-                    .footer(salt)?
-                    .is_some_and(|footer| footer.counts.keyed == 0)
-                {
+                if segment.footer(salt)?.is_some_and(|footer| footer.counts.keyed == 0) {
                     continue;
                 }
                 if let Some(keys) = open_keys(directory, salt, name)? {
@@ -238,12 +224,7 @@ fn read_keys(
         let body = found.body(&window);
         let mut cursor = RecordsCursor::new(found.header.first_seq);
         while let Some(record) = cursor.next(body) {
-            keys.extend(
-                record
-                    .key
-                    .filter(|_| record.seq < end_seq)
-                    .map(|key| (key, record.seq)),
-            );
+            keys.extend(record.key.filter(|_| record.seq < end_seq).map(|key| (key, record.seq)));
         }
     }
     Ok(Some((read.header.salt, keys)))
@@ -257,10 +238,7 @@ fn write_keys(
 ) -> Result<(), Error> {
     let path = directory.keys(name);
     let bytes = KeysHeader::encode_file(salt, name, keys);
-    let file = directory
-        .storage
-        .open(&path, Access::Truncate)
-        .context("open", &path)?;
+    let file = directory.storage.open(&path, Access::Truncate).context("open", &path)?;
     file.write_at(&bytes, 0).context("write", &path)
 }
 
@@ -286,10 +264,5 @@ fn open_keys(
     let mut filter = vec![0; len];
     read_full(&*file, &mut filter, offset).context("read", &path)?;
     let filter = header.decode_filter(&filter);
-    Ok(filter.map(|filter| SealedKeys {
-        header,
-        filter,
-        path,
-        file,
-    }))
+    Ok(filter.map(|filter| SealedKeys { header, filter, path, file }))
 }

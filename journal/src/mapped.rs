@@ -1,8 +1,5 @@
 //! Memory-maps sealed segments for reading: the only unsafe code of this crate.
-#![expect(
-    unsafe_code,
-    reason = "mapping a file is unsafe by nature; see the SAFETY comment"
-)]
+#![expect(unsafe_code, reason = "mapping a file is unsafe by nature; see the SAFETY comment")]
 
 use std::fs::File;
 use std::io;

@@ -69,15 +69,10 @@ pub(crate) fn open(root: &Path, options: &Options) -> Result<(Writer, Opening), 
     let storage = &*directory.storage;
     prepare(storage, root)?;
     let lock = storage.lock(root).map_err(|error| match error {
-        LockError::Held { holder } => Error::Locked {
-            path: root.to_owned(),
-            holder,
-        },
-        LockError::Io(source) => Error::Io {
-            operation: "lock",
-            path: root.to_owned(),
-            source: Arc::new(source),
-        },
+        LockError::Held { holder } => Error::Locked { path: root.to_owned(), holder },
+        LockError::Io(source) => {
+            Error::Io { operation: "lock", path: root.to_owned(), source: Arc::new(source) }
+        }
     })?;
     directory.check_layout()?;
     prepare_journal(&directory)?;
@@ -161,13 +156,9 @@ fn prepare_journal(directory: &Directory) -> Result<(), Error> {
             expected: "the directory of the journal; move the file away",
         }),
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
-            storage
-                .create_directory(journal)
-                .context("create", journal)?;
+            storage.create_directory(journal).context("create", journal)?;
             storage.disable_copy_on_write(journal);
-            storage
-                .sync_directory(&directory.root)
-                .context("sync", &directory.root)
+            storage.sync_directory(&directory.root).context("sync", &directory.root)
         }
         Err(error) => Err(error).context("use", journal),
     }
@@ -175,9 +166,7 @@ fn prepare_journal(directory: &Directory) -> Result<(), Error> {
 
 fn sizes(storage: &dyn Storage, root: &Path, options: &Options) -> Sizes {
     let segment_max = options.segment_bytes_max.unwrap_or_else(|| {
-        let file_system = storage
-            .space(root)
-            .map_or(u64::MAX, |space| space.total_bytes);
+        let file_system = storage.space(root).map_or(u64::MAX, |space| space.total_bytes);
         let room = file_system.min(options.storage_limit_bytes.unwrap_or(u64::MAX));
         (room / SEGMENT_SHARE).max(SEGMENT_BYTES_MIN)
     });
@@ -199,14 +188,9 @@ fn make_plan(
     };
     let segment = directory
         .open_segment(last, Access::Write)?
-        .ok_or_else(|| Error::NotFound {
-            path: directory.segment(last),
-        })?;
+        .ok_or_else(|| Error::NotFound { path: directory.segment(last) })?;
     let Some(read) = &segment.header else {
-        let before = names
-            .len()
-            .checked_sub(2)
-            .and_then(|index| names.get(index).copied());
+        let before = names.len().checked_sub(2).and_then(|index| names.get(index).copied());
         return unreadable(directory, options, &segment, before, witness, entropy);
     };
     let header = read.header.clone();
@@ -225,14 +209,7 @@ fn make_plan(
                 footer.is_some() || witness.is_some_and(|witness| witness.name.base > last.base);
             let sealed_to = footer.map_or(Seq(0), |footer| footer.end_seq);
             let examination = examine(&segment, &header, witness, sealed_to)?;
-            Ok(recover(
-                options,
-                &segment,
-                &header,
-                examination,
-                successor_lost,
-                witness,
-            ))
+            Ok(recover(options, &segment, &header, examination, successor_lost, witness))
         }
     }
 }
@@ -269,10 +246,7 @@ fn resume_clean(
         path: segment.path.clone(),
         file: Arc::clone(&segment.file),
         allocated: segment.len / BLOCK_BYTES * BLOCK_BYTES,
-        synced: Synced {
-            offset: witness.offset,
-            seq: witness.seq,
-        },
+        synced: Synced { offset: witness.offset, seq: witness.seq },
         digest: resume_digest(segment, witness)?,
         counts: witness.counts,
         notable: witness.notable,
@@ -329,13 +303,10 @@ fn recover(
     let mut next = examination.seen.max(kept_to).plus(skipped + 1);
     if successor_lost {
         let named = witness.filter(|witness| witness.name.base > header.name.base);
-        let name = named.map_or((kept_to, header.name.day), |witness| {
-            (witness.name.base, witness.name.day)
-        });
+        let name = named
+            .map_or((kept_to, header.name.day), |witness| (witness.name.base, witness.name.day));
         let known_to = named.map_or(kept_to, |witness| witness.seq);
-        next = next
-            .max(known_to)
-            .plus(SEGMENT_BYTES_MAX / RECORD_BYTES_MIN);
+        next = next.max(known_to).plus(SEGMENT_BYTES_MAX / RECORD_BYTES_MIN);
         gaps.push(Gap {
             range: SeqRange::new(kept_to, known_to.max(kept_to.next())),
             segment: name,
@@ -373,11 +344,7 @@ fn recover(
     let replaces = succession.base == header.name.base;
     let succession = Succession {
         name: replaces.then_some(header.name),
-        previous: if replaces {
-            header.previous
-        } else {
-            succession.previous
-        },
+        previous: if replaces { header.previous } else { succession.previous },
         ..succession
     };
     Plan {
@@ -440,10 +407,8 @@ fn unreadable(
     witness: Option<&Witness>,
     entropy: &Entropy,
 ) -> Result<Plan, Error> {
-    let before = before
-        .map(|name| directory.open_segment(name, Access::Read))
-        .transpose()?
-        .flatten();
+    let before =
+        before.map(|name| directory.open_segment(name, Access::Read)).transpose()?.flatten();
     let mut ledger = Ledger::default();
     let (mut journal, mut incarnation) = (None, None);
     if let Some(before) = &before
@@ -474,9 +439,7 @@ fn unreadable(
         digest: [0; 32],
         unreadable: true,
     };
-    let journal = journal
-        .or(witness.map(|witness| witness.journal))
-        .or(directory.read_identity());
+    let journal = journal.or(witness.map(|witness| witness.journal)).or(directory.read_identity());
     Ok(lost_plan(
         options,
         entropy,
@@ -498,15 +461,7 @@ fn all_lost(options: &Options, witness: &Witness, entropy: &Entropy) -> Plan {
         upper_bound_unknown: true,
     }];
     let ids = (Some(witness.journal), None);
-    lost_plan(
-        options,
-        entropy,
-        Ledger::default(),
-        ids,
-        None,
-        (Seq::FIRST, next),
-        gaps,
-    )
+    lost_plan(options, entropy, Ledger::default(), ids, None, (Seq::FIRST, next), gaps)
 }
 
 fn lost_plan(
@@ -529,14 +484,8 @@ fn lost_plan(
         damaged: true,
     };
     let carried = Carried::default();
-    let succession = begin_with_notices(
-        options,
-        previous,
-        carried,
-        (expected, next),
-        &recovered,
-        &gaps,
-    );
+    let succession =
+        begin_with_notices(options, previous, carried, (expected, next), &recovered, &gaps);
     Plan {
         opening: Opening::Recovered { recovered, gaps },
         journal: journal.unwrap_or_else(|| entropy.bytes()),

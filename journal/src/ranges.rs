@@ -31,12 +31,8 @@ impl RangeSet {
         let start = self.0.partition_point(|known| known.to < range.from);
         let end = self.0.partition_point(|known| known.from <= range.to);
         let touched = self.0.get(start..end).unwrap_or_default();
-        let from = touched
-            .first()
-            .map_or(range.from, |first| first.from.min(range.from));
-        let to = touched
-            .last()
-            .map_or(range.to, |last| last.to.max(range.to));
+        let from = touched.first().map_or(range.from, |first| first.from.min(range.from));
+        let to = touched.last().map_or(range.to, |last| last.to.max(range.to));
         self.0.splice(start..end, [SeqRange::new(from, to)]);
     }
 
@@ -61,10 +57,7 @@ impl RangeSet {
 
     /// First seq behind the range that begins with the first seq of all: what comes before was pruned.
     pub(crate) fn floor(&self) -> Seq {
-        self.0
-            .first()
-            .filter(|first| first.from <= Seq::FIRST)
-            .map_or(Seq::FIRST, |first| first.to)
+        self.0.first().filter(|first| first.from <= Seq::FIRST).map_or(Seq::FIRST, |first| first.to)
     }
 }
 
@@ -73,21 +66,14 @@ mod tests {
     use super::*;
 
     fn set(ranges: &[(u64, u64)]) -> RangeSet {
-        RangeSet::from_ranges(
-            ranges
-                .iter()
-                .map(|(from, to)| SeqRange::new(Seq(*from), Seq(*to))),
-        )
+        RangeSet::from_ranges(ranges.iter().map(|(from, to)| SeqRange::new(Seq(*from), Seq(*to))))
     }
 
     #[test]
     fn ranges_that_touch_are_joined_in_any_order() {
         let joined = set(&[(1, 9)]);
-        for ranges in [
-            [(1, 3), (3, 7), (7, 9)],
-            [(7, 9), (1, 3), (2, 8)],
-            [(5, 9), (1, 5), (4, 5)],
-        ] {
+        for ranges in [[(1, 3), (3, 7), (7, 9)], [(7, 9), (1, 3), (2, 8)], [(5, 9), (1, 5), (4, 5)]]
+        {
             assert_eq!(set(&ranges), joined);
         }
         assert_eq!(set(&[(5, 6), (1, 2), (3, 4)]).len(), 3);

@@ -136,11 +136,7 @@ impl Reader {
         let mismatch = |reason: String| Ok(Resume::Mismatch { reason });
         let floor = view.floor()?;
         let Some(last) = &position.last else {
-            return Ok(Resume::At(Self::new(
-                view,
-                position.next.max(floor),
-                options,
-            )));
+            return Ok(Resume::At(Self::new(view, position.next.max(floor), options)));
         };
         let head = view.head()?;
         if position.next > head {
@@ -150,11 +146,7 @@ impl Reader {
             ));
         }
         if last.seq < floor {
-            return Ok(Resume::Pruned(Self::new(
-                view,
-                position.next.max(floor),
-                options,
-            )));
+            return Ok(Resume::Pruned(Self::new(view, position.next.max(floor), options)));
         }
         let mut reader = match Self::at_hint(&view, last, options)? {
             Some(reader) => reader,
@@ -169,10 +161,7 @@ impl Reader {
                 return Ok(Resume::At(reader));
             }
             Some(Entry::Lost(lost)) if lost.range.contains(last.seq) => {}
-            _ if view
-                .ledger()?
-                .pruned
-                .covers(SeqRange::new(last.seq, last.seq.next())) => {}
+            _ if view.ledger()?.pruned.covers(SeqRange::new(last.seq, last.seq.next())) => {}
             _ => return mismatch(format!("the journal has no record with seq {}", last.seq)),
         }
         Ok(Resume::At(Self::new(view, position.next, options)))
@@ -183,10 +172,7 @@ impl Reader {
     /// # Errors
     ///
     /// [`Error::Pruned`] where the reader fell behind a pruning; [`Error::Io`].
-    #[expect(
-        clippy::should_implement_trait,
-        reason = "the entry borrows from the reader"
-    )]
+    #[expect(clippy::should_implement_trait, reason = "the entry borrows from the reader")]
     pub fn next(&mut self) -> Result<Option<Entry<'_>>, Error> {
         let mut cursor = match self.step()? {
             Step::AtHead => return Ok(None),
@@ -214,14 +200,10 @@ impl Reader {
         let last = match self.last {
             None => None,
             Some((seq, hint)) => {
-                self.digest_at(seq, hint)?
-                    .map(|digest| LastRecord { seq, digest, hint })
+                self.digest_at(seq, hint)?.map(|digest| LastRecord { seq, digest, hint })
             }
         };
-        Ok(Position {
-            next: self.from,
-            last,
-        })
+        Ok(Position { next: self.from, last })
     }
 
     /// Waits until there is more to read, or the time is over; may return earlier.
@@ -246,10 +228,7 @@ impl Reader {
                     Some(record) if record.seq < self.from => continue,
                     Some(record) => {
                         self.from = record.seq.next();
-                        let hint = FrameHint {
-                            segment: current.name,
-                            offset: found.offset,
-                        };
+                        let hint = FrameHint { segment: current.name, offset: found.offset };
                         self.last = Some((record.seq, hint));
                         return Ok(Step::Record(before));
                     }
@@ -288,10 +267,7 @@ impl Reader {
         }
         if let Some(hole) = found.hole {
             if hole.lost.is_empty() {
-                let notice = Notice::PaddingDamaged {
-                    segment: current.name,
-                    offset: hole.offset,
-                };
+                let notice = Notice::PaddingDamaged { segment: current.name, offset: hole.offset };
                 note(&mut self.notices, notice);
             } else {
                 current.digest = None;
@@ -326,10 +302,7 @@ impl Reader {
                     let range = SeqRange::new(head.durable.seq, head.durable.seq.next());
                     self.lost = Some(Lost {
                         range,
-                        segment: SegmentName {
-                            base: range.from,
-                            day: name.day,
-                        },
+                        segment: SegmentName { base: range.from, day: name.day },
                         offset: 0,
                         cause: LossCause::SegmentMissing,
                     });
@@ -389,12 +362,7 @@ impl Reader {
         if let (Some(digest), Some(expected)) = (current.digest.take(), end.digest)
             && digest.finish(end.offset) != expected
         {
-            note(
-                &mut self.notices,
-                Notice::DigestDiffers {
-                    segment: current.name,
-                },
-            );
+            note(&mut self.notices, Notice::DigestDiffers { segment: current.name });
         }
         let behind = current.name;
         let reached = if end.certain { end.seq } else { reached };
@@ -411,9 +379,7 @@ impl Reader {
         if names.is_empty() {
             return Ok(false);
         }
-        let index = names
-            .partition_point(|name| name.base <= self.from)
-            .saturating_sub(1);
+        let index = names.partition_point(|name| name.base <= self.from).saturating_sub(1);
         self.open_at(&names, index, self.from)
     }
 
@@ -440,13 +406,7 @@ impl Reader {
         };
         for copy in &read.damaged_copies {
             let offset = copy * crate::limits::BLOCK_BYTES;
-            note(
-                &mut self.notices,
-                Notice::HeaderCopyDamaged {
-                    segment: name,
-                    offset,
-                },
-            );
+            note(&mut self.notices, Notice::HeaderCopyDamaged { segment: name, offset });
         }
         let start = read.header.start_seq();
         self.check_missing(SeqRange::new(reached, start), &read.header)?;
@@ -458,14 +418,7 @@ impl Reader {
         let digest = self.options.check_digests.then(SegmentDigest::new);
         let salt = read.header.salt;
         let walk = FrameWalk::new(salt, FRAMES_OFFSET, start);
-        self.current = Some(Current {
-            name,
-            salt,
-            window,
-            walk,
-            end,
-            digest,
-        });
+        self.current = Some(Current { name, salt, window, walk, end, digest });
         Ok(true)
     }
 
@@ -494,17 +447,10 @@ impl Reader {
             return Err(Error::Pruned { floor });
         }
         if !ledger.pruned.covers(missing) {
-            let segment = header
-                .previous
-                .map_or(header.name, |previous| previous.name);
+            let segment = header.previous.map_or(header.name, |previous| previous.name);
             let range = SeqRange::new(missing.from.max(self.from), missing.to);
             let cause = LossCause::SegmentMissing;
-            self.lost = (!range.is_empty()).then_some(Lost {
-                range,
-                segment,
-                offset: 0,
-                cause,
-            });
+            self.lost = (!range.is_empty()).then_some(Lost { range, segment, offset: 0, cause });
         }
         Ok(())
     }
@@ -525,32 +471,17 @@ impl Reader {
         let range = SeqRange::new(reached.max(self.from), after);
         let cause = LossCause::HeaderDamaged;
         if !range.is_empty() && !self.view.ledger()?.pruned.covers(range) {
-            self.lost = Some(Lost {
-                range,
-                segment: name,
-                offset: 0,
-                cause,
-            });
+            self.lost = Some(Lost { range, segment: name, offset: 0, cause });
         }
         let end = match successor {
-            Some(_) => End::Fixed(SegmentEnd {
-                offset: 0,
-                seq: after,
-                digest: None,
-                certain: false,
-            }),
+            Some(_) => {
+                End::Fixed(SegmentEnd { offset: 0, seq: after, digest: None, certain: false })
+            }
             None => End::Open,
         };
         let walk = FrameWalk::new(Salt(0), FRAMES_OFFSET, after);
         let window = Window::new(segment.path, segment.file, 0);
-        self.current = Some(Current {
-            name,
-            salt: Salt(0),
-            window,
-            walk,
-            end,
-            digest: None,
-        });
+        self.current = Some(Current { name, salt: Salt(0), window, walk, end, digest: None });
         Ok(true)
     }
 
@@ -563,16 +494,9 @@ impl Reader {
         let Some(successor) = successor else {
             return Ok(None);
         };
-        let next = self
-            .view
-            .directory()
-            .open_segment(successor, Access::Read)?;
-        let previous = next
-            .and_then(|next| next.header)
-            .and_then(|read| read.header.previous);
-        Ok(previous
-            .filter(|previous| previous.name == name)
-            .map(|previous| previous.seq))
+        let next = self.view.directory().open_segment(successor, Access::Read)?;
+        let previous = next.and_then(|next| next.header).and_then(|read| read.header.previous);
+        Ok(previous.filter(|previous| previous.name == name).map(|previous| previous.seq))
     }
 
     /// A reader that stands before the remembered record, found where its frame stood.
@@ -613,10 +537,7 @@ impl Reader {
     }
 
     fn digest_at(&mut self, seq: Seq, hint: FrameHint) -> Result<Option<[u8; 16]>, Error> {
-        if let Some(current) = self
-            .current
-            .as_mut()
-            .filter(|current| current.name == hint.segment)
+        if let Some(current) = self.current.as_mut().filter(|current| current.name == hint.segment)
         {
             return digest_in(&mut current.window, current.salt, seq, hint.offset);
         }
@@ -657,12 +578,7 @@ fn digest_in(
 /// The part of what is missing that a reader who begins at `from` cares for.
 fn lost_from(from: Seq, missing: SeqRange, segment: SegmentName, offset: u64) -> Option<Lost> {
     let range = SeqRange::new(missing.from.max(from), missing.to);
-    (!range.is_empty()).then_some(Lost {
-        range,
-        segment,
-        offset,
-        cause: LossCause::Damaged,
-    })
+    (!range.is_empty()).then_some(Lost { range, segment, offset, cause: LossCause::Damaged })
 }
 
 fn note(notices: &mut Vec<Notice>, notice: Notice) {

@@ -48,9 +48,7 @@ impl Timestamp {
     pub fn to_local(self) -> DateTime<FixedOffset> {
         let offset =
             FixedOffset::east_opt(i32::from(self.offset_minutes) * 60).unwrap_or_else(|| Utc.fix());
-        DateTime::from_timestamp_micros(self.utc_micros)
-            .unwrap_or_default()
-            .with_timezone(&offset)
+        DateTime::from_timestamp_micros(self.utc_micros).unwrap_or_default().with_timezone(&offset)
     }
 
     /// The instant of a chrono value, microseconds and whole minutes of offset kept.
@@ -75,9 +73,7 @@ impl Timestamp {
 impl fmt::Display for Timestamp {
     /// RFC 3339 with the offset, with as many digits of a second as are needed (none, 3 or 6).
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let text = self
-            .to_local()
-            .to_rfc3339_opts(chrono::SecondsFormat::AutoSi, false);
+        let text = self.to_local().to_rfc3339_opts(chrono::SecondsFormat::AutoSi, false);
         formatter.write_str(&text)
     }
 }
@@ -116,13 +112,7 @@ impl fmt::Display for Day {
         let clamped = self.0.clamp(Self::MIN.0, Self::MAX.0);
         let date = NaiveDate::from_num_days_from_ce_opt(clamped.saturating_add(EPOCH_DAYS_FROM_CE))
             .unwrap_or_default();
-        write!(
-            formatter,
-            "{:04}-{:02}-{:02}",
-            date.year(),
-            date.month(),
-            date.day()
-        )
+        write!(formatter, "{:04}-{:02}-{:02}", date.year(), date.month(), date.day())
     }
 }
 
@@ -138,9 +128,7 @@ impl FromStr for Day {
     type Err = ParseDayError;
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
-        let error = || ParseDayError {
-            text: text.chars().take(40).collect(),
-        };
+        let error = || ParseDayError { text: text.chars().take(40).collect() };
         let bytes = text.as_bytes();
         // chrono accepts `2026-1-2` and `+2026-01-02`; a directory name has exactly one spelling.
         let canonical = bytes.len() == 10
@@ -187,16 +175,10 @@ impl Clock for SystemClock {
         );
         let wall = Utc::now();
         let offset_minutes = self.fixed_offset_minutes.unwrap_or_else(|| {
-            let seconds = Local
-                .offset_from_utc_datetime(&wall.naive_utc())
-                .fix()
-                .local_minus_utc();
+            let seconds = Local.offset_from_utc_datetime(&wall.naive_utc()).fix().local_minus_utc();
             i16::try_from(seconds / 60).unwrap_or_default()
         });
-        let wall = Timestamp {
-            utc_micros: wall.timestamp_micros(),
-            offset_minutes,
-        };
+        let wall = Timestamp { utc_micros: wall.timestamp_micros(), offset_minutes };
         ClockReading { wall, boot }
     }
 }
@@ -211,13 +193,8 @@ impl SimulatedClock {
     /// A clock that shows `start` and was booted an hour before.
     #[must_use]
     pub fn new(start: Timestamp) -> Self {
-        let reading = ClockReading {
-            wall: start,
-            boot: Duration::from_secs(3600),
-        };
-        Self {
-            reading: Mutex::new(reading),
-        }
+        let reading = ClockReading { wall: start, boot: Duration::from_secs(3600) };
+        Self { reading: Mutex::new(reading) }
     }
 
     /// Lets time pass, for both clocks.
@@ -235,21 +212,13 @@ impl SimulatedClock {
     }
 
     fn change(&self, change: impl FnOnce(&mut ClockReading)) {
-        change(
-            &mut self
-                .reading
-                .lock()
-                .unwrap_or_else(std::sync::PoisonError::into_inner),
-        );
+        change(&mut self.reading.lock().unwrap_or_else(std::sync::PoisonError::into_inner));
     }
 }
 
 impl Clock for SimulatedClock {
     fn read(&self) -> ClockReading {
-        *self
-            .reading
-            .lock()
-            .unwrap_or_else(std::sync::PoisonError::into_inner)
+        *self.reading.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
     }
 }
 
@@ -263,30 +232,15 @@ mod tests {
 
     #[test]
     fn a_timestamp_belongs_to_its_own_local_day() {
-        assert_eq!(
-            at("2026-11-23T23:30:00+01:00").day().to_string(),
-            "2026-11-23"
-        );
-        assert_eq!(
-            at("2026-11-23T00:30:00+01:00").day().to_string(),
-            "2026-11-23"
-        );
-        assert_eq!(
-            at("2026-11-23T00:30:00-03:30").day().to_string(),
-            "2026-11-23"
-        );
+        assert_eq!(at("2026-11-23T23:30:00+01:00").day().to_string(), "2026-11-23");
+        assert_eq!(at("2026-11-23T00:30:00+01:00").day().to_string(), "2026-11-23");
+        assert_eq!(at("2026-11-23T00:30:00-03:30").day().to_string(), "2026-11-23");
         assert_eq!(at("1969-12-31T23:59:59Z").day(), Day(-1));
     }
 
     #[test]
     fn days_print_and_parse_the_same_name() {
-        for text in [
-            "0000-01-01",
-            "1970-01-01",
-            "2000-02-29",
-            "2026-11-23",
-            "9999-12-31",
-        ] {
+        for text in ["0000-01-01", "1970-01-01", "2000-02-29", "2026-11-23", "9999-12-31"] {
             assert_eq!(text.parse::<Day>().unwrap().to_string(), text);
         }
         assert_eq!("1970-01-01".parse(), Ok(Day(0)));
@@ -296,28 +250,16 @@ mod tests {
 
     #[test]
     fn names_that_only_resemble_a_day_are_refused() {
-        for text in [
-            "2025-13-45",
-            "2025-10-15.bak",
-            "2025-1-2",
-            "+025-01-02",
-            "",
-            "２０２５-01-02",
-        ] {
+        for text in ["2025-13-45", "2025-10-15.bak", "2025-1-2", "+025-01-02", "", "２０２５-01-02"]
+        {
             assert!(text.parse::<Day>().is_err(), "{text}");
         }
     }
 
     #[test]
     fn timestamps_print_no_more_digits_than_they_need() {
-        assert_eq!(
-            at("2026-11-23T10:00:00+01:00").to_string(),
-            "2026-11-23T10:00:00+01:00"
-        );
-        assert_eq!(
-            at("2026-11-23T10:00:00.25Z").to_string(),
-            "2026-11-23T10:00:00.250+00:00"
-        );
+        assert_eq!(at("2026-11-23T10:00:00+01:00").to_string(), "2026-11-23T10:00:00+01:00");
+        assert_eq!(at("2026-11-23T10:00:00.25Z").to_string(), "2026-11-23T10:00:00.250+00:00");
         let micros = at("2026-11-23T10:00:00.000001-03:30");
         assert_eq!(micros.to_string(), "2026-11-23T10:00:00.000001-03:30");
     }
@@ -326,10 +268,7 @@ mod tests {
     fn extreme_timestamps_have_a_day_and_a_name() {
         for utc_micros in [i64::MIN, i64::MAX, 0] {
             for offset_minutes in [i16::MIN, i16::MAX, 0] {
-                let time = Timestamp {
-                    utc_micros,
-                    offset_minutes,
-                };
+                let time = Timestamp { utc_micros, offset_minutes };
                 assert!(time.day().is_valid());
                 assert!(!time.to_string().is_empty());
             }

@@ -86,9 +86,7 @@ impl JournalView {
     pub fn open(root: &Path, storage: Arc<dyn Storage>) -> Result<Self, Error> {
         let directory = Directory::new(storage, root);
         directory.check_layout()?;
-        let missing = || Error::NotFound {
-            path: root.to_owned(),
-        };
+        let missing = || Error::NotFound { path: root.to_owned() };
         match directory.storage.stat(&directory.journal) {
             Ok(stat) if stat.kind == EntryKind::File => return Err(missing()),
             Ok(_) => {}
@@ -112,11 +110,7 @@ impl JournalView {
             .or_else(|| directory.read_witness().map(|witness| witness.journal))
             .or_else(|| directory.read_identity())
             .unwrap_or_default();
-        let other = Other {
-            directory,
-            journal,
-            at_rest: Mutex::new(None),
-        };
+        let other = Other { directory, journal, at_rest: Mutex::new(None) };
         Ok(Self(Arc::new(Source::Other(other))))
     }
 
@@ -187,11 +181,7 @@ impl JournalView {
                 days: footer.counts.days,
                 end: footer.end_seq,
             });
-            segments.push(SegmentInfo {
-                name,
-                bytes: segment.len,
-                sealed,
-            });
+            segments.push(SegmentInfo { name, bytes: segment.len, sealed });
         }
         Ok(segments)
     }
@@ -240,10 +230,9 @@ impl JournalView {
 
     pub(crate) fn readable_end(&self) -> Result<Head, Error> {
         match &*self.0 {
-            Source::Writer(writer) => Ok(Head {
-                durable: writer.watermark.durable(),
-                active_missing: false,
-            }),
+            Source::Writer(writer) => {
+                Ok(Head { durable: writer.watermark.durable(), active_missing: false })
+            }
             Source::Other(other) => other.head(),
         }
     }
@@ -260,12 +249,7 @@ impl Other {
     fn head(&self) -> Result<Head, Error> {
         let root = &self.directory.root;
         let lock = || self.at_rest.lock().unwrap_or_else(PoisonError::into_inner);
-        if self
-            .directory
-            .storage
-            .is_locked(root)
-            .context("probe the lock of", root)?
-        {
+        if self.directory.storage.is_locked(root).context("probe the lock of", root)? {
             *lock() = None;
             return self.live_head();
         }
@@ -288,62 +272,34 @@ impl Other {
             // It is about to be written, or cannot be: nothing newer than the last segment's birth is proven.
             None => self.birth_of_last()?,
         };
-        Ok(Head {
-            durable,
-            active_missing: false,
-        })
+        Ok(Head { durable, active_missing: false })
     }
 
     fn birth_of_last(&self) -> Result<Durable, Error> {
         let Some(&name) = self.directory.segments()?.last() else {
-            return Ok(Durable {
-                seq: Seq::FIRST,
-                segment: None,
-                offset: 0,
-            });
+            return Ok(Durable { seq: Seq::FIRST, segment: None, offset: 0 });
         };
-        let header = self
-            .directory
-            .open_segment(name, Access::Read)?
-            .and_then(|open| open.header);
-        Ok(header.map_or(
-            Durable {
-                seq: name.base,
-                segment: None,
-                offset: 0,
-            },
-            |read| Durable {
-                seq: read.header.born_seq,
-                segment: Some((name, read.header.salt)),
-                offset: read.header.born_offset,
-            },
-        ))
+        let header = self.directory.open_segment(name, Access::Read)?.and_then(|open| open.header);
+        Ok(header.map_or(Durable { seq: name.base, segment: None, offset: 0 }, |read| Durable {
+            seq: read.header.born_seq,
+            segment: Some((name, read.header.salt)),
+            offset: read.header.born_offset,
+        }))
     }
 
     /// What an opening would keep.
     fn head_at_rest(&self) -> Result<Head, Error> {
         let witness = self.directory.read_witness();
         let Some(&last) = self.directory.segments()?.last() else {
-            return Err(Error::NotFound {
-                path: self.directory.root.clone(),
-            });
+            return Err(Error::NotFound { path: self.directory.root.clone() });
         };
         let Some(segment) = self.directory.open_segment(last, Access::Read)? else {
-            return Err(Error::NotFound {
-                path: self.directory.segment(last),
-            });
+            return Err(Error::NotFound { path: self.directory.segment(last) });
         };
         let witnessed_to = witness.map_or(last.base, |witness| witness.seq);
         let Some(read) = &segment.header else {
-            let durable = Durable {
-                seq: witnessed_to.max(last.base),
-                segment: None,
-                offset: 0,
-            };
-            return Ok(Head {
-                durable,
-                active_missing: true,
-            });
+            let durable = Durable { seq: witnessed_to.max(last.base), segment: None, offset: 0 };
+            return Ok(Head { durable, active_missing: true });
         };
         let header = &read.header;
         let footer = segment.footer(header.salt)?;
@@ -354,29 +310,17 @@ impl Other {
             && footer.is_none()
         {
             let segment = Some((last, header.salt));
-            let durable = Durable {
-                seq: witness.seq,
-                segment,
-                offset: witness.offset,
-            };
-            return Ok(Head {
-                durable,
-                active_missing: false,
-            });
+            let durable = Durable { seq: witness.seq, segment, offset: witness.offset };
+            return Ok(Head { durable, active_missing: false });
         }
         let sealed_to = footer.map_or(Seq(0), |footer| footer.end_seq);
         let examination = examine(&segment, header, witness.as_ref(), sealed_to)?;
         let durable = Durable {
-            seq: examination
-                .valid_seq
-                .max(successor.map_or(Seq(0), |witness| witness.seq)),
+            seq: examination.valid_seq.max(successor.map_or(Seq(0), |witness| witness.seq)),
             segment: Some((last, header.salt)),
             offset: examination.valid_offset,
         };
-        Ok(Head {
-            durable,
-            active_missing: footer.is_some() || successor.is_some(),
-        })
+        Ok(Head { durable, active_missing: footer.is_some() || successor.is_some() })
     }
 
     fn ledger(&self) -> Result<Ledger, Error> {

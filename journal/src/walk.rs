@@ -49,21 +49,14 @@ impl FoundFrame {
 
     /// The bytes of the frame's records, from the window that found it.
     pub(crate) fn body<'a>(&self, window: &'a Window) -> &'a [u8] {
-        self.bytes(window)
-            .get(FRAME_HEADER_BYTES..)
-            .unwrap_or_default()
+        self.bytes(window).get(FRAME_HEADER_BYTES..).unwrap_or_default()
     }
 }
 
 impl FrameWalk {
     /// A walk from `offset` on, where a frame with the seq `expected`, or padding before it, should stand.
     pub(crate) const fn new(salt: Salt, offset: u64, expected: Seq) -> Self {
-        Self {
-            salt,
-            offset,
-            expected,
-            last_stray: None,
-        }
+        Self { salt, offset, expected, last_stray: None }
     }
 
     pub(crate) const fn offset(&self) -> u64 {
@@ -95,17 +88,10 @@ impl FrameWalk {
             if let Some(header) = self.frame_at(window, at)? {
                 let lost = SeqRange::new(self.expected, header.follows());
                 let strays = self.last_stray.is_some_and(|last| last >= start);
-                let hole = (strays || !lost.is_empty()).then_some(Hole {
-                    offset: start,
-                    lost,
-                });
+                let hole = (strays || !lost.is_empty()).then_some(Hole { offset: start, lost });
                 self.offset = at + header.len();
                 self.expected = header.end_seq();
-                return Ok(Some(FoundFrame {
-                    offset: at,
-                    header,
-                    hole,
-                }));
+                return Ok(Some(FoundFrame { offset: at, header, hole }));
             }
             match self.next_candidate(window, at)? {
                 Some(candidate) => at = candidate,

@@ -25,10 +25,7 @@ pub(crate) struct Watermark {
 
 impl Watermark {
     pub(crate) const fn new(durable: Durable) -> Self {
-        Self {
-            state: Mutex::new((durable, false)),
-            risen: Condvar::new(),
-        }
+        Self { state: Mutex::new((durable, false)), risen: Condvar::new() }
     }
 
     pub(crate) fn durable(&self) -> Durable {

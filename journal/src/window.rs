@@ -33,26 +33,12 @@ enum Source {
 impl Window {
     pub(crate) const fn new(path: PathBuf, file: Arc<dyn StorageFile>, limit: u64) -> Self {
         let source = Source::File(file);
-        Self {
-            path,
-            source,
-            limit,
-            buffer: Vec::new(),
-            buffer_start: 0,
-            unreadable_blocks: 0,
-        }
+        Self { path, source, limit, buffer: Vec::new(), buffer_start: 0, unreadable_blocks: 0 }
     }
 
     pub(crate) const fn mapped(path: PathBuf, map: Mapped, limit: u64) -> Self {
         let source = Source::Mapped(map);
-        Self {
-            path,
-            source,
-            limit,
-            buffer: Vec::new(),
-            buffer_start: 0,
-            unreadable_blocks: 0,
-        }
+        Self { path, source, limit, buffer: Vec::new(), buffer_start: 0, unreadable_blocks: 0 }
     }
 
     /// Raises the offset below which bytes are final.
@@ -89,12 +75,9 @@ impl Window {
         if let Source::Mapped(_) = self.source {
             return self.mapped_bytes(offset, len);
         }
-        let start = offset
-            .checked_sub(self.buffer_start)
-            .map_or(usize::MAX, |start| start as usize);
-        self.buffer
-            .get(start..start.saturating_add(len))
-            .unwrap_or_default()
+        let start =
+            offset.checked_sub(self.buffer_start).map_or(usize::MAX, |start| start as usize);
+        self.buffer.get(start..start.saturating_add(len)).unwrap_or_default()
     }
 
     fn mapped_bytes(&self, offset: u64, len: usize) -> &[u8] {
@@ -165,9 +148,7 @@ impl Window {
 pub(crate) fn is_unreadable(error: &io::Error) -> bool {
     use rustix::io::Errno;
     let medium = [Errno::IO, Errno::UCLEAN, Errno::BADMSG, Errno::NODATA];
-    error
-        .raw_os_error()
-        .is_some_and(|code| medium.iter().any(|errno| errno.raw_os_error() == code))
+    error.raw_os_error().is_some_and(|code| medium.iter().any(|errno| errno.raw_os_error() == code))
 }
 
 #[cfg(test)]
@@ -183,11 +164,7 @@ mod tests {
         let path = Path::new("/file");
         let file = storage.open(path, Access::Create).unwrap();
         file.write_at(&[1; 20_000], 0).unwrap();
-        storage.inject(Fault::Unreadable {
-            path: path.to_owned(),
-            offset: 5000,
-            len: 1,
-        });
+        storage.inject(Fault::Unreadable { path: path.to_owned(), offset: 5000, len: 1 });
         let mut window = Window::new(path.to_owned(), file, 20_000);
         assert_eq!(window.get(4000, 20_000).unwrap().len(), 16_000);
         assert_eq!(window.get(4090, 6).unwrap(), [1; 6]);

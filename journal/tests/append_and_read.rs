@@ -22,9 +22,8 @@ fn records_come_back_in_order_with_rising_seqs() {
         assert_eq!(append(&journal, &index.to_le_bytes()), Seq(index + 1));
     }
     let found = read_all(&journal.view());
-    let expected: Vec<_> = (0..100_u64)
-        .map(|index| (Seq(index + 1), index.to_le_bytes().to_vec()))
-        .collect();
+    let expected: Vec<_> =
+        (0..100_u64).map(|index| (Seq(index + 1), index.to_le_bytes().to_vec())).collect();
     assert_eq!(found.records, expected);
     assert_eq!(read_from(&journal.view(), Seq(90)).records, expected[89..]);
 }
@@ -35,10 +34,7 @@ fn a_batch_gets_consecutive_seqs() {
     let batch = [record(b"a"), record(b""), record(b"c")];
     assert_eq!(journal.append(&batch).unwrap(), Appended::New(Seq(1)));
     assert_eq!(journal.append(&batch).unwrap(), Appended::New(Seq(4)));
-    assert_eq!(
-        read_all(&journal.view()).payloads(),
-        [&b"a"[..], b"", b"c", b"a", b"", b"c"]
-    );
+    assert_eq!(read_all(&journal.view()).payloads(), [&b"a"[..], b"", b"c", b"a", b"", b"c"]);
 }
 
 #[test]
@@ -63,16 +59,10 @@ fn a_clean_close_is_continued_in_the_same_segment() {
         }
         append(&journal, &[round]);
         journal.close().unwrap();
-        assert!(matches!(
-            journal.append(&[record(b"x")]),
-            Err(Error::Closed)
-        ));
+        assert!(matches!(journal.append(&[record(b"x")]), Err(Error::Closed)));
     }
     assert_eq!(segments(&storage).len(), 1);
-    assert_eq!(
-        read_all(&view(&storage)).payloads(),
-        [[0], [1], [2], [3], [4]]
-    );
+    assert_eq!(read_all(&view(&storage)).payloads(), [[0], [1], [2], [3], [4]]);
 }
 
 #[test]
@@ -110,10 +100,7 @@ fn a_new_day_begins_a_new_segment_in_either_direction() {
         ]
     );
     let found = read_all(&journal.view());
-    assert_eq!(
-        found.payloads(),
-        [&b"monday"[..], b"tuesday", b"tuesday", b"monday again"]
-    );
+    assert_eq!(found.payloads(), [&b"monday"[..], b"tuesday", b"tuesday", b"monday again"]);
     assert!(matches!(found.system[..], [SystemRecord::ClockStepped(_)]));
 }
 
@@ -123,10 +110,7 @@ fn a_full_segment_is_rolled_and_readers_cross_over() {
     let mut options = options(&storage, &clock());
     options.segment_bytes_max = Some(64 << 10);
     let journal = Journal::open(common::ROOT, &options).unwrap();
-    let mut reader = journal
-        .view()
-        .reader(Seq::FIRST, Default::default())
-        .unwrap();
+    let mut reader = journal.view().reader(Seq::FIRST, Default::default()).unwrap();
     for index in 0..200_u64 {
         append(&journal, &[index as u8; 1000]);
         match reader.next().unwrap() {
@@ -151,10 +135,7 @@ fn a_batch_larger_than_a_segment_gets_one_of_its_own() {
     append(&journal, b"before");
     append(&journal, &large);
     append(&journal, b"after");
-    assert_eq!(
-        read_all(&journal.view()).payloads(),
-        [&b"before"[..], &large, b"after"]
-    );
+    assert_eq!(read_all(&journal.view()).payloads(), [&b"before"[..], &large, b"after"]);
 }
 
 #[test]
@@ -172,23 +153,11 @@ fn the_largest_payload_fits_and_one_byte_more_is_refused() {
 #[test]
 fn what_only_the_journal_may_append_is_refused() {
     let journal = open(&FaultyStorage::new());
-    let reserved = NewRecord {
-        kind: Kind::RESERVED,
-        ..record(b"")
-    };
-    assert!(matches!(
-        journal.append(&[reserved]),
-        Err(Error::Refused { .. })
-    ));
+    let reserved = NewRecord { kind: Kind::RESERVED, ..record(b"") };
+    assert!(matches!(journal.append(&[reserved]), Err(Error::Refused { .. })));
     assert!(matches!(journal.append(&[]), Err(Error::Refused { .. })));
-    let twice = NewRecord {
-        key: Some([1; 16]),
-        ..record(b"")
-    };
-    assert!(matches!(
-        journal.append(&[twice, twice]),
-        Err(Error::Refused { .. })
-    ));
+    let twice = NewRecord { key: Some([1; 16]), ..record(b"") };
+    assert!(matches!(journal.append(&[twice, twice]), Err(Error::Refused { .. })));
 }
 
 #[test]
@@ -201,18 +170,11 @@ fn a_known_key_is_a_duplicate_in_every_retained_segment_and_after_every_opening(
         for index in 0..=round {
             let known = index < round;
             let payload = [index];
-            let record = NewRecord {
-                key: key(index),
-                ..record(&payload)
-            };
+            let record = NewRecord { key: key(index), ..record(&payload) };
             let appended = journal.append(&[record]).unwrap();
             let seq = Seq(u64::from(index) + 1);
             if known {
-                assert_eq!(
-                    appended,
-                    Appended::Duplicate { index: 0, seq },
-                    "round {round}"
-                );
+                assert_eq!(appended, Appended::Duplicate { index: 0, seq }, "round {round}");
             } else {
                 assert_eq!(appended, Appended::New(seq), "round {round}");
             }
@@ -223,10 +185,7 @@ fn a_known_key_is_a_duplicate_in_every_retained_segment_and_after_every_opening(
         if round == 3 {
             // The key files are derivable: without them nothing changes.
             for path in storage.files() {
-                if path
-                    .extension()
-                    .is_some_and(|extension| extension == "keys")
-                {
+                if path.extension().is_some_and(|extension| extension == "keys") {
                     lenslog_journal::storage::Storage::remove(&storage, &path).unwrap();
                 }
             }
@@ -238,38 +197,20 @@ fn a_known_key_is_a_duplicate_in_every_retained_segment_and_after_every_opening(
 #[test]
 fn a_duplicate_in_a_batch_refuses_the_whole_batch() {
     let journal = open(&FaultyStorage::new());
-    let with_key = |index: u8| NewRecord {
-        key: Some([index; 16]),
-        ..record(b"x")
-    };
+    let with_key = |index: u8| NewRecord { key: Some([index; 16]), ..record(b"x") };
     journal.append(&[with_key(1)]).unwrap();
     let appended = journal.append(&[with_key(2), with_key(1)]).unwrap();
-    assert_eq!(
-        appended,
-        Appended::Duplicate {
-            index: 1,
-            seq: Seq(1)
-        }
-    );
-    assert_eq!(
-        journal.append(&[with_key(2)]).unwrap(),
-        Appended::New(Seq(2))
-    );
+    assert_eq!(appended, Appended::Duplicate { index: 1, seq: Seq(1) });
+    assert_eq!(journal.append(&[with_key(2)]).unwrap(), Appended::New(Seq(2)));
 }
 
 #[test]
 fn trusted_keys_are_stored_without_being_looked_up() {
     let journal = open(&FaultyStorage::new());
-    let record = NewRecord {
-        key: Some([1; 16]),
-        ..record(b"x")
-    };
+    let record = NewRecord { key: Some([1; 16]), ..record(b"x") };
     assert_eq!(journal.append_trusted(&[record]).unwrap(), Seq(1));
     assert_eq!(journal.append_trusted(&[record]).unwrap(), Seq(2));
-    assert!(matches!(
-        journal.append(&[record]).unwrap(),
-        Appended::Duplicate { .. }
-    ));
+    assert!(matches!(journal.append(&[record]).unwrap(), Appended::Duplicate { .. }));
 }
 
 #[test]
@@ -301,12 +242,7 @@ fn concurrent_appenders_share_syncs_and_lose_nothing() {
             .map(|(_, payload)| u64::from_le_bytes(payload[..].try_into().unwrap()))
             .filter(|number| number / 1000 == thread)
             .collect();
-        assert_eq!(
-            own,
-            (0..100)
-                .map(|index| thread * 1000 + index)
-                .collect::<Vec<_>>()
-        );
+        assert_eq!(own, (0..100).map(|index| thread * 1000 + index).collect::<Vec<_>>());
     }
 }
 
@@ -315,9 +251,7 @@ fn two_journals_on_one_directory_are_refused() {
     let storage = FaultyStorage::new();
     let journal = open(&storage);
     match Journal::open(common::ROOT, &options(&storage, &clock())) {
-        Err(Error::Locked {
-            holder: Some(_), ..
-        }) => {}
+        Err(Error::Locked { holder: Some(_), .. }) => {}
         other => panic!("{other:?}"),
     }
     journal.close().unwrap();
@@ -334,10 +268,7 @@ fn a_follower_in_another_process_follows_through_rolls_and_sees_no_unsynced_reco
     let mut reader = other.reader(Seq::FIRST, Default::default()).unwrap();
     for index in 0..100_u64 {
         journal.append_unsynced(&[record(&[1; 3000])]).unwrap();
-        assert!(
-            reader.next().unwrap().is_none(),
-            "record {index} is not durable yet"
-        );
+        assert!(reader.next().unwrap().is_none(), "record {index} is not durable yet");
         journal.sync().unwrap();
         assert!(matches!(
             reader.next().unwrap(),
@@ -353,10 +284,7 @@ fn a_position_is_resumed_where_it_was_and_refused_in_another_journal() {
     small.segment_bytes_max = Some(64 << 10);
     let journal = Journal::open(common::ROOT, &small).unwrap();
     let mut positions = Vec::new();
-    let mut reader = journal
-        .view()
-        .reader(Seq::FIRST, Default::default())
-        .unwrap();
+    let mut reader = journal.view().reader(Seq::FIRST, Default::default()).unwrap();
     for index in 0..50_u8 {
         positions.push(reader.position().unwrap());
         append(&journal, &[index; 2000]);

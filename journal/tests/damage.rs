@@ -25,9 +25,7 @@ fn two_segments() -> FaultyStorage {
     let journal = Journal::open(ROOT, &small(&storage, &clock)).unwrap();
     append(&journal, b"one");
     append(&journal, b"two");
-    journal
-        .append(&[record(b"three"), record(b"four")])
-        .unwrap();
+    journal.append(&[record(b"three"), record(b"four")]).unwrap();
     clock.advance(Duration::from_secs(86_400));
     for payload in [&b"five"[..], b"six", b"seven", b"eight"] {
         append(&journal, payload);
@@ -101,45 +99,22 @@ fn check_flip(original: &FaultyStorage, path: &Path, offset: u64, expected_lost:
     assert!(appended > Seq(8), "{at}");
     let found = read_and_report(&journal);
     assert_eq!(found.records.len(), expected.len() + 1, "{at}");
-    let gone: Vec<u64> = journal
-        .health()
-        .gaps
-        .iter()
-        .flat_map(|range| range.from.0..range.to.0)
-        .collect();
+    let gone: Vec<u64> =
+        journal.health().gaps.iter().flat_map(|range| range.from.0..range.to.0).collect();
     assert_eq!(gone, expected_lost, "{at}");
-    assert_eq!(
-        journal.health().is_degraded(),
-        !expected_lost.is_empty(),
-        "{at}"
-    );
+    assert_eq!(journal.health().is_degraded(), !expected_lost.is_empty(), "{at}");
     // It is told once, however often it is met, and is known after the next start.
     let gaps = |journal: &Journal| {
         let system = read_all(&journal.view()).system;
-        system
-            .into_iter()
-            .filter(|record| matches!(record, SystemRecord::Gap(_)))
-            .count()
+        system.into_iter().filter(|record| matches!(record, SystemRecord::Gap(_))).count()
     };
-    assert_eq!(
-        gaps(&journal),
-        usize::from(!expected_lost.is_empty()),
-        "{at}"
-    );
+    assert_eq!(gaps(&journal), usize::from(!expected_lost.is_empty()), "{at}");
     read_and_report(&journal);
     journal.close().unwrap();
     let journal = reopen(&storage);
     read_and_report(&journal);
-    assert_eq!(
-        gaps(&journal),
-        usize::from(!expected_lost.is_empty()),
-        "{at}"
-    );
-    assert_eq!(
-        journal.health().is_degraded(),
-        !expected_lost.is_empty(),
-        "{at}"
-    );
+    assert_eq!(gaps(&journal), usize::from(!expected_lost.is_empty()), "{at}");
+    assert_eq!(journal.health().is_degraded(), !expected_lost.is_empty(), "{at}");
 }
 
 #[test]
@@ -182,18 +157,8 @@ fn any_single_file_may_be_missing_and_the_recorder_starts() {
         assert!(seq > Seq(8), "{}", path.display());
         let found = read_and_report(&journal);
         let is_segment = path.extension().is_some_and(|extension| extension == "seg");
-        assert_eq!(
-            journal.health().is_degraded(),
-            is_segment,
-            "{}",
-            path.display()
-        );
-        assert_eq!(
-            found.records.len(),
-            if is_segment { 5 } else { 9 },
-            "{}",
-            path.display()
-        );
+        assert_eq!(journal.health().is_degraded(), is_segment, "{}", path.display());
+        assert_eq!(found.records.len(), if is_segment { 5 } else { 9 }, "{}", path.display());
     }
 }
 
@@ -205,10 +170,7 @@ fn a_missing_sealed_segment_is_named_with_its_seqs() {
     let found = read_all(&view(&storage));
     assert_eq!(found.lost_seqs(), [1, 2, 3, 4]);
     assert_eq!(found.lost[0].cause, LossCause::SegmentMissing);
-    assert_eq!(
-        found.lost[0].segment.file_name(),
-        first.file_name().unwrap().to_str().unwrap()
-    );
+    assert_eq!(found.lost[0].segment.file_name(), first.file_name().unwrap().to_str().unwrap());
     assert_eq!(found.payloads(), [&b"five"[..], b"six", b"seven", b"eight"]);
 }
 
@@ -219,18 +181,12 @@ fn a_missing_active_segment_is_noticed_because_the_last_one_is_sealed() {
         let active = segments(&storage).remove(1);
         storage.remove(&active).unwrap();
         if !with_witness {
-            storage
-                .remove(&PathBuf::from("/data/journal/WITNESS"))
-                .unwrap();
+            storage.remove(&PathBuf::from("/data/journal/WITNESS")).unwrap();
         }
         let found = read_all(&view(&storage));
         assert_eq!(
             found.lost[0].cause,
-            if with_witness {
-                LossCause::Damaged
-            } else {
-                LossCause::SegmentMissing
-            }
+            if with_witness { LossCause::Damaged } else { LossCause::SegmentMissing }
         );
         let journal = reopen(&storage);
         let Opening::Recovered { gaps, recovered } = journal.opening().clone() else {
@@ -242,10 +198,7 @@ fn a_missing_active_segment_is_noticed_because_the_last_one_is_sealed() {
         if with_witness {
             assert_eq!(gaps[0].range.to, Seq(9));
         }
-        assert!(
-            append(&journal, b"nine") > Seq(2_000_000),
-            "a whole segment of seqs is skipped"
-        );
+        assert!(append(&journal, b"nine") > Seq(2_000_000), "a whole segment of seqs is skipped");
         assert!(journal.health().is_degraded());
     }
 }
@@ -260,11 +213,7 @@ fn a_sector_may_be_unreadable_anywhere() {
         for block in 0..blocks.min(bytes.len() as u64 / 4096) {
             let storage = original.snapshot();
             let (offset, len) = (block * 4096, 4096);
-            storage.inject(Fault::Unreadable {
-                path: path.clone(),
-                offset,
-                len,
-            });
+            storage.inject(Fault::Unreadable { path: path.clone(), offset, len });
             let hit =
                 |range: &std::ops::Range<u64>| range.start < offset + len && offset < range.end;
             let lost: Vec<u64> = frames
@@ -316,20 +265,10 @@ fn damaged_padding_and_a_damaged_header_copy_are_noted_and_cost_nothing() {
         records += 1;
     }
     assert_eq!(records, 8);
-    let notices: Vec<_> = reader
-        .take_notices()
-        .iter()
-        .map(ToString::to_string)
-        .collect();
+    let notices: Vec<_> = reader.take_notices().iter().map(ToString::to_string).collect();
     assert_eq!(notices.len(), 2, "{notices:?}");
-    assert!(
-        notices[0].contains("offset 4096: one copy of the header"),
-        "{notices:?}"
-    );
-    assert!(
-        notices[1].contains("padding is damaged, nothing is lost"),
-        "{notices:?}"
-    );
+    assert!(notices[0].contains("offset 4096: one copy of the header"), "{notices:?}");
+    assert!(notices[1].contains("padding is damaged, nothing is lost"), "{notices:?}");
 }
 
 #[test]
@@ -349,14 +288,9 @@ fn a_swapped_frame_that_carries_valid_crcs_is_found_by_the_digest() {
     let path = segments(&one).remove(0);
     write_bytes(&one, &path, &file_bytes(&other, &path));
     let view = view(&one);
-    let mut reader = view
-        .reader(Seq::FIRST, ReaderOptions::default().check_digests())
-        .unwrap();
+    let mut reader = view.reader(Seq::FIRST, ReaderOptions::default().check_digests()).unwrap();
     while reader.next().unwrap().is_some() {}
-    assert!(matches!(
-        reader.take_notices()[..],
-        [lenslog_journal::Notice::DigestDiffers { .. }]
-    ));
+    assert!(matches!(reader.take_notices()[..], [lenslog_journal::Notice::DigestDiffers { .. }]));
 }
 
 /// A journal whose last frame was handed to the operating system but never acknowledged, and where that stands.
@@ -365,9 +299,7 @@ fn with_unacknowledged_frame() -> (FaultyStorage, PathBuf, std::ops::Range<u64>)
     let journal = open(&storage);
     append(&journal, b"acknowledged");
     append(&journal, b"acknowledged too");
-    journal
-        .append_unsynced(&[record(b"never acknowledged"), record(b"nor this")])
-        .unwrap();
+    journal.append_unsynced(&[record(b"never acknowledged"), record(b"nor this")]).unwrap();
     let path = segments(&storage).remove(0);
     let range = frames(&file_bytes(&storage, &path)).pop().unwrap().0;
     (storage.snapshot(), path, range)
@@ -386,14 +318,8 @@ fn check_truncated(storage: &FaultyStorage, end: u64, range: &std::ops::Range<u6
         expected.extend([&b"never acknowledged"[..], b"nor this"]);
     }
     assert_eq!(found.payloads(), expected, "cut at {end}");
-    assert!(
-        found.lost.is_empty() && !journal.health().is_degraded(),
-        "cut at {end}"
-    );
-    assert!(
-        found.system.contains(&SystemRecord::Recovered(recovered)),
-        "cut at {end}"
-    );
+    assert!(found.lost.is_empty() && !journal.health().is_degraded(), "cut at {end}");
+    assert!(found.system.contains(&SystemRecord::Recovered(recovered)), "cut at {end}");
     recovered
 }
 
@@ -410,10 +336,7 @@ fn an_unacknowledged_frame_may_be_cut_at_every_byte() {
         } else {
             // Trailing zeros cannot be told from preallocated space.
             let written = &bytes[range.start as usize..end as usize];
-            let written = written
-                .iter()
-                .rposition(|byte| *byte != 0)
-                .map_or(0, |last| last + 1);
+            let written = written.iter().rposition(|byte| *byte != 0).map_or(0, |last| last + 1);
             assert_eq!(recovered.bytes, written as u64, "cut at {end}");
         }
         assert!(!recovered.proof_missing);
@@ -434,25 +357,15 @@ fn a_power_cut_at_each_operation_of_a_recovery_changes_nothing() {
         for operation in 0..=operations {
             for seed in 0..8 {
                 let storage = cut.snapshot();
-                storage.inject(Fault::PowerCutAfter {
-                    operations: operation,
-                });
+                storage.inject(Fault::PowerCutAfter { operations: operation });
                 let later = clock();
                 drop(Journal::open(ROOT, &options(&storage, &later)));
                 let storage = storage.power_cut(seed);
                 let expected = if end == range.end { 4 } else { 2 };
-                assert_eq!(
-                    read_all(&view(&storage)).records.len(),
-                    expected,
-                    "{operation} {seed}"
-                );
+                assert_eq!(read_all(&view(&storage)).records.len(), expected, "{operation} {seed}");
                 let journal = reopen(&storage);
                 let found = read_all(&journal.view());
-                assert_eq!(
-                    found.records.len(),
-                    expected,
-                    "operation {operation} seed {seed}"
-                );
+                assert_eq!(found.records.len(), expected, "operation {operation} seed {seed}");
                 assert!(found.lost.is_empty() && !journal.health().is_degraded());
             }
         }
@@ -482,10 +395,7 @@ fn a_newer_format_is_refused_and_left_alone() {
     }
     let identity = Path::new("/data/IDENTITY");
     write_bytes(&storage, identity, b"Lenslog data directory\nlayout = 2\n");
-    assert!(matches!(
-        Journal::open(ROOT, &options(&storage, &clock())),
-        Err(Error::Newer { .. })
-    ));
+    assert!(matches!(Journal::open(ROOT, &options(&storage, &clock())), Err(Error::Newer { .. })));
 }
 
 #[test]
@@ -511,10 +421,7 @@ fn a_left_over_spare_full_of_old_frames_is_blanked_before_it_is_used() {
     append(&journal, b"nine");
     let found = read_all(&journal.view());
     assert_eq!(found.records.len(), 9);
-    let mut reader = journal
-        .view()
-        .reader(Seq::FIRST, Default::default())
-        .unwrap();
+    let mut reader = journal.view().reader(Seq::FIRST, Default::default()).unwrap();
     while reader.next().unwrap().is_some() {}
     assert!(reader.take_notices().is_empty());
 }
@@ -525,12 +432,7 @@ fn a_directory_in_place_of_the_data_or_a_file_in_place_of_the_directory_is_expla
     write_bytes(&storage, Path::new("/data"), b"not a directory");
     match Journal::open(ROOT, &options(&storage, &clock())) {
         Err(error @ Error::Unexpected { .. }) => {
-            assert!(
-                error
-                    .to_string()
-                    .contains("/data is a file, expected a directory"),
-                "{error}"
-            );
+            assert!(error.to_string().contains("/data is a file, expected a directory"), "{error}");
         }
         other => panic!("{other:?}"),
     }

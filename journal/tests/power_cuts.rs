@@ -51,10 +51,7 @@ fn payload(batch: usize, index: usize, size: usize) -> Vec<u8> {
 fn parse(payload: &[u8]) -> (usize, usize) {
     let text = std::str::from_utf8(payload).unwrap();
     let mut parts = text.split(':').map(|part| part.parse().ok());
-    (
-        parts.next().flatten().unwrap(),
-        parts.next().flatten().unwrap(),
-    )
+    (parts.next().flatten().unwrap(), parts.next().flatten().unwrap())
 }
 
 impl Model {
@@ -69,11 +66,7 @@ impl Model {
             let (batch, index) = parse(payload);
             seen.entry(batch).or_default().push((index, *seq));
             let known = self.seqs.entry(seq.0).or_insert((batch, index));
-            assert_eq!(
-                *known,
-                (batch, index),
-                "seed {seed}: seq {seq} was used twice"
-            );
+            assert_eq!(*known, (batch, index), "seed {seed}: seq {seq} was used twice");
         }
         for (number, batch) in self.batches.iter_mut().enumerate() {
             match seen.get(&number) {
@@ -84,17 +77,10 @@ impl Model {
                     batch.first
                 ),
                 Some(records) => {
-                    assert_ne!(
-                        batch.outcome,
-                        Outcome::Refused,
-                        "seed {seed}: batch {number}"
-                    );
+                    assert_ne!(batch.outcome, Outcome::Refused, "seed {seed}: batch {number}");
                     let indices: Vec<_> = records.iter().map(|(index, _)| *index).collect();
                     let all: Vec<_> = (0..batch.records).collect();
-                    assert_eq!(
-                        indices, all,
-                        "seed {seed}: half of batch {number}, or twice"
-                    );
+                    assert_eq!(indices, all, "seed {seed}: half of batch {number}, or twice");
                     if let Some(first) = batch.first {
                         assert_eq!(records[0].1, first, "seed {seed}: batch {number} moved");
                     }
@@ -113,20 +99,13 @@ impl Model {
         };
         let first = result.as_ref().ok().map(|appended| appended.seq());
         let number = self.batches.len();
-        for (index, seq) in first
-            .iter()
-            .flat_map(|first| first.0..first.0 + records as u64)
-            .enumerate()
+        for (index, seq) in
+            first.iter().flat_map(|first| first.0..first.0 + records as u64).enumerate()
         {
             let before = self.seqs.insert(seq, (number, index));
             assert_eq!(before, None, "seq {seq} was given twice");
         }
-        self.batches.push(Batch {
-            records,
-            outcome,
-            unsynced: result.is_ok(),
-            first,
-        });
+        self.batches.push(Batch { records, outcome, unsynced: result.is_ok(), first });
     }
 
     /// After a sync that returned, everything in the operating system is durable.
@@ -173,14 +152,8 @@ fn clock_day(clock: &SimulatedClock) -> lenslog_journal::Day {
 fn append(journal: &Journal, model: &mut Model, random: &mut Random, durable: bool) {
     let records = 1 + random.below(3) as usize;
     let number = model.batches.len();
-    let size = if random.once_in(8) {
-        random.below(9000)
-    } else {
-        random.below(300)
-    } as usize;
-    let payloads: Vec<_> = (0..records)
-        .map(|index| payload(number, index, size))
-        .collect();
+    let size = if random.once_in(8) { random.below(9000) } else { random.below(300) } as usize;
+    let payloads: Vec<_> = (0..records).map(|index| payload(number, index, size)).collect();
     let batch: Vec<_> = payloads
         .iter()
         .map(|payload| NewRecord {
@@ -188,11 +161,7 @@ fn append(journal: &Journal, model: &mut Model, random: &mut Random, durable: bo
             ..record(payload)
         })
         .collect();
-    let result = if durable {
-        journal.append(&batch)
-    } else {
-        journal.append_unsynced(&batch)
-    };
+    let result = if durable { journal.append(&batch) } else { journal.append_unsynced(&batch) };
     if durable && result.is_ok() {
         model.note_sync();
     }
@@ -220,9 +189,7 @@ fn forget_pruned(model: &mut Model, found: &Found, journal: &Journal) {
         .collect();
     ranges.push(lenslog_journal::SeqRange::new(Seq(0), floor));
     for batch in &mut model.batches {
-        let first = batch
-            .first
-            .filter(|first| ranges.iter().any(|range| range.contains(*first)));
+        let first = batch.first.filter(|first| ranges.iter().any(|range| range.contains(*first)));
         if first.is_some() {
             batch.outcome = Outcome::Possible;
         }
@@ -239,20 +206,13 @@ fn run(seed: u64) {
         options.segment_bytes_max = Some(24 << 10);
         options.seed = Some(seed * 10 + round);
         options.pad_to_block = seed % 4 != 0;
-        storage.inject(Fault::PowerCutAfter {
-            operations: random.below(90),
-        });
+        storage.inject(Fault::PowerCutAfter { operations: random.below(90) });
         if random.once_in(4) {
-            storage.inject(Fault::SyncFails {
-                nth: random.below(10),
-            });
+            storage.inject(Fault::SyncFails { nth: random.below(10) });
         }
         if let Ok(journal) = Journal::open(ROOT, &options) {
             if let Opening::Recovered { gaps, recovered } = journal.opening() {
-                assert!(
-                    gaps.is_empty(),
-                    "seed {seed}: damage where there was none: {gaps:?}"
-                );
+                assert!(gaps.is_empty(), "seed {seed}: damage where there was none: {gaps:?}");
                 assert!(!recovered.damaged);
             }
             for _ in 0..random.below(40) {
@@ -273,33 +233,21 @@ fn run(seed: u64) {
         let journal = Journal::open(ROOT, &options).unwrap();
         let found = read_all(&journal.view());
         if let Ok(at_rest) = at_rest {
-            assert_eq!(
-                at_rest.records, found.records,
-                "seed {seed}: at rest and recovered differ"
-            );
+            assert_eq!(at_rest.records, found.records, "seed {seed}: at rest and recovered differ");
         }
         forget_pruned(&mut model, &found, &journal);
         model.check(&found, seed);
         drop(journal);
-        assert_eq!(
-            read_all(&view(&storage)).records,
-            found.records,
-            "seed {seed}: after closing"
-        );
+        assert_eq!(read_all(&view(&storage)).records, found.records, "seed {seed}: after closing");
     }
 }
 
 #[test]
 fn nothing_acknowledged_is_lost_and_nothing_else_appears() {
-    if let Some(seed) = std::env::var("LENSLOG_SEED")
-        .ok()
-        .and_then(|seed| seed.parse().ok())
-    {
+    if let Some(seed) = std::env::var("LENSLOG_SEED").ok().and_then(|seed| seed.parse().ok()) {
         return run(seed);
     }
-    let count = std::env::var("LENSLOG_SEEDS")
-        .ok()
-        .and_then(|count| count.parse().ok());
+    let count = std::env::var("LENSLOG_SEEDS").ok().and_then(|count| count.parse().ok());
     let count: u64 = count.unwrap_or(10_000);
     std::thread::scope(|scope| {
         for part in 0..2 {

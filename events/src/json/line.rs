@@ -98,9 +98,7 @@ pub fn parse_line(line: &[u8], now: Timestamp) -> Result<IngestedLine, LineError
     let supplied_id = fields.text("event_id")?;
     let timestamp = timestamp(&mut fields, now)?;
     let camera_id = "the key of a camera";
-    let camera_id = fields
-        .text("camera_id")?
-        .ok_or_else(|| missing("camera_id", camera_id))?;
+    let camera_id = fields.text("camera_id")?.ok_or_else(|| missing("camera_id", camera_id))?;
     let event = EventDetected {
         event_id: String::new(),
         timestamp,
@@ -131,11 +129,7 @@ fn finish(
         event.event_id = id;
     }
     event.validate_all_but_id()?;
-    Ok(IngestedLine {
-        event,
-        has_event_id,
-        unknown_fields,
-    })
+    Ok(IngestedLine { event, has_event_id, unknown_fields })
 }
 
 fn parse_object(line: &[u8]) -> Result<Map<String, Value>, LineError> {
@@ -143,18 +137,12 @@ fn parse_object(line: &[u8]) -> Result<Map<String, Value>, LineError> {
     if line.len() > LINE_BYTES_MAX {
         return Err(LineError::TooLong);
     }
-    let text = std::str::from_utf8(line).map_err(|error| LineError::NotUtf8 {
-        column: error.valid_up_to() + 1,
-    })?;
-    let mut budget = strict::Budget {
-        values: LINE_VALUES_MAX,
-        depth: LINE_DEPTH_MAX,
-    };
+    let text = std::str::from_utf8(line)
+        .map_err(|error| LineError::NotUtf8 { column: error.valid_up_to() + 1 })?;
+    let mut budget = strict::Budget { values: LINE_VALUES_MAX, depth: LINE_DEPTH_MAX };
     match strict::parse(text, &mut budget)? {
         Value::Object(fields) => Ok(fields),
-        other => Err(LineError::NotAnObject {
-            found: shown_value(&other),
-        }),
+        other => Err(LineError::NotAnObject { found: shown_value(&other) }),
     }
 }
 
@@ -162,9 +150,7 @@ impl From<StrictError> for LineError {
     fn from(error: StrictError) -> Self {
         match error {
             StrictError::Syntax { column, reason } => Self::NotJson { column, reason },
-            StrictError::DuplicateKey { name } => Self::DuplicateField {
-                field: shown(&name),
-            },
+            StrictError::DuplicateKey { name } => Self::DuplicateField { field: shown(&name) },
             StrictError::TooManyValues => Self::TooManyValues,
             StrictError::TooDeep => Self::TooDeep,
         }
@@ -173,15 +159,11 @@ impl From<StrictError> for LineError {
 
 fn timestamp(fields: &mut Fields, now: Timestamp) -> Result<Timestamp, LineError> {
     let expected = "RFC 3339 with offset, such as 2026-11-23T17:04:05+01:00";
-    let text = fields
-        .text("timestamp")?
-        .ok_or_else(|| missing("timestamp", expected))?;
+    let text = fields.text("timestamp")?.ok_or_else(|| missing("timestamp", expected))?;
     let time = DateTime::parse_from_rfc3339(&text)
         .map_err(|_| InvalidEvent::new("timestamp", shown(&text), expected))?;
     let time = Timestamp::from_local(time);
-    let latest_micros = now
-        .utc_micros
-        .saturating_add(FUTURE_HOURS_MAX * MICROS_PER_HOUR);
+    let latest_micros = now.utc_micros.saturating_add(FUTURE_HOURS_MAX * MICROS_PER_HOUR);
     if time.utc_micros > latest_micros {
         return Err(LineError::InTheFuture { found: time, now });
     }
@@ -246,17 +228,11 @@ fn note_rests(rests: &[Value], unknown: &mut Unknown) {
 /// One object and, as an object or `null`, those of its fields that are unknown.
 fn object(path: &str, value: Value) -> Result<(DetectedObject, Value), LineError> {
     let Value::Object(fields) = value else {
-        return Err(wrong_type(
-            path,
-            &value,
-            "an object with label, confidence and bbox",
-        ));
+        return Err(wrong_type(path, &value, "an object with label, confidence and bbox"));
     };
     let mut fields = Fields(fields);
     let at = |name: &str| format!("{path}.{name}");
-    let label = fields
-        .text_at("label", &at)?
-        .ok_or_else(|| missing(&at("label"), "text"))?;
+    let label = fields.text_at("label", &at)?.ok_or_else(|| missing(&at("label"), "text"))?;
     let confidence = fields
         .number_at("confidence", &at)?
         .ok_or_else(|| missing(&at("confidence"), "a number from 0 to 1"))?;
@@ -267,46 +243,25 @@ fn object(path: &str, value: Value) -> Result<(DetectedObject, Value), LineError
     if let Some(rest) = rest_of_box {
         fields.0.insert("bbox".to_owned(), rest);
     }
-    let rest = if fields.0.is_empty() {
-        Value::Null
-    } else {
-        Value::Object(fields.0)
-    };
-    Ok((
-        DetectedObject {
-            label,
-            confidence,
-            bbox,
-        },
-        rest,
-    ))
+    let rest = if fields.0.is_empty() { Value::Null } else { Value::Object(fields.0) };
+    Ok((DetectedObject { label, confidence, bbox }, rest))
 }
 
 fn bounding_box(path: &str, value: Value) -> Result<(BoundingBox, Option<Value>), LineError> {
     let Value::Object(fields) = value else {
-        return Err(wrong_type(
-            path,
-            &value,
-            "an object with x, y, width and height",
-        ));
+        return Err(wrong_type(path, &value, "an object with x, y, width and height"));
     };
     let mut fields = Fields(fields);
     let at = |name: &str| format!("{path}.{name}");
-    let mut side = |name: &str| {
-        fields
-            .number_at(name, &at)?
-            .ok_or_else(|| missing(&at(name), "a number"))
-    };
+    let mut side =
+        |name: &str| fields.number_at(name, &at)?.ok_or_else(|| missing(&at(name), "a number"));
     let bbox = BoundingBox {
         x: side("x")?,
         y: side("y")?,
         width: side("width")?,
         height: side("height")?,
     };
-    Ok((
-        bbox,
-        (!fields.0.is_empty()).then_some(Value::Object(fields.0)),
-    ))
+    Ok((bbox, (!fields.0.is_empty()).then_some(Value::Object(fields.0))))
 }
 
 /// The fields of a JSON object that have not been taken yet.
@@ -354,10 +309,7 @@ impl Fields {
 }
 
 fn missing(field: &str, expected: &str) -> LineError {
-    LineError::Missing {
-        field: field.to_owned(),
-        expected: expected.to_owned(),
-    }
+    LineError::Missing { field: field.to_owned(), expected: expected.to_owned() }
 }
 
 fn wrong_type(field: &str, found: &Value, expected: &str) -> LineError {

@@ -17,10 +17,7 @@ impl Formatter for OneLine {
             return writer.write_all(fragment.as_bytes());
         }
         let mut written = 0;
-        for (at, letter) in fragment
-            .char_indices()
-            .filter(|(_, letter)| is_escaped(*letter))
-        {
+        for (at, letter) in fragment.char_indices().filter(|(_, letter)| is_escaped(*letter)) {
             writer.write_all(&fragment.as_bytes()[written..at])?;
             write!(writer, "\\u{:04x}", u32::from(letter))?;
             written = at + letter.len_utf8();
@@ -36,9 +33,7 @@ fn is_escaped(letter: char) -> bool {
 /// Whether a byte is there with which the UTF-8 of an escaped character begins. Without a branch inside, for
 /// this runs over every byte of every text.
 fn may_hold_escaped(bytes: &[u8]) -> bool {
-    bytes.iter().fold(false, |found, byte| {
-        found | matches!(byte, 0x7F | 0xC2 | 0xE2)
-    })
+    bytes.iter().fold(false, |found, byte| found | matches!(byte, 0x7F | 0xC2 | 0xE2))
 }
 
 #[cfg(test)]
@@ -57,28 +52,14 @@ mod tests {
     #[test]
     fn what_could_end_a_line_is_escaped() {
         assert_eq!(written("a\nb\rc"), r#""a\nb\rc""#);
-        assert_eq!(
-            written("a\u{85}\u{2028}b\u{2029}"),
-            r#""a\u0085\u2028b\u2029""#
-        );
-        assert_eq!(
-            written("\u{0}\u{1b}\u{7f}\u{9f}"),
-            r#""\u0000\u001b\u007f\u009f""#
-        );
+        assert_eq!(written("a\u{85}\u{2028}b\u{2029}"), r#""a\u0085\u2028b\u2029""#);
+        assert_eq!(written("\u{0}\u{1b}\u{7f}\u{9f}"), r#""\u0000\u001b\u007f\u009f""#);
         assert_eq!(written("\u{b}\u{c}\u{1c}"), r#""\u000b\f\u001c""#);
     }
 
     #[test]
     fn other_text_is_written_as_it_is() {
-        for text in [
-            "",
-            "person",
-            "Türöffner",
-            "…“”",
-            "\u{a0}\u{bf}",
-            "日本",
-            "🐈",
-        ] {
+        for text in ["", "person", "Türöffner", "…“”", "\u{a0}\u{bf}", "日本", "🐈"] {
             assert_eq!(written(text), format!("\"{text}\""));
         }
     }
@@ -88,10 +69,7 @@ mod tests {
         for letter in '\u{0}'..=char::MAX {
             let text = written(&format!("a{letter}b"));
             assert!(!text.chars().any(is_escaped), "{letter:?}");
-            assert_eq!(
-                serde_json::from_str::<String>(&text).unwrap(),
-                format!("a{letter}b")
-            );
+            assert_eq!(serde_json::from_str::<String>(&text).unwrap(), format!("a{letter}b"));
         }
     }
 }

@@ -70,10 +70,7 @@ pub fn render_objects(out: &mut Vec<u8>, objects: &[DetectedObject]) {
 fn append(out: &mut Vec<u8>, value: &impl Serialize) {
     let mut serializer = serde_json::Serializer::with_formatter(out, OneLine);
     let written = value.serialize(&mut serializer);
-    debug_assert!(
-        written.is_ok(),
-        "memory takes any text, and every key is one"
-    );
+    debug_assert!(written.is_ok(), "memory takes any text, and every key is one");
 }
 
 #[derive(Serialize)]
@@ -146,25 +143,13 @@ mod tests {
 
     fn objects(bbox: BoundingBox, confidence: f64) -> String {
         let mut out = Vec::new();
-        render_objects(
-            &mut out,
-            &[DetectedObject {
-                label: "cat".to_owned(),
-                confidence,
-                bbox,
-            }],
-        );
+        render_objects(&mut out, &[DetectedObject { label: "cat".to_owned(), confidence, bbox }]);
         String::from_utf8(out).unwrap()
     }
 
     #[test]
     fn whole_coordinates_print_as_integers() {
-        let bbox = BoundingBox {
-            x: 12.0,
-            y: -3.0,
-            width: 100.5,
-            height: -0.0,
-        };
+        let bbox = BoundingBox { x: 12.0, y: -3.0, width: 100.5, height: -0.0 };
         assert_eq!(
             objects(bbox, 1.0),
             r#"[{"label":"cat","confidence":1.0,"bbox":{"x":12,"y":-3,"width":100.5,"height":0}}]"#
@@ -173,12 +158,7 @@ mod tests {
 
     #[test]
     fn numbers_that_json_does_not_have_print_as_null() {
-        let bbox = BoundingBox {
-            x: f64::NAN,
-            y: f64::INFINITY,
-            width: 1e300,
-            height: 0.0,
-        };
+        let bbox = BoundingBox { x: f64::NAN, y: f64::INFINITY, width: 1e300, height: 0.0 };
         assert_eq!(
             objects(bbox, f64::NAN),
             r#"[{"label":"cat","confidence":null,"bbox":{"x":null,"y":null,"width":1e+300,"height":0}}]"#

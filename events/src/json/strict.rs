@@ -36,17 +36,11 @@ pub(crate) enum StrictError {
 /// Parses one JSON value that takes up the whole text.
 pub(crate) fn parse(text: &str, budget: &mut Budget) -> Result<Value, StrictError> {
     let depth = budget.depth;
-    let mut state = State {
-        budget,
-        error: None,
-    };
+    let mut state = State { budget, error: None };
     let mut deserializer = serde_json::Deserializer::from_str(text);
-    let parsed = Strict {
-        state: &mut state,
-        depth,
-    }
-    .deserialize(&mut deserializer)
-    .and_then(|value| deserializer.end().map(|()| value));
+    let parsed = Strict { state: &mut state, depth }
+        .deserialize(&mut deserializer)
+        .and_then(|value| deserializer.end().map(|()| value));
     parsed.map_err(|error| state.error.take().unwrap_or_else(|| syntax_error(&error)))
 }
 
@@ -131,10 +125,7 @@ impl<'de> Visitor<'de> for Strict<'_, '_> {
     fn visit_seq<A: SeqAccess<'de>>(self, mut access: A) -> Result<Value, A::Error> {
         let Self { state, depth } = self;
         let mut list = Vec::new();
-        while let Some(value) = access.next_element_seed(Strict {
-            state,
-            depth: depth - 1,
-        })? {
+        while let Some(value) = access.next_element_seed(Strict { state, depth: depth - 1 })? {
             list.push(value);
         }
         Ok(Value::Array(list))
@@ -147,10 +138,7 @@ impl<'de> Visitor<'de> for Strict<'_, '_> {
             if fields.contains_key(&name) {
                 return Err(state.refuse(StrictError::DuplicateKey { name }));
             }
-            let value = access.next_value_seed(Strict {
-                state,
-                depth: depth - 1,
-            })?;
+            let value = access.next_value_seed(Strict { state, depth: depth - 1 })?;
             fields.insert(name, value);
         }
         Ok(Value::Object(fields))
@@ -162,13 +150,7 @@ mod tests {
     use super::*;
 
     fn parsed(text: &str) -> Result<Value, StrictError> {
-        parse(
-            text,
-            &mut Budget {
-                values: 8,
-                depth: 4,
-            },
-        )
+        parse(text, &mut Budget { values: 8, depth: 4 })
     }
 
     #[test]
@@ -187,10 +169,7 @@ mod tests {
         ] {
             let value = parsed(text).unwrap();
             assert_eq!(value, serde_json::from_str::<Value>(text).unwrap());
-            assert_eq!(
-                parsed(&value.to_string()).unwrap().to_string(),
-                value.to_string()
-            );
+            assert_eq!(parsed(&value.to_string()).unwrap().to_string(), value.to_string());
         }
     }
 
@@ -204,12 +183,7 @@ mod tests {
     #[test]
     fn a_key_that_occurs_twice_is_refused_at_any_depth() {
         for text in [r#"{"a":1,"a":1}"#, r#"{"b":[{"a":1,"\u0061":2}]}"#] {
-            assert_eq!(
-                parsed(text),
-                Err(StrictError::DuplicateKey {
-                    name: "a".to_owned()
-                })
-            );
+            assert_eq!(parsed(text), Err(StrictError::DuplicateKey { name: "a".to_owned() }));
         }
     }
 
@@ -224,10 +198,7 @@ mod tests {
     fn the_budget_of_depth_is_kept() {
         assert!(parsed("[[[1]]]").is_ok() && parsed("[[[[]]]]").is_ok());
         assert_eq!(parsed("[[[[1]]]]"), Err(StrictError::TooDeep));
-        assert_eq!(
-            parsed(r#"{"a":{"a":{"a":{"a":1}}}}"#),
-            Err(StrictError::TooDeep)
-        );
+        assert_eq!(parsed(r#"{"a":{"a":{"a":{"a":1}}}}"#), Err(StrictError::TooDeep));
     }
 
     #[test]
@@ -235,22 +206,13 @@ mod tests {
         let error = parsed("[1,").unwrap_err();
         let reason = "EOF while parsing a value".to_owned();
         assert_eq!(error, StrictError::Syntax { column: 3, reason });
-        assert!(matches!(
-            parsed("1 2"),
-            Err(StrictError::Syntax { column: 3, .. })
-        ));
+        assert!(matches!(parsed("1 2"), Err(StrictError::Syntax { column: 3, .. })));
     }
 
     #[test]
     fn a_nesting_bomb_neither_overflows_the_stack_nor_is_accepted() {
         let bomb = "[".repeat(1_000_000);
-        let mut budget = Budget {
-            values: usize::MAX,
-            depth: usize::MAX,
-        };
-        assert!(matches!(
-            parse(&bomb, &mut budget),
-            Err(StrictError::Syntax { .. })
-        ));
+        let mut budget = Budget { values: usize::MAX, depth: usize::MAX };
+        assert!(matches!(parse(&bomb, &mut budget), Err(StrictError::Syntax { .. })));
     }
 }

@@ -24,9 +24,7 @@ impl Serialize for TimeText {
 
 /// The text of a valid time; `None` for any other, which is left to `Display`.
 fn write(time: Timestamp, buffer: &mut [u8; BYTES_MAX]) -> Option<&[u8]> {
-    let local = time
-        .utc_micros
-        .checked_add(i64::from(time.offset_minutes) * 60_000_000)?;
+    let local = time.utc_micros.checked_add(i64::from(time.offset_minutes) * 60_000_000)?;
     let years = TIME_MICROS_MIN..=TIME_MICROS_MAX;
     let valid = years.contains(&time.utc_micros)
         && years.contains(&local)
@@ -70,10 +68,7 @@ impl Writer<'_> {
     }
 
     fn digits(&mut self, mut number: i64, digits: usize) {
-        for place in self.buffer[self.length..self.length + digits]
-            .iter_mut()
-            .rev()
-        {
+        for place in self.buffer[self.length..self.length + digits].iter_mut().rev() {
             *place = b'0' + (number % 10) as u8;
             number /= 10;
         }
@@ -87,26 +82,15 @@ impl Writer<'_> {
 /// one have (153 × month + 2) / 5 days, and four centuries 146,097.
 fn civil(day: i64) -> (i64, i64, i64) {
     let from_march = day + 719_468;
-    let (era, day_of_era) = (
-        from_march.div_euclid(146_097),
-        from_march.rem_euclid(146_097),
-    );
+    let (era, day_of_era) = (from_march.div_euclid(146_097), from_march.rem_euclid(146_097));
     let leap_days = day_of_era / 1_460 - day_of_era / 36_524 + day_of_era / 146_096;
     let year_of_era = (day_of_era - leap_days) / 365;
     let days_before = 365 * year_of_era + year_of_era / 4 - year_of_era / 100;
     let day_of_year = day_of_era - days_before;
     let month_from_march = (5 * day_of_year + 2) / 153;
     let day_of_month = day_of_year - (153 * month_from_march + 2) / 5 + 1;
-    let month = if month_from_march < 10 {
-        month_from_march + 3
-    } else {
-        month_from_march - 9
-    };
-    (
-        year_of_era + era * 400 + i64::from(month <= 2),
-        month,
-        day_of_month,
-    )
+    let month = if month_from_march < 10 { month_from_march + 3 } else { month_from_march - 9 };
+    (year_of_era + era * 400 + i64::from(month <= 2), month, day_of_month)
 }
 
 #[cfg(test)]
@@ -133,22 +117,10 @@ mod tests {
 
     #[test]
     fn times_print_as_display_prints_them() {
-        let micros = [
-            0,
-            1,
-            999,
-            1_000,
-            250_000,
-            999_999,
-            86_399_999_999,
-            1_795_449_845_123_456,
-        ];
+        let micros = [0, 1, 999, 1_000, 250_000, 999_999, 86_399_999_999, 1_795_449_845_123_456];
         for utc_micros in micros.into_iter().chain([TIME_MICROS_MAX - 64_800_000_000]) {
             for offset_minutes in [0, 60, -210, 345, 1_080, -1_080] {
-                let time = Timestamp {
-                    utc_micros,
-                    offset_minutes,
-                };
+                let time = Timestamp { utc_micros, offset_minutes };
                 assert_eq!(serialised(time), time.to_string());
             }
         }
@@ -158,10 +130,7 @@ mod tests {
     fn times_out_of_range_print_as_display_prints_them() {
         for utc_micros in [i64::MIN, -1, TIME_MICROS_MAX, TIME_MICROS_MAX + 1, i64::MAX] {
             for offset_minutes in [i16::MIN, -1_081, 0, 1_081, i16::MAX] {
-                let time = Timestamp {
-                    utc_micros,
-                    offset_minutes,
-                };
+                let time = Timestamp { utc_micros, offset_minutes };
                 assert_eq!(serialised(time), time.to_string());
             }
         }

@@ -30,8 +30,7 @@ impl Unknown {
     pub(super) fn note(&mut self, path: &str) {
         let quoted = shown(path);
         let plain = quoted == format!("\"{path}\"");
-        self.names
-            .insert(if plain { path.to_owned() } else { quoted });
+        self.names.insert(if plain { path.to_owned() } else { quoted });
     }
 
     /// Puts what was kept into the metadata of the event and returns the names, in their order.

@@ -21,10 +21,5 @@ pub fn config(cases: u32) -> Config {
         RngSeed::Random => RngSeed::Fixed(1),
         fixed @ RngSeed::Fixed(_) => fixed,
     };
-    Config {
-        cases,
-        rng_seed,
-        failure_persistence: None,
-        ..environment
-    }
+    Config { cases, rng_seed, failure_persistence: None, ..environment }
 }

@@ -9,16 +9,10 @@ use crate::{
 };
 
 /// 2026-11-19T06:00:00 at +01:00.
-const START: Timestamp = Timestamp {
-    utc_micros: 1_795_064_400_000_000,
-    offset_minutes: 60,
-};
+const START: Timestamp = Timestamp { utc_micros: 1_795_064_400_000_000, offset_minutes: 60 };
 const SPAN_MICROS: u64 = 5 * 24 * 3_600 * 1_000_000;
-const CAMERAS: [(&str, &str); 3] = [
-    ("camera_1", "front door"),
-    ("camera_2", "garden"),
-    ("camera_3", "garage"),
-];
+const CAMERAS: [(&str, &str); 3] =
+    [("camera_1", "front door"), ("camera_2", "garden"), ("camera_3", "garage")];
 const LABELS: [&str; 6] = ["person", "car", "cat", "dog", "bicycle", "bird"];
 const SENTENCES: [&str; 3] = [
     "Person in blue shirt carrying brown package approaching front door",
@@ -47,11 +41,7 @@ pub fn sample(events: usize) -> Vec<Event> {
     for (index, seq) in (0..events as u64).zip(Seq::FIRST.0..) {
         let elapsed = u128::from(index) * u128::from(SPAN_MICROS) / (events as u128);
         let at = START.plus_micros((elapsed / 1_000 * 1_000) as i64);
-        let event = if index == 0 {
-            started(at)
-        } else {
-            at_turn(index, at, &last, &mut random)
-        };
+        let event = if index == 0 { started(at) } else { at_turn(index, at, &last, &mut random) };
         if let Event::Detected(detected) = &event {
             last = Some(EventRef {
                 event_seq: Seq(seq),
@@ -79,10 +69,9 @@ fn at_turn(index: u64, at: Timestamp, last: &Option<EventRef>, random: &mut Rand
             at,
             reason: "the source ended".to_owned(),
         }),
-        (19, _) if index % 100 == 19 => Event::CameraFound(CameraFound {
-            camera_id: CAMERAS[camera].0.to_owned(),
-            at,
-        }),
+        (19, _) if index % 100 == 19 => {
+            Event::CameraFound(CameraFound { camera_id: CAMERAS[camera].0.to_owned(), at })
+        }
         _ => Event::Detected(detected(index, camera, at, random)),
     }
 }
@@ -163,14 +152,8 @@ fn camera_minute(camera: usize, at: Timestamp, random: &mut Random) -> Event {
         best_label: Some(random.pick(&LABELS).to_owned()),
         best_confidence: Some(random.hundredths(0)),
         suppressed: vec![
-            Suppressed {
-                reason: "below_confidence".to_owned(),
-                count: random.below(20),
-            },
-            Suppressed {
-                reason: "deduplicated".to_owned(),
-                count: random.below(100),
-            },
+            Suppressed { reason: "below_confidence".to_owned(), count: random.below(20) },
+            Suppressed { reason: "deduplicated".to_owned(), count: random.below(100) },
         ],
     })
 }

@@ -47,11 +47,7 @@ pub fn event() -> BoxedStrategy<Event> {
 /// No two `EventDetected` share an event_id. What refers to an event mostly refers to an earlier one of these,
 /// by its right seq, day and event_id; now and then to one that is not there, as after pruning.
 pub fn history(events_max: usize) -> impl Strategy<Value = Vec<Event>> {
-    let step = (
-        event(),
-        prop::bool::weighted(0.8),
-        any::<prop::sample::Index>(),
-    );
+    let step = (event(), prop::bool::weighted(0.8), any::<prop::sample::Index>());
     vec(step, 0..=events_max).prop_map(|steps| {
         let mut history = Vec::with_capacity(steps.len());
         let mut detected = Vec::new();
@@ -60,11 +56,7 @@ pub fn history(events_max: usize) -> impl Strategy<Value = Vec<Event>> {
             if let Event::Detected(event) = &mut event {
                 event.event_id = format!("evt_{seq}");
                 let event_id = event.event_id.clone();
-                detected.push(EventRef {
-                    event_seq: Seq(seq),
-                    event_day: day,
-                    event_id,
-                });
+                detected.push(EventRef { event_seq: Seq(seq), event_day: day, event_id });
             } else if let Some(reference) = reference_mut(&mut event)
                 && refers
                 && !detected.is_empty()
@@ -90,17 +82,8 @@ fn reference_mut(event: &mut Event) -> Option<&mut EventRef> {
 
 /// Any valid `EventDetected`.
 pub fn detected() -> impl Strategy<Value = EventDetected> {
-    let identity = (
-        event_id(),
-        timestamp(),
-        camera_id(),
-        option::of(text(CAMERA_NAME_BYTES_MAX)),
-    );
-    let seen = (
-        option::of(fraction()),
-        vec(object(), 0..5),
-        option::of(image_path()),
-    );
+    let identity = (event_id(), timestamp(), camera_id(), option::of(text(CAMERA_NAME_BYTES_MAX)));
+    let seen = (option::of(fraction()), vec(object(), 0..5), option::of(image_path()));
     let told = (option::of(text(TEXT_BYTES_MAX)), any::<bool>(), metadata());
     (identity, seen, told).prop_map(|(identity, seen, told)| EventDetected {
         event_id: identity.0,
@@ -140,10 +123,8 @@ pub fn timestamp() -> impl Strategy<Value = Timestamp> {
         3 => prop::sample::select(vec![0_i16, 60, 120, 540, -210, 345, -300]),
         1 => -OFFSET_MINUTES_MAX..=OFFSET_MINUTES_MAX,
     ];
-    (micros, offset).prop_map(|(utc_micros, offset_minutes)| Timestamp {
-        utc_micros,
-        offset_minutes,
-    })
+    (micros, offset)
+        .prop_map(|(utc_micros, offset_minutes)| Timestamp { utc_micros, offset_minutes })
 }
 
 /// Any day with a four-digit year.
@@ -185,11 +166,7 @@ pub fn text(bytes_max: usize) -> impl Strategy<Value = String> {
 pub fn text_of_some(bytes_max: usize) -> impl Strategy<Value = String> {
     let full = "l".repeat(bytes_max);
     let some = |text: String| {
-        if text.is_empty() {
-            "person".to_owned()
-        } else {
-            text
-        }
+        if text.is_empty() { "person".to_owned() } else { text }
     };
     prop_oneof![20 => text(bytes_max).prop_map(some), 1 => Just(full)]
 }
@@ -205,20 +182,11 @@ pub fn fraction() -> impl Strategy<Value = f64> {
 
 /// Any valid object.
 pub fn object() -> impl Strategy<Value = DetectedObject> {
-    let place = prop_oneof![
-        (-200..4_000_i32).prop_map(f64::from),
-        -COORDINATE_MAX..=COORDINATE_MAX
-    ];
+    let place =
+        prop_oneof![(-200..4_000_i32).prop_map(f64::from), -COORDINATE_MAX..=COORDINATE_MAX];
     let extent = prop_oneof![(0..4_000_i32).prop_map(f64::from), 0.0..=COORDINATE_MAX];
-    let bbox =
-        ([place.clone(), place], [extent.clone(), extent]).prop_map(|([x, y], [width, height])| {
-            BoundingBox {
-                x,
-                y,
-                width,
-                height,
-            }
-        });
+    let bbox = ([place.clone(), place], [extent.clone(), extent])
+        .prop_map(|([x, y], [width, height])| BoundingBox { x, y, width, height });
     let label = prop_oneof![
         4 => prop::sample::select(vec!["person", "car", "cat", "motion"]).prop_map(str::to_owned),
         1 => text_of_some(LABEL_BYTES_MAX),
@@ -232,10 +200,7 @@ pub fn object() -> impl Strategy<Value = DetectedObject> {
 
 /// Any valid image_path.
 pub fn image_path() -> impl Strategy<Value = String> {
-    let file = prop_oneof![
-        "evt_[0-9a-f-]{8,36}\\.jpg",
-        "[A-Za-z0-9 _öß-]{1,20}\\.(png|JPEG|webp)"
-    ];
+    let file = prop_oneof!["evt_[0-9a-f-]{8,36}\\.jpg", "[A-Za-z0-9 _öß-]{1,20}\\.(png|JPEG|webp)"];
     (day(), file).prop_map(|(day, file)| format!("data/events/{day}/{file}"))
 }
 
@@ -291,10 +256,7 @@ fn camera_minute() -> impl Strategy<Value = CameraMinute> {
     let reason = (text_of_some(SUPPRESSED_REASON_BYTES_MAX), any::<u64>())
         .prop_map(|(reason, count)| Suppressed { reason, count });
     let counted = (any::<u64>(), any::<u64>(), 0.0..=MOTION_PERCENT_MAX);
-    let best = (
-        option::of(text_of_some(LABEL_BYTES_MAX)),
-        option::of(fraction()),
-    );
+    let best = (option::of(text_of_some(LABEL_BYTES_MAX)), option::of(fraction()));
     (camera_id(), timestamp(), counted, best, vec(reason, 0..4)).prop_map(
         |(camera_id, minute, counted, best, suppressed)| CameraMinute {
             camera_id,
@@ -310,13 +272,8 @@ fn camera_minute() -> impl Strategy<Value = CameraMinute> {
 }
 
 fn camera_lost() -> impl Strategy<Value = CameraLost> {
-    (camera_id(), timestamp(), text(TEXT_BYTES_MAX)).prop_map(|(camera_id, at, reason)| {
-        CameraLost {
-            camera_id,
-            at,
-            reason,
-        }
-    })
+    (camera_id(), timestamp(), text(TEXT_BYTES_MAX))
+        .prop_map(|(camera_id, at, reason)| CameraLost { camera_id, at, reason })
 }
 
 fn camera_found() -> impl Strategy<Value = CameraFound> {
@@ -324,30 +281,19 @@ fn camera_found() -> impl Strategy<Value = CameraFound> {
 }
 
 fn detector_failed() -> impl Strategy<Value = DetectorFailed> {
-    (option::of(camera_id()), timestamp(), text(TEXT_BYTES_MAX)).prop_map(
-        |(camera_id, at, reason)| DetectorFailed {
-            camera_id,
-            at,
-            reason,
-        },
-    )
+    (option::of(camera_id()), timestamp(), text(TEXT_BYTES_MAX))
+        .prop_map(|(camera_id, at, reason)| DetectorFailed { camera_id, at, reason })
 }
 
 fn description_added() -> impl Strategy<Value = DescriptionAdded> {
-    (
-        event_ref(),
-        text(TEXT_BYTES_MAX),
-        text(TEXT_BYTES_MAX),
-        any::<u64>(),
+    (event_ref(), text(TEXT_BYTES_MAX), text(TEXT_BYTES_MAX), any::<u64>()).prop_map(
+        |(event, llm_description, model, duration_ms)| DescriptionAdded {
+            event,
+            llm_description,
+            model,
+            duration_ms,
+        },
     )
-        .prop_map(
-            |(event, llm_description, model, duration_ms)| DescriptionAdded {
-                event,
-                llm_description,
-                model,
-                duration_ms,
-            },
-        )
 }
 
 fn description_failed() -> impl Strategy<Value = DescriptionFailed> {
@@ -361,28 +307,13 @@ fn image_purged() -> impl Strategy<Value = ImagePurged> {
 
 fn recorder_started() -> impl Strategy<Value = RecorderStarted> {
     (timestamp(), text(40), text(40), vec(camera_id(), 0..4)).prop_map(
-        |(at, version, time_zone, cameras)| RecorderStarted {
-            at,
-            version,
-            time_zone,
-            cameras,
-        },
+        |(at, version, time_zone, cameras)| RecorderStarted { at, version, time_zone, cameras },
     )
 }
 
 fn recorder_stopped() -> impl Strategy<Value = RecorderStopped> {
-    (
-        timestamp(),
-        text(TEXT_BYTES_MAX),
-        any::<u64>(),
-        any::<u64>(),
-    )
-        .prop_map(|(at, reason, uptime_s, events)| RecorderStopped {
-            at,
-            reason,
-            uptime_s,
-            events,
-        })
+    (timestamp(), text(TEXT_BYTES_MAX), any::<u64>(), any::<u64>())
+        .prop_map(|(at, reason, uptime_s, events)| RecorderStopped { at, reason, uptime_s, events })
 }
 
 fn storage_warning() -> impl Strategy<Value = StorageWarning> {

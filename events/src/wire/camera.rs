@@ -50,10 +50,8 @@ pub(crate) struct DetectorFailedV1<'a> {
 
 impl<'a> From<&'a CameraMinute> for CameraMinuteV1<'a> {
     fn from(event: &'a CameraMinute) -> Self {
-        let suppressed = |each: &'a Suppressed| SuppressedV1 {
-            reason: &each.reason,
-            count: each.count,
-        };
+        let suppressed =
+            |each: &'a Suppressed| SuppressedV1 { reason: &each.reason, count: each.count };
         Self {
             camera_id: &event.camera_id,
             minute: event.minute.into(),
@@ -88,11 +86,7 @@ impl From<CameraMinuteV1<'_>> for CameraMinute {
 
 impl<'a> From<&'a CameraLost> for CameraLostV1<'a> {
     fn from(event: &'a CameraLost) -> Self {
-        Self {
-            camera_id: &event.camera_id,
-            at: event.at.into(),
-            reason: &event.reason,
-        }
+        Self { camera_id: &event.camera_id, at: event.at.into(), reason: &event.reason }
     }
 }
 
@@ -108,29 +102,19 @@ impl From<CameraLostV1<'_>> for CameraLost {
 
 impl<'a> From<&'a CameraFound> for CameraFoundV1<'a> {
     fn from(event: &'a CameraFound) -> Self {
-        Self {
-            camera_id: &event.camera_id,
-            at: event.at.into(),
-        }
+        Self { camera_id: &event.camera_id, at: event.at.into() }
     }
 }
 
 impl From<CameraFoundV1<'_>> for CameraFound {
     fn from(wire: CameraFoundV1<'_>) -> Self {
-        Self {
-            camera_id: wire.camera_id.to_owned(),
-            at: wire.at.into(),
-        }
+        Self { camera_id: wire.camera_id.to_owned(), at: wire.at.into() }
     }
 }
 
 impl<'a> From<&'a DetectorFailed> for DetectorFailedV1<'a> {
     fn from(event: &'a DetectorFailed) -> Self {
-        Self {
-            camera_id: event.camera_id.as_deref(),
-            at: event.at.into(),
-            reason: &event.reason,
-        }
+        Self { camera_id: event.camera_id.as_deref(), at: event.at.into(), reason: &event.reason }
     }
 }
 

@@ -36,10 +36,7 @@ pub(crate) struct ObjectV1<'a> {
 
 /// The values of `metadata` as compact JSON texts, in the order of the names.
 pub(super) fn metadata_texts(metadata: &Metadata) -> Vec<String> {
-    metadata
-        .values()
-        .map(serde_json::Value::to_string)
-        .collect()
+    metadata.values().map(serde_json::Value::to_string).collect()
 }
 
 impl<'a> EventDetectedV2<'a> {
@@ -56,9 +53,7 @@ impl<'a> EventDetectedV2<'a> {
             image_path: event.image_path.as_deref(),
             llm_description: event.llm_description.as_deref(),
             description_expected: event.description_expected,
-            metadata: names
-                .zip(metadata_texts.iter().map(String::as_str))
-                .collect(),
+            metadata: names.zip(metadata_texts.iter().map(String::as_str)).collect(),
         }
     }
 }
@@ -83,16 +78,11 @@ impl TryFrom<EventDetectedV2<'_>> for EventDetected {
 }
 
 fn read_metadata(wire: Sequence<(&str, &str)>) -> Result<Metadata, PayloadFault> {
-    let mut budget = strict::Budget {
-        values: METADATA_VALUES_MAX,
-        depth: METADATA_DEPTH_MAX,
-    };
+    let mut budget = strict::Budget { values: METADATA_VALUES_MAX, depth: METADATA_DEPTH_MAX };
     let mut metadata = Metadata::new();
     for (name, text) in wire {
-        let fault = |reason: String| PayloadFault::Metadata {
-            name: crate::invalid::shown(name),
-            reason,
-        };
+        let fault =
+            |reason: String| PayloadFault::Metadata { name: crate::invalid::shown(name), reason };
         let value = strict::parse(text, &mut budget).map_err(|error| fault(error.to_string()))?;
         if metadata.insert(name.to_owned(), value).is_some() {
             return Err(fault("the name occurs twice".to_owned()));
@@ -103,20 +93,8 @@ fn read_metadata(wire: Sequence<(&str, &str)>) -> Result<Metadata, PayloadFault>
 
 impl<'a> From<&'a DetectedObject> for ObjectV1<'a> {
     fn from(object: &'a DetectedObject) -> Self {
-        let BoundingBox {
-            x,
-            y,
-            width,
-            height,
-        } = object.bbox;
-        Self {
-            label: &object.label,
-            confidence: object.confidence,
-            x,
-            y,
-            width,
-            height,
-        }
+        let BoundingBox { x, y, width, height } = object.bbox;
+        Self { label: &object.label, confidence: object.confidence, x, y, width, height }
     }
 }
 
@@ -125,12 +103,7 @@ impl From<ObjectV1<'_>> for DetectedObject {
         Self {
             label: wire.label.to_owned(),
             confidence: wire.confidence,
-            bbox: BoundingBox {
-                x: wire.x,
-                y: wire.y,
-                width: wire.width,
-                height: wire.height,
-            },
+            bbox: BoundingBox { x: wire.x, y: wire.y, width: wire.width, height: wire.height },
         }
     }
 }

@@ -95,11 +95,7 @@ pub fn encode(event: &Event) -> Encoded {
         Event::StorageWarning(event) => write(&StorageWarningV1::from(event)),
     };
     let kind = event.kind();
-    Encoded {
-        kind: kind.number,
-        version: kind.version,
-        payload,
-    }
+    Encoded { kind: kind.number, version: kind.version, payload }
 }
 
 fn write<T: SchemaWrite<WriteConfig, Src = T>>(wire: &T) -> Vec<u8> {
@@ -122,10 +118,7 @@ where
     })?;
     if !rest.is_empty() {
         let expected = payload.len() - rest.len();
-        return Err(PayloadFault::TrailingBytes {
-            expected,
-            found: payload.len(),
-        });
+        return Err(PayloadFault::TrailingBytes { expected, found: payload.len() });
     }
     Ok(wire)
 }
@@ -139,18 +132,12 @@ pub(crate) struct Time {
 
 impl From<Timestamp> for Time {
     fn from(time: Timestamp) -> Self {
-        Self {
-            utc_micros: time.utc_micros,
-            offset_minutes: time.offset_minutes,
-        }
+        Self { utc_micros: time.utc_micros, offset_minutes: time.offset_minutes }
     }
 }
 
 impl From<Time> for Timestamp {
     fn from(time: Time) -> Self {
-        Self {
-            utc_micros: time.utc_micros,
-            offset_minutes: time.offset_minutes,
-        }
+        Self { utc_micros: time.utc_micros, offset_minutes: time.offset_minutes }
     }
 }

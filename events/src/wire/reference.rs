@@ -117,52 +117,36 @@ impl From<DescriptionAddedV1<'_>> for DescriptionAdded {
 
 impl<'a> From<&'a DescriptionDeferred> for DescriptionDeferredV1<'a> {
     fn from(event: &'a DescriptionDeferred) -> Self {
-        Self {
-            event: (&event.event).into(),
-        }
+        Self { event: (&event.event).into() }
     }
 }
 
 impl From<DescriptionDeferredV1<'_>> for DescriptionDeferred {
     fn from(wire: DescriptionDeferredV1<'_>) -> Self {
-        Self {
-            event: wire.event.into(),
-        }
+        Self { event: wire.event.into() }
     }
 }
 
 impl<'a> From<&'a DescriptionFailed> for DescriptionFailedV1<'a> {
     fn from(event: &'a DescriptionFailed) -> Self {
-        Self {
-            event: (&event.event).into(),
-            reason: &event.reason,
-        }
+        Self { event: (&event.event).into(), reason: &event.reason }
     }
 }
 
 impl From<DescriptionFailedV1<'_>> for DescriptionFailed {
     fn from(wire: DescriptionFailedV1<'_>) -> Self {
-        Self {
-            event: wire.event.into(),
-            reason: wire.reason.to_owned(),
-        }
+        Self { event: wire.event.into(), reason: wire.reason.to_owned() }
     }
 }
 
 impl<'a> From<&'a ImagePurged> for ImagePurgedV1<'a> {
     fn from(event: &'a ImagePurged) -> Self {
-        Self {
-            event: (&event.event).into(),
-            image_path: &event.image_path,
-        }
+        Self { event: (&event.event).into(), image_path: &event.image_path }
     }
 }
 
 impl From<ImagePurgedV1<'_>> for ImagePurged {
     fn from(wire: ImagePurgedV1<'_>) -> Self {
-        Self {
-            event: wire.event.into(),
-            image_path: wire.image_path.to_owned(),
-        }
+        Self { event: wire.event.into(), image_path: wire.image_path.to_owned() }
     }
 }

@@ -33,10 +33,7 @@ fn stem(kind: u16, version: u16) -> String {
 fn golden(kind: u16, version: u16) -> Vec<u8> {
     let path = directory().join(stem(kind, version) + ".bin");
     fs::read(&path).unwrap_or_else(|error| {
-        panic!(
-            "{}: {error}; README.md beside it tells how to add it",
-            path.display()
-        )
+        panic!("{}: {error}; README.md beside it tells how to add it", path.display())
     })
 }
 
@@ -98,10 +95,7 @@ fn todays_reader_reads_every_golden_file_as_the_value_it_was_made_of() {
     for event in values::current() {
         let encoded = encode(&event);
         let bytes = golden(encoded.kind, encoded.version);
-        assert_eq!(
-            decode(encoded.kind, encoded.version, &bytes),
-            Ok(Some(event))
-        );
+        assert_eq!(decode(encoded.kind, encoded.version, &bytes), Ok(Some(event)));
     }
     for (kind, version, mirror) in values::past() {
         let bytes = golden(kind, version);
@@ -116,12 +110,7 @@ fn bincode_reads_every_golden_file_as_the_same_value_and_writes_the_same_bytes()
         let mirror = Mirror::read(kind, version, &bytes).unwrap();
         assert!(mirror.write() == bytes, "{}", stem(kind, version));
         let decoded = decode(kind, version, &bytes).unwrap();
-        assert_eq!(
-            decoded,
-            Some(mirror.into_event()),
-            "{}",
-            stem(kind, version)
-        );
+        assert_eq!(decoded, Some(mirror.into_event()), "{}", stem(kind, version));
     }
 }
 
@@ -141,11 +130,7 @@ fn every_version_of_every_kind_has_a_golden_file_and_no_file_is_left_over() {
         let values = every_golden().into_iter();
         let added =
             values.filter(|(kind, version, value)| add_where_missing(*kind, *version, value));
-        assert_eq!(
-            added.count(),
-            0,
-            "files were added: look at them and commit them"
-        );
+        assert_eq!(added.count(), 0, "files were added: look at them and commit them");
     }
     let expected = kind::TABLE.iter().flat_map(|row| {
         (1..=row.version).flat_map(|version| {
@@ -156,10 +141,7 @@ fn every_version_of_every_kind_has_a_golden_file_and_no_file_is_left_over() {
         .unwrap()
         .map(|entry| entry.unwrap().file_name().into_string().unwrap())
         .filter(|name| name.ends_with(".bin") || name.ends_with(".json"));
-    assert_eq!(
-        found.collect::<BTreeSet<_>>(),
-        expected.collect::<BTreeSet<_>>()
-    );
+    assert_eq!(found.collect::<BTreeSet<_>>(), expected.collect::<BTreeSet<_>>());
 }
 
 #[test]

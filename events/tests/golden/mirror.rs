@@ -103,9 +103,9 @@ impl Mirror {
                 model: mirror.model,
                 duration_ms: mirror.duration_ms,
             }),
-            Self::DescriptionDeferred(mirror) => Event::DescriptionDeferred(DescriptionDeferred {
-                event: mirror.event.into_ref(),
-            }),
+            Self::DescriptionDeferred(mirror) => {
+                Event::DescriptionDeferred(DescriptionDeferred { event: mirror.event.into_ref() })
+            }
             Self::DescriptionFailed(mirror) => Event::DescriptionFailed(DescriptionFailed {
                 event: mirror.event.into_ref(),
                 reason: mirror.reason,
@@ -197,11 +197,7 @@ impl DetectedV2 {
             camera_id: self.camera_id,
             camera_name: self.camera_name,
             motion_confidence: self.motion_confidence,
-            detected_objects: self
-                .detected_objects
-                .into_iter()
-                .map(Object::into_object)
-                .collect(),
+            detected_objects: self.detected_objects.into_iter().map(Object::into_object).collect(),
             image_path: self.image_path,
             llm_description: self.llm_description,
             description_expected: self.description_expected,
@@ -222,17 +218,8 @@ pub struct Object {
 
 impl Object {
     fn into_object(self) -> DetectedObject {
-        let bbox = BoundingBox {
-            x: self.x,
-            y: self.y,
-            width: self.width,
-            height: self.height,
-        };
-        DetectedObject {
-            label: self.label,
-            confidence: self.confidence,
-            bbox,
-        }
+        let bbox = BoundingBox { x: self.x, y: self.y, width: self.width, height: self.height };
+        DetectedObject { label: self.label, confidence: self.confidence, bbox }
     }
 }
 
@@ -244,10 +231,7 @@ pub struct Time {
 
 impl Time {
     fn into_timestamp(self) -> Timestamp {
-        Timestamp {
-            utc_micros: self.utc_micros,
-            offset_minutes: self.offset_minutes,
-        }
+        Timestamp { utc_micros: self.utc_micros, offset_minutes: self.offset_minutes }
     }
 }
 
@@ -295,10 +279,7 @@ struct Reason {
 
 impl Minute {
     fn into_event(self) -> CameraMinute {
-        let suppressed = |each: Reason| Suppressed {
-            reason: each.reason,
-            count: each.count,
-        };
+        let suppressed = |each: Reason| Suppressed { reason: each.reason, count: each.count };
         CameraMinute {
             camera_id: self.camera_id,
             minute: self.minute.into_timestamp(),

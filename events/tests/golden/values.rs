@@ -12,10 +12,7 @@ use serde_json::json;
 use crate::mirror::{DetectedV1, Mirror, Object, Time};
 
 /// 2026-11-23T17:04:05.123456 at +01:00.
-const AT: Timestamp = Timestamp {
-    utc_micros: 1_795_449_845_123_456,
-    offset_minutes: 60,
-};
+const AT: Timestamp = Timestamp { utc_micros: 1_795_449_845_123_456, offset_minutes: 60 };
 
 /// The golden value of every kind in its current version.
 pub fn current() -> Vec<Event> {
@@ -33,16 +30,10 @@ pub fn current() -> Vec<Event> {
             at,
             reason: "no picture for 10 s".to_owned(),
         }),
-        Event::CameraFound(CameraFound {
-            camera_id: "camera_1".to_owned(),
-            at,
-        }),
+        Event::CameraFound(CameraFound { camera_id: "camera_1".to_owned(), at }),
         Event::DetectorFailed(DetectorFailed {
             camera_id: None,
-            at: Timestamp {
-                offset_minutes: -210,
-                ..at
-            },
+            at: Timestamp { offset_minutes: -210, ..at },
             reason: "out of memory".to_owned(),
         }),
         Event::DescriptionAdded(DescriptionAdded {
@@ -85,10 +76,7 @@ pub fn current() -> Vec<Event> {
 pub fn past() -> Vec<(u16, u16, Mirror)> {
     let detected_v1 = DetectedV1 {
         event_id: "evt_0192f0c1-2d3e-7abc-8def-0123456789ab".to_owned(),
-        timestamp: Time {
-            utc_micros: AT.utc_micros,
-            offset_minutes: AT.offset_minutes,
-        },
+        timestamp: Time { utc_micros: AT.utc_micros, offset_minutes: AT.offset_minutes },
         camera_id: "camera_1".to_owned(),
         motion_confidence: Some(0.75),
         detected_objects: vec![Object {
@@ -103,11 +91,7 @@ pub fn past() -> Vec<(u16, u16, Mirror)> {
         llm_description: None,
         metadata: vec![("frame".to_owned(), "1234".to_owned())],
     };
-    vec![(
-        lenslog_events::kind::EVENT_DETECTED,
-        1,
-        Mirror::DetectedV1(detected_v1),
-    )]
+    vec![(lenslog_events::kind::EVENT_DETECTED, 1, Mirror::DetectedV1(detected_v1))]
 }
 
 fn detected() -> EventDetected {
@@ -115,10 +99,7 @@ fn detected() -> EventDetected {
         ("frame", json!(1234)),
         ("inference_ms", json!(0.1 + 0.2)),
         ("model", json!("yolox_nano")),
-        (
-            "nested",
-            json!({"a": [null, true, -1, u64::MAX, "ü\n\u{2028}"], "b": {}}),
-        ),
+        ("nested", json!({"a": [null, true, -1, u64::MAX, "ü\n\u{2028}"], "b": {}})),
         ("threshold", json!(2.0)),
     ]
     .into_iter()
@@ -134,22 +115,12 @@ fn detected() -> EventDetected {
             DetectedObject {
                 label: "person".to_owned(),
                 confidence: 0.92,
-                bbox: BoundingBox {
-                    x: 12.0,
-                    y: 34.5,
-                    width: 56.0,
-                    height: 78.25,
-                },
+                bbox: BoundingBox { x: 12.0, y: 34.5, width: 56.0, height: 78.25 },
             },
             DetectedObject {
                 label: "package".to_owned(),
                 confidence: 0.87,
-                bbox: BoundingBox {
-                    x: -1.0,
-                    y: 0.0,
-                    width: 1.0 / 3.0,
-                    height: 1e-9,
-                },
+                bbox: BoundingBox { x: -1.0, y: 0.0, width: 1.0 / 3.0, height: 1e-9 },
             },
         ],
         image_path: Some("data/events/2026-11-23/evt_1.jpg".to_owned()),
@@ -162,24 +133,15 @@ fn detected() -> EventDetected {
 fn camera_minute() -> CameraMinute {
     CameraMinute {
         camera_id: "camera_1".to_owned(),
-        minute: Timestamp {
-            utc_micros: 1_795_449_840_000_000,
-            offset_minutes: 60,
-        },
+        minute: Timestamp { utc_micros: 1_795_449_840_000_000, offset_minutes: 60 },
         frames: 300,
         dropped: 2,
         max_motion: 7.25,
         best_label: Some("cat".to_owned()),
         best_confidence: Some(0.41),
         suppressed: vec![
-            Suppressed {
-                reason: "below_confidence".to_owned(),
-                count: 12,
-            },
-            Suppressed {
-                reason: "deduplicated".to_owned(),
-                count: 31,
-            },
+            Suppressed { reason: "below_confidence".to_owned(), count: 12 },
+            Suppressed { reason: "deduplicated".to_owned(), count: 31 },
         ],
     }
 }

@@ -13,10 +13,7 @@ use proptest::prelude::*;
 use serde_json::{Value, json};
 
 /// 2026-11-23T17:04:05+01:00.
-const NOW: Timestamp = Timestamp {
-    utc_micros: 1_795_449_845_000_000,
-    offset_minutes: 60,
-};
+const NOW: Timestamp = Timestamp { utc_micros: 1_795_449_845_000_000, offset_minutes: 60 };
 
 fn parse(line: &str) -> Result<IngestedLine, LineError> {
     parse_line(line.as_bytes(), NOW)
@@ -101,46 +98,22 @@ fn every_field_arrives() {
     let event = parsed.into_event(|| unreachable!("the line has an event_id"));
     assert_eq!(event.camera_name.as_deref(), Some("front door"));
     assert_eq!(event.motion_confidence, Some(1.0));
-    let bbox = BoundingBox {
-        x: 1.0,
-        y: -2.5,
-        width: 30.0,
-        height: 40.0,
-    };
+    let bbox = BoundingBox { x: 1.0, y: -2.5, width: 30.0, height: 40.0 };
     assert_eq!(event.detected_objects[0].bbox, bbox);
     assert_eq!(event.detected_objects[1].bbox, BoundingBox::default());
-    assert_eq!(
-        event.llm_description.as_deref(),
-        Some("A person.\nAnd a cat.")
-    );
-    assert_eq!(
-        event.image_path.as_deref(),
-        Some("data/events/2026-11-23/evt.jpg")
-    );
+    assert_eq!(event.llm_description.as_deref(), Some("A person.\nAnd a cat."));
+    assert_eq!(event.image_path.as_deref(), Some("data/events/2026-11-23/evt.jpg"));
     assert_eq!(event.metadata["frame"], 12);
     assert!(!event.description_expected);
 }
 
 #[test]
 fn times_are_read_with_their_offset() {
-    let time = |text: &str| {
-        accepted(&json!({ "timestamp": text }))
-            .timestamp
-            .to_string()
-    };
+    let time = |text: &str| accepted(&json!({ "timestamp": text })).timestamp.to_string();
     assert_eq!(time("2026-11-23T17:04:05Z"), "2026-11-23T17:04:05+00:00");
-    assert_eq!(
-        time("2026-11-23t17:04:05.25z"),
-        "2026-11-23T17:04:05.250+00:00"
-    );
-    assert_eq!(
-        time("2026-11-23T01:02:03.1234569-03:30"),
-        "2026-11-23T01:02:03.123456-03:30"
-    );
-    assert_eq!(
-        time("1970-01-01T18:00:00+18:00"),
-        "1970-01-01T18:00:00+18:00"
-    );
+    assert_eq!(time("2026-11-23t17:04:05.25z"), "2026-11-23T17:04:05.250+00:00");
+    assert_eq!(time("2026-11-23T01:02:03.1234569-03:30"), "2026-11-23T01:02:03.123456-03:30");
+    assert_eq!(time("1970-01-01T18:00:00+18:00"), "1970-01-01T18:00:00+18:00");
 }
 
 #[test]
@@ -151,12 +124,7 @@ fn a_line_of_our_own_events_json_is_accepted_and_its_seq_and_log_are_ignored() {
     let parsed = parse_line(&line, NOW).unwrap();
     assert!(parsed.unknown_fields().is_empty());
     assert_eq!(parsed.into_event(String::new), event);
-    assert_eq!(
-        accepted(&json!({"seq": "any", "json_log_path": [1]}))
-            .metadata
-            .len(),
-        0
-    );
+    assert_eq!(accepted(&json!({"seq": "any", "json_log_path": [1]})).metadata.len(), 0);
 }
 
 #[test]
@@ -167,10 +135,7 @@ fn unknown_fields_are_kept_in_metadata_and_reported() {
     .unwrap();
     assert_eq!(parsed.unknown_fields(), ["\"Name\\n\"", "nothing", "zone"]);
     let expected = json!({"zone": "porch", "Name\n": {"a": null}, "nothing": null, "frame": 1});
-    assert_eq!(
-        Value::Object(parsed.into_event(String::new).metadata),
-        expected
-    );
+    assert_eq!(Value::Object(parsed.into_event(String::new).metadata), expected);
 }
 
 #[test]
@@ -184,31 +149,19 @@ fn unknown_fields_of_objects_are_kept_in_metadata_and_reported() {
     .unwrap();
     assert_eq!(
         parsed.unknown_fields(),
-        [
-            "detected_objects[].bbox.area",
-            "detected_objects[].track_id"
-        ]
+        ["detected_objects[].bbox.area", "detected_objects[].track_id"]
     );
     let expected = json!({"detected_objects":
         [null, {"track_id": 7}, {"bbox": {"area": 1}, "track_id": 8}]});
-    assert_eq!(
-        Value::Object(parsed.into_event(String::new).metadata),
-        expected
-    );
+    assert_eq!(Value::Object(parsed.into_event(String::new).metadata), expected);
 }
 
 #[test]
 fn an_unknown_field_whose_name_is_taken_in_metadata_is_kept_aside() {
-    let parsed = parse(&with(
-        &json!({"zone": "porch", "metadata": {"zone": "porch"}}),
-    ))
-    .unwrap();
+    let parsed = parse(&with(&json!({"zone": "porch", "metadata": {"zone": "porch"}}))).unwrap();
     assert_eq!(parsed.into_event(String::new).metadata.len(), 1);
     let event = accepted(&json!({"zone": "porch", "metadata": {"zone": 1}}));
-    assert_eq!(
-        Value::Object(event.metadata),
-        json!({"zone": 1, "line.zone": "porch"})
-    );
+    assert_eq!(Value::Object(event.metadata), json!({"zone": 1, "line.zone": "porch"}));
     refused(
         &json!({"zone": "porch", "metadata": {"zone": 1, "line.zone": 2}}),
         "metadata.\"zone\" is there, and so is \"line.zone\"; expected one of the two to be free \
@@ -218,11 +171,8 @@ fn an_unknown_field_whose_name_is_taken_in_metadata_is_kept_aside() {
 
 #[test]
 fn an_image_path_of_another_form_is_kept_in_metadata_and_reported() {
-    for path in [
-        "/var/lib/motion/1.jpg",
-        "../../etc/passwd",
-        "data/events/2026-11-23/events.json",
-    ] {
+    for path in ["/var/lib/motion/1.jpg", "../../etc/passwd", "data/events/2026-11-23/events.json"]
+    {
         let parsed = parse(&with(&json!({ "image_path": path }))).unwrap();
         assert_eq!(parsed.unknown_fields(), ["image_path"]);
         let event = parsed.into_event(String::new);
@@ -233,10 +183,7 @@ fn an_image_path_of_another_form_is_kept_in_metadata_and_reported() {
 
 #[test]
 fn a_byte_order_mark_and_a_carriage_return_do_no_harm() {
-    assert_eq!(
-        event(&format!("\u{feff}{}\r", with(&json!({})))),
-        accepted(&json!({}))
-    );
+    assert_eq!(event(&format!("\u{feff}{}\r", with(&json!({})))), accepted(&json!({})));
 }
 
 proptest! {

@@ -16,48 +16,18 @@ use crate::{AT, check, minute, reference, started, text};
 #[test]
 fn every_text_of_the_other_kinds_has_its_length() {
     let (good, bad) = (|| vec![0, REASON_BYTES_MAX], || vec![REASON_BYTES_MAX + 1]);
-    let lost = CameraLost {
-        camera_id: text(1),
-        at: AT,
-        reason: text(0),
-    };
+    let lost = CameraLost { camera_id: text(1), at: AT, reason: text(0) };
     let set = |event: &mut CameraLost, bytes| event.reason = text(bytes);
     check("reason", &lost, Event::CameraLost, set, good(), bad());
-    let failed = DetectorFailed {
-        camera_id: None,
-        at: AT,
-        reason: text(0),
-    };
+    let failed = DetectorFailed { camera_id: None, at: AT, reason: text(0) };
     let set = |event: &mut DetectorFailed, bytes| event.reason = text(bytes);
     check("reason", &failed, Event::DetectorFailed, set, good(), bad());
-    let failed = DescriptionFailed {
-        event: reference(),
-        reason: text(0),
-    };
+    let failed = DescriptionFailed { event: reference(), reason: text(0) };
     let set = |event: &mut DescriptionFailed, bytes| event.reason = text(bytes);
-    check(
-        "reason",
-        &failed,
-        Event::DescriptionFailed,
-        set,
-        good(),
-        bad(),
-    );
-    let stopped = RecorderStopped {
-        at: AT,
-        reason: text(0),
-        uptime_s: 0,
-        events: 0,
-    };
+    check("reason", &failed, Event::DescriptionFailed, set, good(), bad());
+    let stopped = RecorderStopped { at: AT, reason: text(0), uptime_s: 0, events: 0 };
     let set = |event: &mut RecorderStopped, bytes| event.reason = text(bytes);
-    check(
-        "reason",
-        &stopped,
-        Event::RecorderStopped,
-        set,
-        good(),
-        bad(),
-    );
+    check("reason", &stopped, Event::RecorderStopped, set, good(), bad());
 
     let added = DescriptionAdded {
         event: reference(),
@@ -67,14 +37,7 @@ fn every_text_of_the_other_kinds_has_its_length() {
     };
     let set = |event: &mut DescriptionAdded, bytes| event.llm_description = text(bytes);
     let (good, bad) = (vec![DESCRIPTION_BYTES_MAX], vec![DESCRIPTION_BYTES_MAX + 1]);
-    check(
-        "llm_description",
-        &added,
-        Event::DescriptionAdded,
-        set,
-        good,
-        bad,
-    );
+    check("llm_description", &added, Event::DescriptionAdded, set, good, bad);
     let set = |event: &mut DescriptionAdded, bytes| event.model = text(bytes);
     check(
         "model",
@@ -87,24 +50,10 @@ fn every_text_of_the_other_kinds_has_its_length() {
 
     let set = |event: &mut RecorderStarted, bytes| event.version = text(bytes);
     let (good, bad) = (vec![VERSION_BYTES_MAX], vec![VERSION_BYTES_MAX + 1]);
-    check(
-        "version",
-        &started(),
-        Event::RecorderStarted,
-        set,
-        good,
-        bad,
-    );
+    check("version", &started(), Event::RecorderStarted, set, good, bad);
     let set = |event: &mut RecorderStarted, bytes| event.time_zone = text(bytes);
     let (good, bad) = (vec![TIME_ZONE_BYTES_MAX], vec![TIME_ZONE_BYTES_MAX + 1]);
-    check(
-        "time_zone",
-        &started(),
-        Event::RecorderStarted,
-        set,
-        good,
-        bad,
-    );
+    check("time_zone", &started(), Event::RecorderStarted, set, good, bad);
 }
 
 #[test]
@@ -116,23 +65,11 @@ fn the_rest_of_a_camera_minute_has_its_limits() {
     let (good, bad) = (vec![1, LABEL_BYTES_MAX], vec![0, LABEL_BYTES_MAX + 1]);
     check("best_label", &minute(), Event::CameraMinute, set, good, bad);
     let set = |event: &mut CameraMinute, bytes| {
-        event.suppressed = vec![Suppressed {
-            reason: text(bytes),
-            count: 1,
-        }];
+        event.suppressed = vec![Suppressed { reason: text(bytes), count: 1 }];
     };
-    let (good, bad) = (
-        vec![1, SUPPRESSED_REASON_BYTES_MAX],
-        vec![0, SUPPRESSED_REASON_BYTES_MAX + 1],
-    );
-    check(
-        "suppressed[0].reason",
-        &minute(),
-        Event::CameraMinute,
-        set,
-        good,
-        bad,
-    );
+    let (good, bad) =
+        (vec![1, SUPPRESSED_REASON_BYTES_MAX], vec![0, SUPPRESSED_REASON_BYTES_MAX + 1]);
+    check("suppressed[0].reason", &minute(), Event::CameraMinute, set, good, bad);
 }
 
 #[test]
@@ -145,10 +82,7 @@ fn every_reference_names_a_possible_event() {
         };
         vec![
             ("event_seq", change(|event| event.event_seq = Seq(0))),
-            (
-                "event_day",
-                change(|event| event.event_day = Day(Day::MAX.0 + 1)),
-            ),
+            ("event_day", change(|event| event.event_day = Day(Day::MAX.0 + 1))),
             ("event_day", change(|event| event.event_day = Day(i32::MIN))),
             ("event_id", change(|event| event.event_id = String::new())),
         ]
@@ -157,30 +91,13 @@ fn every_reference_names_a_possible_event() {
         let image_path = "data/events/2026-11-23/a.jpg".to_owned();
         let (llm_description, model, reason) = (text(0), text(0), text(0));
         let duration_ms = 0;
-        let added = DescriptionAdded {
-            event: event.clone(),
-            llm_description,
-            model,
-            duration_ms,
-        };
+        let added = DescriptionAdded { event: event.clone(), llm_description, model, duration_ms };
         for event in [
-            Event::Ended(EventEnded {
-                event: event.clone(),
-                last_seen: AT,
-                sightings: 1,
-            }),
+            Event::Ended(EventEnded { event: event.clone(), last_seen: AT, sightings: 1 }),
             Event::DescriptionAdded(added),
-            Event::DescriptionDeferred(DescriptionDeferred {
-                event: event.clone(),
-            }),
-            Event::DescriptionFailed(DescriptionFailed {
-                event: event.clone(),
-                reason,
-            }),
-            Event::ImagePurged(ImagePurged {
-                event: event.clone(),
-                image_path,
-            }),
+            Event::DescriptionDeferred(DescriptionDeferred { event: event.clone() }),
+            Event::DescriptionFailed(DescriptionFailed { event: event.clone(), reason }),
+            Event::ImagePurged(ImagePurged { event: event.clone(), image_path }),
         ] {
             assert_eq!(event.validate().unwrap_err().field, field);
         }

@@ -13,10 +13,7 @@ impl<'a> Put<'a> {
 
     pub(crate) fn bytes(&mut self, bytes: &[u8]) -> &mut Self {
         let end = self.at + bytes.len();
-        debug_assert!(
-            end <= self.buffer.len(),
-            "a field lies outside of its structure"
-        );
+        debug_assert!(end <= self.buffer.len(), "a field lies outside of its structure");
         if let Some(target) = self.buffer.get_mut(self.at..end) {
             target.copy_from_slice(bytes);
         }
@@ -69,10 +66,7 @@ pub(crate) struct Take<'a> {
 
 impl<'a> Take<'a> {
     pub(crate) const fn new(bytes: &'a [u8]) -> Self {
-        Self {
-            bytes,
-            short: false,
-        }
+        Self { bytes, short: false }
     }
 
     pub(crate) fn slice(&mut self, count: usize) -> &'a [u8] {

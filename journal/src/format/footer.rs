@@ -61,10 +61,7 @@ impl Footer {
         }
         let day = Day(take.i32());
         let found_salt = Salt(take.u64());
-        let found_name = SegmentName {
-            base: Seq(take.u64()),
-            day,
-        };
+        let found_name = SegmentName { base: Seq(take.u64()), day };
         let (end_offset, end_seq) = (take.u64(), Seq(take.u64()));
         let (frames, records, keyed) = (take.u64(), take.u64(), take.u64());
         let days = (Day(take.i32()), Day(take.i32()));
@@ -75,12 +72,7 @@ impl Footer {
             name,
             end_offset,
             end_seq,
-            counts: Counts {
-                frames,
-                records,
-                keyed,
-                days,
-            },
+            counts: Counts { frames, records, keyed, days },
             digest,
         })
     }
@@ -92,10 +84,7 @@ mod tests {
 
     #[test]
     fn a_footer_round_trips_and_no_flipped_byte_passes() {
-        let name = SegmentName {
-            base: Seq(42),
-            day: Day(20_000),
-        };
+        let name = SegmentName { base: Seq(42), day: Day(20_000) };
         let mut footer = Footer {
             salt: Salt(3),
             name,
@@ -111,20 +100,13 @@ mod tests {
         };
         for days in [footer.counts.days, None] {
             footer.counts.days = days;
-            assert_eq!(
-                Footer::decode(&footer.encode(), name, Salt(3)),
-                Some(footer)
-            );
+            assert_eq!(Footer::decode(&footer.encode(), name, Salt(3)), Some(footer));
         }
         assert_eq!(Footer::decode(&footer.encode(), name, Salt(4)), None);
         for index in 0..BLOCK {
             let mut damaged = footer.encode();
             damaged[index] ^= 1;
-            assert_eq!(
-                Footer::decode(&damaged, name, Salt(3)),
-                None,
-                "byte {index}"
-            );
+            assert_eq!(Footer::decode(&damaged, name, Salt(3)), None, "byte {index}");
         }
     }
 }

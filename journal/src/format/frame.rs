@@ -107,9 +107,7 @@ impl FrameHeader {
 
     fn records_make_sense(&self, body: &[u8]) -> bool {
         let mut cursor = RecordsCursor::new(self.first_seq);
-        let count = std::iter::from_fn(|| cursor.next(body))
-            .take(BATCH_RECORDS_MAX + 1)
-            .count();
+        let count = std::iter::from_fn(|| cursor.next(body)).take(BATCH_RECORDS_MAX + 1).count();
         count == self.records as usize && cursor.is_at_end(body)
     }
 
@@ -218,9 +216,8 @@ pub(crate) fn reseed(
             break;
         };
         let len = header.len() as usize;
-        let Some((head, body)) = rest
-            .get_mut(..len)
-            .map(|frame| frame.split_at_mut(FRAME_HEADER_BYTES))
+        let Some((head, body)) =
+            rest.get_mut(..len).map(|frame| frame.split_at_mut(FRAME_HEADER_BYTES))
         else {
             break;
         };
@@ -250,19 +247,8 @@ mod tests {
             })
             .collect();
         let mut buffer = Vec::new();
-        let span = FrameSpan {
-            first_seq: Seq(first),
-            synced_seq: Seq(first),
-            skipped: 0,
-        };
-        encode_frame(
-            &records,
-            Timestamp::default(),
-            span,
-            SALT,
-            offset,
-            &mut buffer,
-        );
+        let span = FrameSpan { first_seq: Seq(first), synced_seq: Seq(first), skipped: 0 };
+        encode_frame(&records, Timestamp::default(), span, SALT, offset, &mut buffer);
         assert_eq!(Some(buffer.len()), frame_len(&records));
         buffer
     }
@@ -284,10 +270,7 @@ mod tests {
         assert!(header.matches_body(body, SALT, 8192));
         let mut cursor = RecordsCursor::new(header.first_seq);
         let one = cursor.next(body).unwrap();
-        assert_eq!(
-            (one.seq, one.payload, one.key),
-            (Seq(42), &b"one"[..], Some([b'o'; 16]))
-        );
+        assert_eq!((one.seq, one.payload, one.key), (Seq(42), &b"one"[..], Some([b'o'; 16])));
         assert_eq!(cursor.next(body).unwrap().key, None);
         assert_eq!(cursor.next(body).unwrap().payload, b"three...");
         assert!(cursor.next(body).is_none() && cursor.is_at_end(body));

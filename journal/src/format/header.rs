@@ -83,8 +83,7 @@ impl SegmentHeader {
     /// The seq that comes before the first frame: where the previous segment ends. The base lies behind it where
     /// seqs were skipped between the two.
     pub(crate) fn start_seq(&self) -> Seq {
-        self.previous
-            .map_or(self.name.base, |previous| previous.seq)
+        self.previous.map_or(self.name.base, |previous| previous.seq)
     }
 
     /// Both copies, as they stand at the beginning of the file.
@@ -98,10 +97,7 @@ impl SegmentHeader {
             }
         }
         let previous = self.previous.unwrap_or(PreviousEnd {
-            name: SegmentName {
-                base: Seq(0),
-                day: Day(0),
-            },
+            name: SegmentName { base: Seq(0), day: Day(0) },
             offset: 0,
             seq: Seq(0),
             digest: [0; 32],
@@ -135,10 +131,7 @@ impl SegmentHeader {
             .i32(self.last_pruned_day.map_or(i32::MIN, |day| day.0))
             .u16(pruned.len() as u16)
             .u16(gaps.len() as u16);
-        debug_assert!(
-            put.position() <= RANGES_FROM,
-            "the fixed fields run into the ranges"
-        );
+        debug_assert!(put.position() <= RANGES_FROM, "the fixed fields run into the ranges");
         put.skip(RANGES_FROM - put.position());
         for range in pruned.iter().chain(gaps) {
             put.u64(range.from.0).u64(range.to.0);
@@ -159,31 +152,19 @@ impl SegmentHeader {
         take.skip(2);
         let incompatible = take.u32();
         if version != VERSION || incompatible & !INCOMPATIBLE_KNOWN != 0 {
-            return Err(HeaderError::Newer {
-                version,
-                incompatible,
-            });
+            return Err(HeaderError::Newer { version, incompatible });
         }
         take.skip(4);
         let (journal, incarnation) = (take.array(), take.array());
         let salt = Salt(take.u64());
-        let name = SegmentName {
-            base: Seq(take.u64()),
-            day: Day(take.i32()),
-        };
+        let name = SegmentName { base: Seq(take.u64()), day: Day(take.i32()) };
         let offset_minutes = take.i16();
         take.skip(2);
-        let created = Timestamp {
-            utc_micros: take.i64(),
-            offset_minutes,
-        };
+        let created = Timestamp { utc_micros: take.i64(), offset_minutes };
         let flags = take.u32();
         let previous_day = Day(take.i32());
         let previous = PreviousEnd {
-            name: SegmentName {
-                base: Seq(take.u64()),
-                day: previous_day,
-            },
+            name: SegmentName { base: Seq(take.u64()), day: previous_day },
             offset: take.u64(),
             seq: Seq(take.u64()),
             digest: take.array(),
@@ -197,9 +178,7 @@ impl SegmentHeader {
         }
         let mut take = Take::new(&block[RANGES_FROM..]);
         let mut range = || SeqRange::new(Seq(take.u64()), Seq(take.u64()));
-        let pruned = std::iter::repeat_with(&mut range)
-            .take(pruned_count)
-            .collect();
+        let pruned = std::iter::repeat_with(&mut range).take(pruned_count).collect();
         let gaps = std::iter::repeat_with(&mut range).take(gap_count).collect();
         Ok(Self {
             journal,
@@ -228,10 +207,7 @@ pub(crate) fn read_header(
     let mut newer = None;
     let mut damaged_copies = Vec::new();
     for (copy, block) in (0..).zip(blocks) {
-        match block
-            .ok_or(HeaderError::Damaged)
-            .and_then(SegmentHeader::decode)
-        {
+        match block.ok_or(HeaderError::Damaged).and_then(SegmentHeader::decode) {
             Ok(header) if header.name == name => {
                 found.get_or_insert(header);
             }
@@ -241,10 +217,7 @@ pub(crate) fn read_header(
     }
     match (found, newer) {
         (_, Some(error)) => Err(error),
-        (Some(header), None) => Ok(HeaderRead {
-            header,
-            damaged_copies,
-        }),
+        (Some(header), None) => Ok(HeaderRead { header, damaged_copies }),
         (None, None) => Err(HeaderError::Damaged),
     }
 }
@@ -254,19 +227,13 @@ pub(crate) mod tests {
     use super::*;
 
     pub(crate) fn sample() -> SegmentHeader {
-        let name = |base, day: &str| SegmentName {
-            base: Seq(base),
-            day: day.parse().unwrap(),
-        };
+        let name = |base, day: &str| SegmentName { base: Seq(base), day: day.parse().unwrap() };
         SegmentHeader {
             journal: [1; 16],
             incarnation: [2; 16],
             salt: Salt(3),
             name: name(42, "2026-11-23"),
-            created: Timestamp {
-                utc_micros: 1_764_000_000_000_000,
-                offset_minutes: -210,
-            },
+            created: Timestamp { utc_micros: 1_764_000_000_000_000, offset_minutes: -210 },
             previous: Some(PreviousEnd {
                 name: name(7, "2026-11-22"),
                 offset: 12_288,
@@ -278,10 +245,7 @@ pub(crate) mod tests {
             born_seq: Seq(42),
             last_pruned_day: Some("2026-11-01".parse().unwrap()),
             pruned: vec![SeqRange::new(Seq(1), Seq(5))],
-            gaps: vec![
-                SeqRange::new(Seq(8), Seq(9)),
-                SeqRange::new(Seq(11), Seq(12)),
-            ],
+            gaps: vec![SeqRange::new(Seq(8), Seq(9)), SeqRange::new(Seq(11), Seq(12))],
         }
     }
 
@@ -297,13 +261,7 @@ pub(crate) mod tests {
             let bytes = header.encode();
             assert_eq!(bytes.len() as u64, FRAMES_OFFSET);
             let read = read(&bytes, header.name).unwrap();
-            assert_eq!(
-                read,
-                HeaderRead {
-                    header: header.clone(),
-                    damaged_copies: vec![]
-                }
-            );
+            assert_eq!(read, HeaderRead { header: header.clone(), damaged_copies: vec![] });
         }
     }
 
@@ -316,11 +274,7 @@ pub(crate) mod tests {
             damaged[index] ^= 0x10;
             let read = read(&damaged, header.name).unwrap();
             assert_eq!(read.header, header, "byte {index}");
-            assert_eq!(
-                read.damaged_copies,
-                [(index / BLOCK) as u64],
-                "byte {index}"
-            );
+            assert_eq!(read.damaged_copies, [(index / BLOCK) as u64], "byte {index}");
         }
     }
 
@@ -328,9 +282,7 @@ pub(crate) mod tests {
     fn full_range_lists_fit() {
         let range = |from| SeqRange::new(Seq(from), Seq(from + 1));
         let mut header = sample();
-        header.pruned = (0..PRUNED_RANGES_MAX as u64)
-            .map(|index| range(index * 2))
-            .collect();
+        header.pruned = (0..PRUNED_RANGES_MAX as u64).map(|index| range(index * 2)).collect();
         header.gaps = (0..GAPS_MAX as u64).map(|index| range(index * 3)).collect();
         assert_eq!(read(&header.encode(), header.name).unwrap().header, header);
     }
@@ -342,10 +294,7 @@ pub(crate) mod tests {
         block[16] = 0x80;
         let crc = crc32fast::hash(&block[COVERED_FROM..]);
         block[8..12].copy_from_slice(&crc.to_le_bytes());
-        let newer = HeaderError::Newer {
-            version: VERSION,
-            incompatible: 0x80,
-        };
+        let newer = HeaderError::Newer { version: VERSION, incompatible: 0x80 };
         assert_eq!(SegmentHeader::decode(&block), Err(newer));
         assert_eq!(read_header([Some(&block), None], header.name), Err(newer));
         block[0] = b'X';
@@ -355,10 +304,7 @@ pub(crate) mod tests {
     #[test]
     fn a_header_under_another_name_is_damage() {
         let bytes = sample().encode();
-        let other = SegmentName {
-            base: Seq(43),
-            day: sample().name.day,
-        };
+        let other = SegmentName { base: Seq(43), day: sample().name.day };
         assert_eq!(read(&bytes, other), Err(HeaderError::Damaged));
     }
 }

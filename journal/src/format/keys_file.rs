@@ -34,9 +34,7 @@ pub(crate) struct KeyFilter {
 
 impl KeyFilter {
     fn for_count(keys: u64) -> Self {
-        Self {
-            words: vec![0; Self::words_for(keys)],
-        }
+        Self { words: vec![0; Self::words_for(keys)] }
     }
 
     const fn words_for(keys: u64) -> usize {
@@ -55,9 +53,7 @@ impl KeyFilter {
     pub(crate) fn may_contain(&self, key: &Key) -> bool {
         !self.words.is_empty()
             && Self::bits(key, self.words.len()).all(|bit| {
-                self.words
-                    .get((bit / 64) as usize)
-                    .is_some_and(|word| word >> (bit % 64) & 1 == 1)
+                self.words.get((bit / 64) as usize).is_some_and(|word| word >> (bit % 64) & 1 == 1)
             })
     }
 
@@ -70,10 +66,7 @@ impl KeyFilter {
     }
 
     fn encode(&self) -> Vec<u8> {
-        self.words
-            .iter()
-            .flat_map(|word| word.to_le_bytes())
-            .collect()
+        self.words.iter().flat_map(|word| word.to_le_bytes()).collect()
     }
 }
 
@@ -120,10 +113,7 @@ impl KeysHeader {
         }
         let day = crate::Day(take.i32());
         let found_salt = Salt(take.u64());
-        let found_name = SegmentName {
-            base: Seq(take.u64()),
-            day,
-        };
+        let found_name = SegmentName { base: Seq(take.u64()), day };
         let (keys, filter_crc) = (take.u64(), take.u32());
         (found_salt == salt && found_name == name && keys <= u64::from(u32::MAX)).then_some(Self {
             salt,
@@ -144,9 +134,7 @@ impl KeysHeader {
             return None;
         }
         let mut take = Take::new(bytes);
-        let words = std::iter::repeat_with(|| take.u64())
-            .take(len / 8)
-            .collect();
+        let words = std::iter::repeat_with(|| take.u64()).take(len / 8).collect();
         Some(KeyFilter { words })
     }
 
@@ -168,16 +156,9 @@ impl KeysHeader {
             return None;
         }
         let before = index * ENTRIES_PER_BLOCK as u64;
-        let count = self
-            .keys
-            .saturating_sub(before)
-            .min(ENTRIES_PER_BLOCK as u64) as usize;
+        let count = self.keys.saturating_sub(before).min(ENTRIES_PER_BLOCK as u64) as usize;
         let mut take = Take::new(entries);
-        Some(
-            std::iter::repeat_with(|| (take.array(), Seq(take.u64())))
-                .take(count)
-                .collect(),
-        )
+        Some(std::iter::repeat_with(|| (take.array(), Seq(take.u64()))).take(count).collect())
     }
 }
 
@@ -187,36 +168,23 @@ mod tests {
 
     #[test]
     fn every_key_is_found_through_filter_and_block_and_few_others_pass_the_filter() {
-        let key = |index: u64| {
-            *blake3::hash(&index.to_le_bytes())
-                .as_bytes()
-                .first_chunk()
-                .unwrap()
-        };
+        let key =
+            |index: u64| *blake3::hash(&index.to_le_bytes()).as_bytes().first_chunk().unwrap();
         let mut keys: Vec<(Key, Seq)> = (0..1000).map(|index| (key(index), Seq(index))).collect();
         keys.sort_unstable();
-        let name = SegmentName {
-            base: Seq(1),
-            day: crate::Day(0),
-        };
+        let name = SegmentName { base: Seq(1), day: crate::Day(0) };
         let file = KeysHeader::encode_file(Salt(5), name, &keys);
         let header = KeysHeader::decode(&file, Salt(5), name).unwrap();
         let (start, len) = header.filter_span();
-        let filter = header
-            .decode_filter(&file[start as usize..][..len])
-            .unwrap();
+        let filter = header.decode_filter(&file[start as usize..][..len]).unwrap();
         let stored: Vec<_> = (0..header.blocks())
             .flat_map(|index| {
-                header
-                    .decode_block(index, &file[header.block_offset(index) as usize..])
-                    .unwrap()
+                header.decode_block(index, &file[header.block_offset(index) as usize..]).unwrap()
             })
             .collect();
         assert_eq!(stored, keys);
         assert!(keys.iter().all(|(key, _)| filter.may_contain(key)));
-        let passing = (1000..11_000)
-            .filter(|index| filter.may_contain(&key(*index)))
-            .count();
+        let passing = (1000..11_000).filter(|index| filter.may_contain(&key(*index))).count();
         assert!(passing < 300, "{passing} of 10000");
     }
 }

@@ -23,10 +23,7 @@ impl SegmentName {
             return None;
         }
         let day = rest.strip_prefix('-')?.strip_suffix(SUFFIX)?;
-        Some(Self {
-            base: Seq(base.parse().ok()?),
-            day: day.parse().ok()?,
-        })
+        Some(Self { base: Seq(base.parse().ok()?), day: day.parse().ok()? })
     }
 
     /// The name of its file.
@@ -47,16 +44,10 @@ mod tests {
 
     #[test]
     fn names_round_trip_and_sort_by_seq() {
-        let name = SegmentName {
-            base: Seq(42),
-            day: "2026-11-23".parse().unwrap(),
-        };
+        let name = SegmentName { base: Seq(42), day: "2026-11-23".parse().unwrap() };
         assert_eq!(name.file_name(), "00000000000000000042-2026-11-23.seg");
         assert_eq!(SegmentName::parse(&name.file_name()), Some(name));
-        let last = SegmentName {
-            base: Seq(u64::MAX),
-            day: Day::MAX,
-        };
+        let last = SegmentName { base: Seq(u64::MAX), day: Day::MAX };
         assert_eq!(SegmentName::parse(&last.file_name()), Some(last));
     }
 

@@ -145,10 +145,7 @@ pub(crate) struct RecordsCursor {
 
 impl RecordsCursor {
     pub(crate) const fn new(first_seq: Seq) -> Self {
-        Self {
-            seq: first_seq,
-            at: 0,
-        }
+        Self { seq: first_seq, at: 0 }
     }
 
     /// The next record of `body`; `None` at its end and where its bytes make no sense.
@@ -171,19 +168,8 @@ impl RecordsCursor {
         self.at += rest.len() - take.rest().len();
         let seq = self.seq;
         self.seq = seq.next();
-        let time = Timestamp {
-            utc_micros,
-            offset_minutes,
-        };
-        Some(Record {
-            seq,
-            time,
-            day,
-            kind,
-            version,
-            key,
-            payload,
-        })
+        let time = Timestamp { utc_micros, offset_minutes };
+        Some(Record { seq, time, day, kind, version, key, payload })
     }
 
     /// Whether `body` was walked to its very end.

@@ -101,11 +101,7 @@ impl SystemRecord {
         match self {
             Self::Recovered(recovered) => {
                 let mut flags = 0;
-                flags |= if recovered.proof_missing {
-                    FLAG_PROOF_MISSING
-                } else {
-                    0
-                };
+                flags |= if recovered.proof_missing { FLAG_PROOF_MISSING } else { 0 };
                 flags |= if recovered.damaged { FLAG_DAMAGED } else { 0 };
                 let mut payload = vec![0; 32];
                 Put::new(&mut payload)
@@ -123,11 +119,7 @@ impl SystemRecord {
                     .u64(gap.segment.0.0)
                     .u64(gap.offset)
                     .i32(gap.segment.1.0)
-                    .u32(if gap.upper_bound_unknown {
-                        FLAG_UPPER_BOUND_UNKNOWN
-                    } else {
-                        0
-                    });
+                    .u32(if gap.upper_bound_unknown { FLAG_UPPER_BOUND_UNKNOWN } else { 0 });
                 payload
             }
             Self::PrunedThrough(pruned) => {
@@ -177,12 +169,7 @@ impl SystemRecord {
                 let range = SeqRange::new(Seq(take.u64()), Seq(take.u64()));
                 let (base, offset, day) = (Seq(take.u64()), take.u64(), Day(take.i32()));
                 let upper_bound_unknown = take.u32() & FLAG_UPPER_BOUND_UNKNOWN != 0;
-                Self::Gap(Gap {
-                    range,
-                    segment: (base, day),
-                    offset,
-                    upper_bound_unknown,
-                })
+                Self::Gap(Gap { range, segment: (base, day), offset, upper_bound_unknown })
             }
             PRUNED_THROUGH => {
                 let (day, count) = (Day(take.i32()), take.u32() as usize);
@@ -202,10 +189,7 @@ impl SystemRecord {
             CLOCK_STEPPED => {
                 let (expected, found) = (take.i64(), take.i64());
                 let offsets = (take.i16(), take.i16());
-                let at = |utc_micros, offset_minutes| Timestamp {
-                    utc_micros,
-                    offset_minutes,
-                };
+                let at = |utc_micros, offset_minutes| Timestamp { utc_micros, offset_minutes };
                 let (expected, found) = (at(expected, offsets.0), at(found, offsets.1));
                 Self::ClockStepped(ClockStepped { expected, found })
             }
@@ -221,10 +205,7 @@ mod tests {
 
     #[test]
     fn every_kind_round_trips_and_no_prefix_of_its_bytes_does() {
-        let time = Timestamp {
-            utc_micros: 1,
-            offset_minutes: 60,
-        };
+        let time = Timestamp { utc_micros: 1, offset_minutes: 60 };
         let range = SeqRange::new(Seq(3), Seq(9));
         let day = Day(20_000);
         for record in [
@@ -254,10 +235,7 @@ mod tests {
             let decode = |bytes: &[u8]| SystemRecord::decode(record.kind(), VERSION, bytes);
             assert_eq!(decode(&payload), Some(record.clone()));
             assert_eq!(decode(&payload[..payload.len() / 2]), None);
-            assert_eq!(
-                SystemRecord::decode(record.kind(), VERSION + 1, &payload),
-                None
-            );
+            assert_eq!(SystemRecord::decode(record.kind(), VERSION + 1, &payload), None);
         }
     }
 }

@@ -90,10 +90,7 @@ impl Witness {
         let base = Seq(take.u64());
         let (offset, seq) = (take.u64(), Seq(take.u64()));
         let (frames, records, keyed) = (take.u64(), take.u64(), take.u64());
-        let name = SegmentName {
-            base,
-            day: Day(take.i32()),
-        };
+        let name = SegmentName { base, day: Day(take.i32()) };
         let days = (Day(take.i32()), Day(take.i32()));
         let days = Some(days).filter(|(min, max)| min <= max);
         take.skip(4);
@@ -105,12 +102,7 @@ impl Witness {
             offset,
             seq,
             digest: take.array(),
-            counts: Counts {
-                frames,
-                records,
-                keyed,
-                days,
-            },
+            counts: Counts { frames, records, keyed, days },
             clean: flags & FLAG_CLEAN != 0,
             notable: flags & FLAG_NOTABLE != 0,
         })
@@ -134,19 +126,11 @@ mod tests {
             generation,
             journal: [1; 16],
             salt: Salt(2),
-            name: SegmentName {
-                base: Seq(42),
-                day: Day(20_000),
-            },
+            name: SegmentName { base: Seq(42), day: Day(20_000) },
             offset: 12_288,
             seq: Seq(50),
             digest: [9; 32],
-            counts: Counts {
-                frames: 3,
-                records: 8,
-                keyed: 8,
-                days: Some((Day(1), Day(2))),
-            },
+            counts: Counts { frames: 3, records: 8, keyed: 8, days: Some((Day(1), Day(2))) },
             clean: true,
             notable: false,
         }

@@ -160,9 +160,7 @@ impl FaultyStorage {
     pub fn power_cut(&self, seed: u64) -> Self {
         let mut disk = self.disk();
         disk.power_cut_after = Some(0);
-        Self(Arc::new(Mutex::new(
-            disk.after_power_cut(&mut Random::new(seed)),
-        )))
+        Self(Arc::new(Mutex::new(disk.after_power_cut(&mut Random::new(seed)))))
     }
 
     /// An independent copy of what this disk shows now, everything in it synced: the page cache of a process that
@@ -170,10 +168,8 @@ impl FaultyStorage {
     #[must_use]
     pub fn snapshot(&self) -> Self {
         let disk = self.disk();
-        let inodes = disk
-            .inodes
-            .iter()
-            .map(|(&id, inode)| (id, Inode::synced(inode.shown.clone())));
+        let inodes =
+            disk.inodes.iter().map(|(&id, inode)| (id, Inode::synced(inode.shown.clone())));
         Self(Arc::new(Mutex::new(Disk {
             names: disk.names.clone(),
             stored_names: disk.names.clone(),
@@ -220,9 +216,7 @@ impl FaultyStorage {
     /// Where the file or the byte does not exist: a mistake in the test.
     pub fn rot(&self, path: &Path, offset: u64, flip: u8) {
         let mut disk = self.disk();
-        let inode = disk
-            .file(path)
-            .unwrap_or_else(|| panic!("{} does not exist", path.display()));
+        let inode = disk.file(path).unwrap_or_else(|| panic!("{} does not exist", path.display()));
         let index = usize::try_from(offset).unwrap_or(usize::MAX);
         for content in [&mut inode.shown, &mut inode.stored] {
             if let Some(byte) = content.get_mut(index) {
@@ -235,10 +229,7 @@ impl FaultyStorage {
     #[must_use]
     pub fn files(&self) -> Vec<PathBuf> {
         let disk = self.disk();
-        let files = disk
-            .names
-            .iter()
-            .filter(|(_, node)| matches!(node, Node::File(_)));
+        let files = disk.names.iter().filter(|(_, node)| matches!(node, Node::File(_)));
         files.map(|(path, _)| path.clone()).collect()
     }
 
@@ -285,24 +276,12 @@ impl Disk {
 
     fn allocate(&mut self, id: u64, pages: std::ops::Range<u64>) -> io::Result<()> {
         for page in pages {
-            if self
-                .inodes
-                .get(&id)
-                .is_none_or(|inode| inode.allocated.contains(&page))
-            {
+            if self.inodes.get(&id).is_none_or(|inode| inode.allocated.contains(&page)) {
                 continue;
             }
-            let used: usize = self
-                .inodes
-                .values()
-                .map(|inode| inode.allocated.len())
-                .sum();
-            let full = self
-                .capacity
-                .is_some_and(|bytes| (used as u64 + 1) * PAGE > bytes)
-                || self
-                    .allocations_fail_from
-                    .is_some_and(|from| self.allocations >= from);
+            let used: usize = self.inodes.values().map(|inode| inode.allocated.len()).sum();
+            let full = self.capacity.is_some_and(|bytes| (used as u64 + 1) * PAGE > bytes)
+                || self.allocations_fail_from.is_some_and(|from| self.allocations >= from);
             if full {
                 return Err(rustix::io::Errno::NOSPC.into());
             }
@@ -317,16 +296,13 @@ impl Disk {
     fn rename_node(&mut self, from: &Path, to: &Path) -> io::Result<()> {
         let node = self.names.remove(from).ok_or(io::ErrorKind::NotFound)?;
         self.names.insert(to.to_owned(), node);
-        self.pending_names
-            .push(NameChange::Rename(from.to_owned(), to.to_owned(), node));
+        self.pending_names.push(NameChange::Rename(from.to_owned(), to.to_owned(), node));
         Ok(())
     }
 
     fn sync_names(&mut self, directory: &Path) {
-        let (due, rest): (Vec<_>, Vec<_>) = self
-            .pending_names
-            .drain(..)
-            .partition(|change| change.directory() == Some(directory));
+        let (due, rest): (Vec<_>, Vec<_>) =
+            self.pending_names.drain(..).partition(|change| change.directory() == Some(directory));
         self.pending_names = rest;
         for change in due {
             change.apply(&mut self.stored_names);
@@ -340,11 +316,7 @@ impl Disk {
         let kept = random.below(count + 1);
         let in_order = random.once_in(2);
         for (index, change) in self.pending_names.iter().enumerate() {
-            let survives = if in_order {
-                (index as u64) < kept
-            } else {
-                random.once_in(2)
-            };
+            let survives = if in_order { (index as u64) < kept } else { random.once_in(2) };
             if survives {
                 change.apply(&mut names);
             }
@@ -354,11 +326,7 @@ impl Disk {
             .filter(|(_, node)| **node == Node::Directory)
             .map(|(path, _)| path.clone())
             .collect();
-        names.retain(|path, _| {
-            path.ancestors()
-                .skip(1)
-                .all(|above| directories.contains(above))
-        });
+        names.retain(|path, _| path.ancestors().skip(1).all(|above| directories.contains(above)));
         let inodes = self
             .inodes
             .iter()
@@ -401,12 +369,7 @@ impl NameChange {
 impl Inode {
     fn synced(content: Vec<u8>) -> Self {
         let allocated = (0..(content.len() as u64).div_ceil(PAGE)).collect();
-        Self {
-            stored: content.clone(),
-            shown: content,
-            dirty: BTreeSet::new(),
-            allocated,
-        }
+        Self { stored: content.clone(), shown: content, dirty: BTreeSet::new(), allocated }
     }
 
     /// Extends what is shown with zeros, which are as unsynced as any other bytes.
@@ -419,11 +382,7 @@ impl Inode {
     /// The content after a power cut: each sector of an unsynced page is the old one or the new one.
     fn after_power_cut(&self, random: &mut Random) -> Vec<u8> {
         let mut content = self.stored.clone();
-        let len = if random.once_in(2) {
-            self.shown.len()
-        } else {
-            self.stored.len()
-        };
+        let len = if random.once_in(2) { self.shown.len() } else { self.stored.len() };
         content.resize(len, 0);
         let temper = random.below(3);
         for &page in &self.dirty {
@@ -446,10 +405,7 @@ impl Inode {
 /// Copies `len` bytes at `offset`, as far as both sides have them.
 fn copy_range(from: &[u8], to: &mut [u8], offset: u64, len: u64) {
     let start = usize::try_from(offset).unwrap_or(usize::MAX);
-    let end = start
-        .saturating_add(len as usize)
-        .min(from.len())
-        .min(to.len());
+    let end = start.saturating_add(len as usize).min(from.len()).min(to.len());
     if let (Some(source), Some(target)) = (from.get(start..end), to.get_mut(start..end)) {
         target.copy_from_slice(source);
     }
@@ -493,18 +449,13 @@ impl Storage for FaultyStorage {
                 disk.inode_next += 1;
                 disk.inodes.insert(id, Inode::default());
                 disk.names.insert(path.to_owned(), Node::File(id));
-                disk.pending_names
-                    .push(NameChange::Add(path.to_owned(), Node::File(id)));
+                disk.pending_names.push(NameChange::Add(path.to_owned(), Node::File(id)));
                 id
             }
             None => return Err(io::ErrorKind::NotFound.into()),
         };
         drop(disk);
-        let file = FaultyFile {
-            storage: self.clone(),
-            id,
-            path: path.to_owned(),
-        };
+        let file = FaultyFile { storage: self.clone(), id, path: path.to_owned() };
         if access == Access::Truncate && file.stat()?.len > 0 {
             file.set_len(0)?;
         }
@@ -519,15 +470,10 @@ impl Storage for FaultyStorage {
             Some(Node::File(_)) => return Err(io::ErrorKind::NotADirectory.into()),
             None => return Err(io::ErrorKind::NotFound.into()),
         }
-        let children = disk
-            .names
-            .iter()
-            .filter(|(path, _)| path.parent() == Some(directory));
+        let children = disk.names.iter().filter(|(path, _)| path.parent() == Some(directory));
         Ok(children
             .map(|(path, node)| DirectoryEntry {
-                name: path
-                    .file_name()
-                    .map_or_else(OsString::new, ToOwned::to_owned),
+                name: path.file_name().map_or_else(OsString::new, ToOwned::to_owned),
                 kind: kind_of(*node),
             })
             .collect())
@@ -538,19 +484,12 @@ impl Storage for FaultyStorage {
         disk.alive()?;
         let node = *disk.names.get(path).ok_or(io::ErrorKind::NotFound)?;
         let (id, len) = match node {
-            Node::File(id) => (
-                id,
-                disk.inodes
-                    .get(&id)
-                    .map_or(0, |inode| inode.shown.len() as u64),
-            ),
+            Node::File(id) => {
+                (id, disk.inodes.get(&id).map_or(0, |inode| inode.shown.len() as u64))
+            }
             Node::Directory => (u64::MAX, 0),
         };
-        Ok(FileStat {
-            kind: kind_of(node),
-            len,
-            identity: (0, id),
-        })
+        Ok(FileStat { kind: kind_of(node), len, identity: (0, id) })
     }
 
     fn create_directory(&self, directory: &Path) -> io::Result<()> {
@@ -566,8 +505,7 @@ impl Storage for FaultyStorage {
         for path in missing.into_iter().rev() {
             disk.change()?;
             disk.names.insert(path.clone(), Node::Directory);
-            disk.pending_names
-                .push(NameChange::Add(path, Node::Directory));
+            disk.pending_names.push(NameChange::Add(path, Node::Directory));
         }
         Ok(())
     }
@@ -602,17 +540,12 @@ impl Storage for FaultyStorage {
             Some(Node::File(_)) => return Err(io::ErrorKind::NotADirectory.into()),
             None => return Err(io::ErrorKind::NotFound.into()),
         }
-        if disk
-            .names
-            .keys()
-            .any(|path| path.parent() == Some(directory))
-        {
+        if disk.names.keys().any(|path| path.parent() == Some(directory)) {
             return Err(io::ErrorKind::DirectoryNotEmpty.into());
         }
         disk.change()?;
         disk.names.remove(directory);
-        disk.pending_names
-            .push(NameChange::Remove(directory.to_owned()));
+        disk.pending_names.push(NameChange::Remove(directory.to_owned()));
         Ok(())
     }
 
@@ -630,15 +563,10 @@ impl Storage for FaultyStorage {
         let mut disk = self.disk();
         disk.alive().map_err(LockError::Io)?;
         if !disk.locks.insert(directory.to_owned()) {
-            return Err(LockError::Held {
-                holder: Some("this simulation".to_owned()),
-            });
+            return Err(LockError::Held { holder: Some("this simulation".to_owned()) });
         }
         drop(disk);
-        Ok(Box::new(FaultyLock {
-            storage: self.clone(),
-            directory: directory.to_owned(),
-        }))
+        Ok(Box::new(FaultyLock { storage: self.clone(), directory: directory.to_owned() }))
     }
 
     fn is_locked(&self, directory: &Path) -> io::Result<bool> {
@@ -650,15 +578,8 @@ impl Storage for FaultyStorage {
     fn space(&self, _path: &Path) -> io::Result<Space> {
         let disk = self.disk();
         let total_bytes = disk.capacity.unwrap_or(1 << 40);
-        let used: usize = disk
-            .inodes
-            .values()
-            .map(|inode| inode.allocated.len())
-            .sum();
-        Ok(Space {
-            total_bytes,
-            free_bytes: total_bytes.saturating_sub(used as u64 * PAGE),
-        })
+        let used: usize = disk.inodes.values().map(|inode| inode.allocated.len()).sum();
+        Ok(Space { total_bytes, free_bytes: total_bytes.saturating_sub(used as u64 * PAGE) })
     }
 }
 
@@ -676,9 +597,7 @@ impl StorageFile for FaultyFile {
         let Some(inode) = disk.inodes.get(&self.id) else {
             return Ok(0);
         };
-        let start = usize::try_from(offset)
-            .unwrap_or(usize::MAX)
-            .min(inode.shown.len());
+        let start = usize::try_from(offset).unwrap_or(usize::MAX).min(inode.shown.len());
         let rest = inode.shown.get(start..).unwrap_or_default();
         let count = rest.len().min(buffer.len());
         if let (Some(target), Some(source)) = (buffer.get_mut(..count), rest.get(..count)) {
@@ -748,15 +667,8 @@ impl StorageFile for FaultyFile {
     fn stat(&self) -> io::Result<FileStat> {
         let disk = self.storage.disk();
         disk.alive()?;
-        let len = disk
-            .inodes
-            .get(&self.id)
-            .map_or(0, |inode| inode.shown.len() as u64);
-        Ok(FileStat {
-            kind: EntryKind::File,
-            len,
-            identity: (0, self.id),
-        })
+        let len = disk.inodes.get(&self.id).map_or(0, |inode| inode.shown.len() as u64);
+        Ok(FileStat { kind: EntryKind::File, len, identity: (0, self.id) })
     }
 }
 
@@ -789,11 +701,7 @@ mod tests {
             storage.sync_directory(Path::new("/")).unwrap();
             one.write_at(&[7; 10_000], 4096).unwrap();
             let after = storage.power_cut(seed);
-            assert_eq!(
-                &content(&after, "/one").unwrap()[..6],
-                b"synced",
-                "seed {seed}"
-            );
+            assert_eq!(&content(&after, "/one").unwrap()[..6], b"synced", "seed {seed}");
             one.write_at(b"x", 0).unwrap_err();
         }
     }

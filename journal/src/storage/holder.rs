@@ -32,9 +32,7 @@ fn has_open(process: u32, canonical: &Path) -> bool {
     let Ok(entries) = fs::read_dir(format!("/proc/{process}/fd")) else {
         return false;
     };
-    entries
-        .flatten()
-        .any(|entry| fs::read_link(entry.path()).is_ok_and(|to| to == canonical))
+    entries.flatten().any(|entry| fs::read_link(entry.path()).is_ok_and(|to| to == canonical))
 }
 
 fn describe(process: u32) -> String {
@@ -43,13 +41,7 @@ fn describe(process: u32) -> String {
     let command: String = String::from_utf8_lossy(&command)
         .trim_end_matches('\0')
         .chars()
-        .map(|character| {
-            if character.is_control() {
-                ' '
-            } else {
-                character
-            }
-        })
+        .map(|character| if character.is_control() { ' ' } else { character })
         .take(COMMAND_CHARS_MAX)
         .collect();
     if command.is_empty() {
@@ -68,10 +60,7 @@ mod tests {
         let line = "1: FLOCK  ADVISORY  WRITE 4711 fd:00:123456 0 EOF";
         assert_eq!(flock_holder(line, 123_456), Some(4711));
         assert_eq!(flock_holder(line, 99), None);
-        assert_eq!(
-            flock_holder("2: POSIX  ADVISORY  READ 1 00:16:123456 0 EOF", 123_456),
-            None
-        );
+        assert_eq!(flock_holder("2: POSIX  ADVISORY  READ 1 00:16:123456 0 EOF", 123_456), None);
         assert_eq!(flock_holder("", 1), None);
     }
 }

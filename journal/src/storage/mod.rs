@@ -265,6 +265,5 @@ pub fn replace_file(storage: &dyn Storage, path: &Path, bytes: &[u8]) -> io::Res
     file.write_at(bytes, 0)?;
     file.sync()?;
     storage.rename(beside, path)?;
-    path.parent()
-        .map_or(Ok(()), |parent| storage.sync_directory(parent))
+    path.parent().map_or(Ok(()), |parent| storage.sync_directory(parent))
 }

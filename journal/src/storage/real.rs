@@ -52,10 +52,7 @@ impl Storage for RealStorage {
         fs::read_dir(directory)?
             .map(|entry| {
                 let entry = entry?;
-                Ok(DirectoryEntry {
-                    name: entry.file_name(),
-                    kind: kind_of(entry.file_type()?),
-                })
+                Ok(DirectoryEntry { name: entry.file_name(), kind: kind_of(entry.file_type()?) })
             })
             .collect()
     }
@@ -97,9 +94,7 @@ impl Storage for RealStorage {
             }
         }
         let inode = file.metadata().map_err(LockError::Io)?.ino();
-        Err(LockError::Held {
-            holder: holder_of(directory, inode),
-        })
+        Err(LockError::Held { holder: holder_of(directory, inode) })
     }
 
     fn is_locked(&self, directory: &Path) -> io::Result<bool> {
@@ -121,10 +116,7 @@ impl Storage for RealStorage {
     fn disable_copy_on_write(&self, directory: &Path) {
         let result = File::open(or_current(directory)).and_then(|file| {
             let flags = rustix::fs::ioctl_getflags(&file)?;
-            Ok(rustix::fs::ioctl_setflags(
-                &file,
-                flags | rustix::fs::IFlags::NOCOW,
-            )?)
+            Ok(rustix::fs::ioctl_setflags(&file, flags | rustix::fs::IFlags::NOCOW)?)
         });
         if let Err(error) = result {
             tracing::debug!(path = %directory.display(), %error, "no in-place overwriting asked for");
@@ -163,11 +155,7 @@ impl StorageFile for RealFile {
 
 /// `Path::parent` of a bare file name is the empty path, which names the current directory to us only.
 fn or_current(path: &Path) -> PathBuf {
-    if path.as_os_str().is_empty() {
-        PathBuf::from(".")
-    } else {
-        path.to_owned()
-    }
+    if path.as_os_str().is_empty() { PathBuf::from(".") } else { path.to_owned() }
 }
 
 fn kind_of(kind: fs::FileType) -> EntryKind {
@@ -198,9 +186,7 @@ mod tests {
         let guard = RealStorage.lock(directory.path()).unwrap();
         assert!(RealStorage.is_locked(directory.path()).unwrap());
         match RealStorage.lock(directory.path()) {
-            Err(LockError::Held {
-                holder: Some(holder),
-            }) => {
+            Err(LockError::Held { holder: Some(holder) }) => {
                 assert!(holder.contains(&std::process::id().to_string()), "{holder}");
             }
             other => panic!("{other:?}"),

@@ -29,17 +29,11 @@ impl Writer {
         validate(records)?;
         let bytes = frame_len(records).ok_or(Error::TooLarge {
             what: "the batch",
-            found: records
-                .iter()
-                .map(|record| record.payload.len() as u64)
-                .sum(),
+            found: records.iter().map(|record| record.payload.len() as u64).sum(),
             limit: FRAME_BYTES_MAX as u64,
         })?;
-        let (mut state, reading) = self.ready(
-            bytes as u64,
-            records.len() as u64,
-            self.settings.sizes.reserve,
-        )?;
+        let (mut state, reading) =
+            self.ready(bytes as u64, records.len() as u64, self.settings.sizes.reserve)?;
         if keys == KeyCheck::Refuse
             && let Some((index, seq)) = self.find_duplicate(&mut state, records)?
         {
@@ -144,9 +138,7 @@ impl Writer {
             Ok(true) => Ok(()),
             Ok(false) if reserve == 0 && end <= active.allocated => Ok(()),
             Err(error) if !is_full(&error) => Err(error).context("write", &active.path),
-            _ => Err(Error::StorageFull {
-                path: self.directory.journal.clone(),
-            }),
+            _ => Err(Error::StorageFull { path: self.directory.journal.clone() }),
         }
     }
 
@@ -190,19 +182,10 @@ impl Writer {
             return;
         }
         tracing::warn!(%expected, found = %reading.wall, "the wall clock was set");
-        let record = SystemRecord::ClockStepped(ClockStepped {
-            expected,
-            found: reading.wall,
-        });
+        let record = SystemRecord::ClockStepped(ClockStepped { expected, found: reading.wall });
         let payload = record.encode();
         let (kind, version) = (record.kind(), SystemRecord::VERSION);
-        let records = [NewRecord {
-            kind,
-            version,
-            day: None,
-            key: None,
-            payload: &payload,
-        }];
+        let records = [NewRecord { kind, version, day: None, key: None, payload: &payload }];
         self.enqueue(state, &records, reading.wall);
     }
 
@@ -214,11 +197,7 @@ impl Writer {
         };
         active.day.get_or_insert(time.day());
         let before = state.pending.bytes.len();
-        let span = FrameSpan {
-            first_seq: first,
-            synced_seq: active.synced.seq,
-            skipped: 0,
-        };
+        let span = FrameSpan { first_seq: first, synced_seq: active.synced.seq, skipped: 0 };
         let (salt, offset) = (active.header.salt, state.pending.end());
         encode_frame(records, time, span, salt, offset, &mut state.pending.bytes);
         let counts = &mut state.pending.counts;
@@ -241,42 +220,26 @@ impl Writer {
 
 fn validate(records: &[NewRecord<'_>]) -> Result<(), Error> {
     if records.is_empty() {
-        return Err(Error::Refused {
-            reason: "a batch needs at least one record",
-        });
+        return Err(Error::Refused { reason: "a batch needs at least one record" });
     }
     if records.len() > BATCH_RECORDS_MAX {
         let (found, limit) = (records.len() as u64, BATCH_RECORDS_MAX as u64);
-        return Err(Error::TooLarge {
-            what: "the number of records",
-            found,
-            limit,
-        });
+        return Err(Error::TooLarge { what: "the number of records", found, limit });
     }
     let mut keys = HashSet::new();
     for record in records {
         if record.key.is_some_and(|key| !keys.insert(key)) {
-            return Err(Error::Refused {
-                reason: "two records of the batch have the same key",
-            });
+            return Err(Error::Refused { reason: "two records of the batch have the same key" });
         }
         if record.kind >= Kind::RESERVED {
-            return Err(Error::Refused {
-                reason: "kinds from 0xFF00 on are the journal's own",
-            });
+            return Err(Error::Refused { reason: "kinds from 0xFF00 on are the journal's own" });
         }
         if record.day.is_some_and(|day| !day.is_valid()) {
-            return Err(Error::Refused {
-                reason: "its day lies outside of the years 0 to 9999",
-            });
+            return Err(Error::Refused { reason: "its day lies outside of the years 0 to 9999" });
         }
         if record.payload.len() > PAYLOAD_BYTES_MAX {
             let (found, limit) = (record.payload.len() as u64, PAYLOAD_BYTES_MAX as u64);
-            return Err(Error::TooLarge {
-                what: "the payload",
-                found,
-                limit,
-            });
+            return Err(Error::TooLarge { what: "the payload", found, limit });
         }
     }
     Ok(())

@@ -137,10 +137,7 @@ impl Writer {
     }
 
     fn sync_active(&self, state: &State) -> io::Result<()> {
-        state
-            .active
-            .as_ref()
-            .map_or(Ok(()), |active| active.file.sync())
+        state.active.as_ref().map_or(Ok(()), |active| active.file.sync())
     }
 
     /// The sync of `frames` returned: they are durable.
@@ -171,11 +168,7 @@ impl Writer {
     }
 
     fn fail(&self, state: &mut State, frames: Pending, error: io::Error) {
-        let path = state
-            .active
-            .as_ref()
-            .map(|active| active.path.clone())
-            .unwrap_or_default();
+        let path = state.active.as_ref().map(|active| active.path.clone()).unwrap_or_default();
         self.relocate(state, frames, Failure::new(path, error));
         self.turnstile.notify_all();
     }
@@ -186,19 +179,12 @@ const BUFFER_BYTES_KEPT: usize = 1 << 20;
 
 /// Gives the operating system what it does not have yet of the pending frames.
 fn write_pending(state: &mut State) -> io::Result<()> {
-    let State {
-        active: Some(active),
-        pending,
-        ..
-    } = state
-    else {
+    let State { active: Some(active), pending, .. } = state else {
         return Ok(());
     };
     let rest = pending.bytes.get(pending.written..).unwrap_or_default();
     if !rest.is_empty() {
-        active
-            .file
-            .write_at(rest, pending.start + pending.written as u64)?;
+        active.file.write_at(rest, pending.start + pending.written as u64)?;
         pending.written = pending.bytes.len();
     }
     Ok(())

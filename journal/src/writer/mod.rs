@@ -137,10 +137,7 @@ pub(crate) struct Pending {
 
 impl Pending {
     pub(crate) fn at(start: u64) -> Self {
-        Self {
-            start,
-            ..Self::default()
-        }
+        Self { start, ..Self::default() }
     }
 
     pub(crate) const fn end(&self) -> u64 {
@@ -150,10 +147,7 @@ impl Pending {
 
 impl std::fmt::Debug for Writer {
     fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        formatter
-            .debug_struct("Writer")
-            .field("root", &self.directory.root)
-            .finish_non_exhaustive()
+        formatter.debug_struct("Writer").field("root", &self.directory.root).finish_non_exhaustive()
     }
 }
 
@@ -191,15 +185,11 @@ impl Writer {
     }
 
     fn wait<'a>(&self, state: MutexGuard<'a, State>) -> MutexGuard<'a, State> {
-        self.turnstile
-            .wait(state)
-            .unwrap_or_else(PoisonError::into_inner)
+        self.turnstile.wait(state).unwrap_or_else(PoisonError::into_inner)
     }
 
     pub(crate) fn bookkeeping(&self) -> MutexGuard<'_, ()> {
-        self.bookkeeping
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
+        self.bookkeeping.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Tells readers and other processes how far the journal is durable now.
@@ -252,15 +242,11 @@ impl Writer {
         let mut state = self.lock_idle();
         if !state.closed {
             let path = self.directory.witness();
-            self.write_witness(&mut state, true)
-                .context("write", &path)?;
+            self.write_witness(&mut state, true).context("write", &path)?;
             self.sync_witness(&state).context("sync", &path)?;
             state.closed = true;
             self.watermark.close();
-            self.lock
-                .lock()
-                .unwrap_or_else(PoisonError::into_inner)
-                .take();
+            self.lock.lock().unwrap_or_else(PoisonError::into_inner).take();
         }
         Ok(())
     }
@@ -275,43 +261,27 @@ impl State {
                 segment: Some((active.header.name, active.header.salt)),
                 offset: active.synced.offset,
             },
-            (None, Some((succession, _))) => Durable {
-                seq: succession.durable_seq(),
-                segment: None,
-                offset: 0,
-            },
-            (None, None) => Durable {
-                seq: self.next_seq,
-                segment: None,
-                offset: 0,
-            },
+            (None, Some((succession, _))) => {
+                Durable { seq: succession.durable_seq(), segment: None, offset: 0 }
+            }
+            (None, None) => Durable { seq: self.next_seq, segment: None, offset: 0 },
         }
     }
 
     /// Records whose sync has not returned yet.
     fn unsynced_records(&self) -> u64 {
-        let synced = self
-            .active
-            .as_ref()
-            .map_or(self.next_seq, |active| active.synced.seq);
+        let synced = self.active.as_ref().map_or(self.next_seq, |active| active.synced.seq);
         self.next_seq.0.saturating_sub(synced.0)
     }
 
     fn ensure_open(&self) -> Result<(), Error> {
-        if self.closed {
-            Err(Error::Closed)
-        } else {
-            Ok(())
-        }
+        if self.closed { Err(Error::Closed) } else { Ok(()) }
     }
 }
 
 /// The keys of a batch, with their places in it.
 fn keys_of(records: &[NewRecord<'_>]) -> impl Iterator<Item = (usize, Key)> {
-    records
-        .iter()
-        .enumerate()
-        .filter_map(|(index, record)| Some((index, record.key?)))
+    records.iter().enumerate().filter_map(|(index, record)| Some((index, record.key?)))
 }
 
 /// The end of a segment as the next one's header states it, or the one before it where nothing in it counts.

@@ -48,17 +48,10 @@ impl Writer {
         let _one_at_a_time = self.bookkeeping();
         let day = self.seal_if_prunable(day)?;
         let segments = self.prunable(day)?;
-        let record = SystemRecord::PrunedThrough(PrunedThrough {
-            day,
-            segments: segments.clone(),
-        });
+        let record = SystemRecord::PrunedThrough(PrunedThrough { day, segments: segments.clone() });
         let tombstone = self.append_system(&record)?;
         self.lock().ledger.apply(&record);
-        Ok(Pruned {
-            tombstone,
-            day,
-            segments,
-        })
+        Ok(Pruned { tombstone, day, segments })
     }
 
     /// Removes every segment that a durable tombstone names.
@@ -70,10 +63,7 @@ impl Writer {
             let active = state.active.as_ref().map(|active| active.header.name);
             let is_pruned = |name: &SegmentName| {
                 Some(*name) != active
-                    && state
-                        .ledger
-                        .pruned
-                        .covers(SeqRange::new(name.base, name.base.next()))
+                    && state.ledger.pruned.covers(SeqRange::new(name.base, name.base.next()))
             };
             names.into_iter().filter(is_pruned).collect()
         };
@@ -83,10 +73,7 @@ impl Writer {
         }
         if !gone.is_empty() {
             let journal = &self.directory.journal;
-            self.directory
-                .storage
-                .sync_directory(journal)
-                .context("sync", journal)?;
+            self.directory.storage.sync_directory(journal).context("sync", journal)?;
             self.lock().keys.forget(|name| gone.contains(&name));
         }
         Ok(unlinked)
@@ -97,10 +84,7 @@ impl Writer {
         let mut state = self.lock_idle();
         state.ensure_open()?;
         self.resume(&mut state)?;
-        let day = state
-            .ledger
-            .last_pruned_day
-            .map_or(day, |last| last.max(day));
+        let day = state.ledger.last_pruned_day.map_or(day, |last| last.max(day));
         self.sync_exclusively(&mut state)?;
         let days = state.active.as_ref().and_then(|active| active.counts.days);
         if days.is_some_and(|(_, newest)| newest <= day) {
@@ -117,10 +101,7 @@ impl Writer {
         let names = self.directory.segments()?;
         let (active, mut pruned) = {
             let state = self.lock();
-            (
-                state.active.as_ref().map(|active| active.header.name),
-                state.ledger.pruned.clone(),
-            )
+            (state.active.as_ref().map(|active| active.header.name), state.ledger.pruned.clone())
         };
         let mut segments = Vec::new();
         for pair in names.windows(2) {
@@ -140,10 +121,7 @@ impl Writer {
             with.insert(range);
             if with.len() <= PRUNED_RANGES_MAX {
                 pruned = with;
-                segments.push(PrunedSegment {
-                    range,
-                    day: name.day,
-                });
+                segments.push(PrunedSegment { range, day: name.day });
             }
         }
         Ok(segments)

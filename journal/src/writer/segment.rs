@@ -61,16 +61,9 @@ impl ActiveSegment {
         spare_is_blank: bool,
     ) -> Result<Self, BeginError> {
         let spare = directory.spare();
-        let failed = |source| BeginError {
-            path: spare.clone(),
-            source,
-            named: false,
-        };
+        let failed = |source| BeginError { path: spare.clone(), source, named: false };
         let end = sizes.padded(FRAMES_OFFSET + frames.len() as u64);
-        let file = directory
-            .storage
-            .open(&spare, Access::Create)
-            .map_err(failed)?;
+        let file = directory.storage.open(&spare, Access::Create).map_err(failed)?;
         if !spare_is_blank {
             blank(&*file).map_err(failed)?;
         }
@@ -80,33 +73,17 @@ impl ActiveSegment {
         file.sync().map_err(failed)?;
         let path = directory.segment(header.name);
         directory.storage.rename(&spare, &path).map_err(failed)?;
-        directory
-            .storage
-            .sync_directory(&directory.journal)
-            .map_err(|source| BeginError {
-                path: path.clone(),
-                source,
-                named: true,
-            })?;
+        directory.storage.sync_directory(&directory.journal).map_err(|source| BeginError {
+            path: path.clone(),
+            source,
+            named: true,
+        })?;
         let mut digest = SegmentDigest::new();
         digest.absorb(FRAMES_OFFSET, frames);
-        let synced = Synced {
-            offset: end,
-            seq: header.born_seq,
-        };
+        let synced = Synced { offset: end, seq: header.born_seq };
         let (counts, notable) = (Counts::default(), false);
         let day = (!frames.is_empty()).then(|| header.created.day());
-        Ok(Self {
-            path,
-            file,
-            header,
-            allocated,
-            synced,
-            digest,
-            counts,
-            notable,
-            day,
-        })
+        Ok(Self { path, file, header, allocated, synced, digest, counts, notable, day })
     }
 
     /// Makes room for bytes up to `end`. `Ok(false)`: there is none left on the medium.
@@ -155,13 +132,10 @@ impl ActiveSegment {
 /// Preallocates the next segment, so that it can be begun on a full disk. `false`: there is no room, or worse.
 pub(crate) fn prepare_spare(directory: &Directory, sizes: &Sizes) -> bool {
     let path = directory.spare();
-    let result = directory
-        .storage
-        .open(&path, Access::Truncate)
-        .and_then(|file| {
-            write_zeros(&*file, 0, sizes.step_min)?;
-            file.sync()
-        });
+    let result = directory.storage.open(&path, Access::Truncate).and_then(|file| {
+        write_zeros(&*file, 0, sizes.step_min)?;
+        file.sync()
+    });
     if let Err(error) = &result {
         tracing::debug!(path = %path.display(), %error, "no spare segment");
     }
@@ -201,9 +175,7 @@ fn blank(file: &dyn StorageFile) -> io::Result<()> {
     let mut buffer = vec![0; 64 << 10];
     let mut at = 0;
     while at < len {
-        let count = read_full(file, &mut buffer, at)
-            .unwrap_or(buffer.len())
-            .max(1);
+        let count = read_full(file, &mut buffer, at).unwrap_or(buffer.len()).max(1);
         let end = (at + count as u64).min(len);
         if buffer.iter().take(count).any(|byte| *byte != 0) {
             write_zeros(file, at, end)?;

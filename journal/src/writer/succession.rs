@@ -24,31 +24,20 @@ pub(crate) struct Failure {
 
 impl Failure {
     pub(crate) fn new(path: PathBuf, source: io::Error) -> Self {
-        Self {
-            path,
-            source: Arc::new(source),
-        }
+        Self { path, source: Arc::new(source) }
     }
 
     /// The error of somebody whose records were not even taken.
     pub(crate) fn refused(&self, journal: &Path) -> Error {
         if is_full(&self.source) {
-            return Error::StorageFull {
-                path: journal.to_owned(),
-            };
+            return Error::StorageFull { path: journal.to_owned() };
         }
-        Error::Suspended {
-            path: self.path.clone(),
-            source: Arc::clone(&self.source),
-        }
+        Error::Suspended { path: self.path.clone(), source: Arc::clone(&self.source) }
     }
 
     /// The error of somebody whose records may or may not be durable.
     pub(crate) fn unknown_outcome(&self) -> Error {
-        Error::Sync {
-            path: self.path.clone(),
-            source: Arc::clone(&self.source),
-        }
+        Error::Sync { path: self.path.clone(), source: Arc::clone(&self.source) }
     }
 }
 
@@ -72,21 +61,12 @@ pub(crate) struct Succession {
 impl Succession {
     /// One without frames, behind `previous`.
     pub(crate) fn empty(previous: Option<PreviousEnd>, base: Seq) -> Self {
-        Self {
-            previous,
-            name: None,
-            base,
-            carried: Carried::default(),
-            end: base,
-            notable: false,
-        }
+        Self { previous, name: None, base, carried: Carried::default(), end: base, notable: false }
     }
 
     /// The seq behind the last record that is durable before this segment is.
     pub(crate) fn durable_seq(&self) -> Seq {
-        self.previous
-            .map_or(self.base, |previous| previous.seq)
-            .min(self.base)
+        self.previous.map_or(self.base, |previous| previous.seq).min(self.base)
     }
 }
 
@@ -101,15 +81,10 @@ impl Writer {
     ) -> Result<(), (Succession, Failure)> {
         let now = self.clock.read().wall;
         let mut succession = succession;
-        let fresh_name = SegmentName {
-            base: succession.base,
-            day: now.day(),
-        };
+        let fresh_name = SegmentName { base: succession.base, day: now.day() };
         let name = succession.name.unwrap_or(fresh_name);
         let salt = Salt(u64::from_le_bytes(self.settings.entropy.bytes()));
-        let frames = succession
-            .carried
-            .place(salt, FRAMES_OFFSET, succession.durable_seq());
+        let frames = succession.carried.place(salt, FRAMES_OFFSET, succession.durable_seq());
         let header = SegmentHeader {
             journal: self.settings.journal,
             incarnation: self.settings.incarnation,
@@ -124,13 +99,8 @@ impl Writer {
             gaps: state.ledger.gaps.ranges().to_vec(),
         };
         let blank = std::mem::take(&mut state.spare_ready);
-        let begun = ActiveSegment::begin(
-            &self.directory,
-            header,
-            &frames,
-            &self.settings.sizes,
-            blank,
-        );
+        let begun =
+            ActiveSegment::begin(&self.directory, header, &frames, &self.settings.sizes, blank);
         let mut active = match begun {
             Ok(active) => active,
             Err(error) => {
@@ -160,9 +130,7 @@ impl Writer {
         let succession = Succession::empty(end_of(&old), old.synced.seq);
         match self.begin(state, succession) {
             Ok(()) => {
-                state
-                    .keys
-                    .seal(&self.directory, &old.header, old.synced.seq);
+                state.keys.seal(&self.directory, &old.header, old.synced.seq);
                 old.seal();
                 self.publish(state);
                 if let Err(error) = self.sync_witness(state) {
@@ -177,9 +145,7 @@ impl Writer {
             }
             Err((succession, failure)) => {
                 let error = failure.refused(&self.directory.journal);
-                state
-                    .keys
-                    .seal(&self.directory, &old.header, old.synced.seq);
+                state.keys.seal(&self.directory, &old.header, old.synced.seq);
                 self.suspend(state, succession, failure);
                 Err(error)
             }

@@ -1,9 +1,6 @@
 //! What the journal's tests share: opening on a simulated disk, appending, reading everything back.
 #![allow(dead_code, reason = "each test binary uses another part")]
-#![allow(
-    clippy::allow_attributes,
-    reason = "an expectation would fail where all parts are used"
-)]
+#![allow(clippy::allow_attributes, reason = "an expectation would fail where all parts are used")]
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -19,10 +16,7 @@ pub const KIND: Kind = Kind(1);
 
 /// 2026-11-23T10:00:00+01:00
 pub fn morning() -> Timestamp {
-    Timestamp {
-        utc_micros: 1_795_424_400_000_000,
-        offset_minutes: 60,
-    }
+    Timestamp { utc_micros: 1_795_424_400_000_000, offset_minutes: 60 }
 }
 
 pub fn clock() -> Arc<SimulatedClock> {
@@ -42,13 +36,7 @@ pub fn open(storage: &FaultyStorage) -> Journal {
 }
 
 pub fn record(payload: &[u8]) -> NewRecord<'_> {
-    NewRecord {
-        kind: KIND,
-        version: 1,
-        day: None,
-        key: None,
-        payload,
-    }
+    NewRecord { kind: KIND, version: 1, day: None, key: None, payload }
 }
 
 pub fn append(journal: &Journal, payload: &[u8]) -> Seq {
@@ -73,17 +61,11 @@ pub struct Found {
 
 impl Found {
     pub fn payloads(&self) -> Vec<&[u8]> {
-        self.records
-            .iter()
-            .map(|(_, payload)| payload.as_slice())
-            .collect()
+        self.records.iter().map(|(_, payload)| payload.as_slice()).collect()
     }
 
     pub fn lost_seqs(&self) -> Vec<u64> {
-        self.lost
-            .iter()
-            .flat_map(|lost| lost.range.from.0..lost.range.to.0)
-            .collect()
+        self.lost.iter().flat_map(|lost| lost.range.from.0..lost.range.to.0).collect()
     }
 }
 
@@ -122,9 +104,7 @@ pub fn file_bytes(storage: &FaultyStorage, path: &Path) -> Vec<u8> {
 }
 
 pub fn write_bytes(storage: &FaultyStorage, path: &Path, bytes: &[u8]) {
-    let file = storage
-        .open(path, lenslog_journal::storage::Access::Truncate)
-        .unwrap();
+    let file = storage.open(path, lenslog_journal::storage::Access::Truncate).unwrap();
     file.write_at(bytes, 0).unwrap();
     file.sync().unwrap();
 }
