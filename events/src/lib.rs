@@ -19,6 +19,7 @@ mod object;
 pub mod testing;
 mod upcast;
 mod validate;
+mod vocabulary;
 mod wire;
 
 pub use event::{
@@ -32,4 +33,5 @@ pub use invalid::InvalidEvent;
 pub use json::{IngestedLine, LineError, parse_line, render_event, render_objects};
 pub use object::{BoundingBox, DetectedObject};
 pub use upcast::{DecodeError, PayloadFault, decode};
+pub use vocabulary::RecorderVocabulary;
 pub use wire::{Encoded, encode};

@@ -8,7 +8,6 @@ use crate::time::{Clock, SystemClock};
 
 /// How a journal is opened; the defaults suit a recorder.
 #[derive(Clone)]
-#[non_exhaustive]
 pub struct Options {
     /// Where the files are.
     pub storage: Arc<dyn Storage>,

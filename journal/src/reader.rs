@@ -69,6 +69,9 @@ pub struct Reader {
     lost: Option<Lost>,
     notices: Vec<Notice>,
     last: Option<(Seq, FrameHint)>,
+    /// The record before the last one.
+    before_last: Option<(Seq, FrameHint)>,
+    nudges_seen: u64,
     /// It was told that the segment behind the last one is missing.
     told_missing: bool,
 }
@@ -124,6 +127,8 @@ impl Reader {
             lost: None,
             notices: Vec::new(),
             last: None,
+            before_last: None,
+            nudges_seen: 0,
             told_missing: false,
         }
     }
@@ -197,18 +202,28 @@ impl Reader {
     ///
     /// [`Error::Io`] where the last record has to be read again and cannot be.
     pub fn position(&mut self) -> Result<Position, Error> {
-        let last = match self.last {
-            None => None,
-            Some((seq, hint)) => {
-                self.digest_at(seq, hint)?.map(|digest| LastRecord { seq, digest, hint })
-            }
-        };
-        Ok(Position { next: self.from, last })
+        Ok(Position { next: self.from, last: self.remember(self.last)? })
+    }
+
+    /// Where the reader stood before the last record it returned.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Io`] where the record before has to be read again and cannot be.
+    pub fn position_before_last(&mut self) -> Result<Position, Error> {
+        let next = self.last.map_or(self.from, |(seq, _)| seq);
+        Ok(Position { next, last: self.remember(self.before_last)? })
+    }
+
+    fn remember(&mut self, place: Option<(Seq, FrameHint)>) -> Result<Option<LastRecord>, Error> {
+        let Some((seq, hint)) = place else { return Ok(None) };
+        let digest = self.digest_at(seq, hint)?;
+        Ok(digest.map(|digest| LastRecord { seq, digest, hint }))
     }
 
     /// Waits until there is more to read, or the time is over; may return earlier.
-    pub fn wait(&self, timeout: Duration) {
-        self.view.wait(self.from, timeout);
+    pub fn wait(&mut self, timeout: Duration) {
+        self.view.wait(self.from, timeout, &mut self.nudges_seen);
     }
 
     /// Damage met so far that lost nothing; each is told once.
@@ -229,7 +244,7 @@ impl Reader {
                     Some(record) => {
                         self.from = record.seq.next();
                         let hint = FrameHint { segment: current.name, offset: found.offset };
-                        self.last = Some((record.seq, hint));
+                        self.before_last = self.last.replace((record.seq, hint));
                         return Ok(Step::Record(before));
                     }
                     None => self.frame = None,

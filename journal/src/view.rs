@@ -204,17 +204,15 @@ impl JournalView {
         Reader::resume(self.clone(), position, options)
     }
 
-    /// Waits until a record from `seq` on may be read, or the time is over; may return earlier.
-    pub fn wait(&self, seq: Seq, timeout: Duration) {
+    /// Waits until a record from `seq` on may be read, the time is over or somebody nudges.
+    pub(crate) fn wait(&self, seq: Seq, timeout: Duration, nudges_seen: &mut u64) {
         match &*self.0 {
-            Source::Writer(writer) => {
-                writer.watermark.wait(seq, timeout);
-            }
+            Source::Writer(writer) => writer.watermark.wait(seq, timeout, nudges_seen),
             Source::Other(_) => std::thread::sleep(POLL.min(timeout)),
         }
     }
 
-    /// Ends the waiting of everybody in this process who waits.
+    /// Ends the waiting of every reader in this process that waits, or will next: to make it look at something else.
     pub fn nudge(&self) {
         if let Source::Writer(writer) = &*self.0 {
             writer.watermark.nudge();

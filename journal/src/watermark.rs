@@ -18,48 +18,57 @@ pub(crate) struct Durable {
 }
 
 #[derive(Debug)]
+struct State {
+    durable: Durable,
+    closed: bool,
+    nudges: u64,
+}
+
+#[derive(Debug)]
 pub(crate) struct Watermark {
-    state: Mutex<(Durable, bool)>,
+    state: Mutex<State>,
     risen: Condvar,
 }
 
 impl Watermark {
     pub(crate) const fn new(durable: Durable) -> Self {
-        Self { state: Mutex::new((durable, false)), risen: Condvar::new() }
+        let state = State { durable, closed: false, nudges: 0 };
+        Self { state: Mutex::new(state), risen: Condvar::new() }
     }
 
     pub(crate) fn durable(&self) -> Durable {
-        self.lock().0
+        self.lock().durable
     }
 
     pub(crate) fn set(&self, durable: Durable) {
-        self.lock().0 = durable;
+        self.lock().durable = durable;
         self.risen.notify_all();
     }
 
     /// Says that nothing will follow; whoever waits returns.
     pub(crate) fn close(&self) {
-        self.lock().1 = true;
+        self.lock().closed = true;
         self.risen.notify_all();
     }
 
-    /// Wakes whoever waits, though nothing rose.
+    /// Wakes whoever waits, or is about to, though nothing rose.
     pub(crate) fn nudge(&self) {
-        drop(self.lock());
+        self.lock().nudges += 1;
         self.risen.notify_all();
     }
 
-    /// Waits until the durable end lies behind `seq`, at most `timeout`, and not longer than until a nudge.
-    pub(crate) fn wait(&self, seq: Seq, timeout: Duration) -> Durable {
-        let mut guard = self.lock();
-        if guard.0.seq <= seq && !guard.1 {
-            let waited = self.risen.wait_timeout(guard, timeout);
-            guard = waited.unwrap_or_else(PoisonError::into_inner).0;
+    /// Waits until the durable end lies behind `seq`, at most `timeout`, and not beyond the first nudge that the
+    /// caller has not seen.
+    pub(crate) fn wait(&self, seq: Seq, timeout: Duration, nudges_seen: &mut u64) {
+        let mut state = self.lock();
+        if state.durable.seq <= seq && !state.closed && state.nudges == *nudges_seen {
+            let waited = self.risen.wait_timeout(state, timeout);
+            state = waited.unwrap_or_else(PoisonError::into_inner).0;
         }
-        guard.0
+        *nudges_seen = state.nudges;
     }
 
-    fn lock(&self) -> MutexGuard<'_, (Durable, bool)> {
+    fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

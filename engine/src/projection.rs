@@ -1,0 +1,285 @@
+//! [`Projection`]: something made from the journal that can be made again.
+//!
+//! # The laws
+//!
+//! With `fold(prefix)` for what a projection is after a prefix of the journal:
+//!
+//! * **L1** `resume(fold(a), b) == fold(a ++ b)`, wherever a crash cuts.
+//! * **L2** What was followed live equals what is rebuilt, byte for byte, in any time zone, as often as one likes.
+//! * **L3** A rebuild touches nothing it does not own and leaves no less than before if it fails. Where the journal
+//!   is damaged it replaces nothing unless loss is accepted, and then keeps the old aside.
+//! * **L4** A failing projection stops no other and never the journal.
+//! * **L5** Nothing is shown that is not yet durable in the journal.
+//!
+//! [`check_laws`](crate::laws::check_laws) tests a projection against them.
+
+use std::collections::BTreeSet;
+use std::io;
+use std::path::PathBuf;
+
+use lenslog_journal::{Day, Kind, Seq, SeqRange};
+
+use crate::{Checkpoint, Recorded, Vocabulary};
+
+/// What a projection is called and what its output depends on.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Spec {
+    /// Its name: lower case, one word.
+    pub name: &'static str,
+    /// Version of its logic: rises whenever the same events would give another output. A mismatch rebuilds it.
+    pub logic: u32,
+    /// The kinds it wants; `None` for all. The journal's own records always come.
+    pub kinds: Option<&'static [Kind]>,
+    /// Options that change its output, in a fixed form. A mismatch rebuilds it.
+    pub options: String,
+}
+
+impl Spec {
+    /// Whether the projection wants records of this kind.
+    #[must_use]
+    pub fn wants(&self, kind: Kind) -> bool {
+        kind.is_reserved() || self.kinds.is_none_or(|kinds| kinds.contains(&kind))
+    }
+}
+
+/// How a projection was found.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Opened {
+    /// There is nothing: it begins at the start.
+    Absent,
+    /// It stands here. What a crash left behind the checkpoint is taken back or recognised while records come again.
+    At {
+        /// Where.
+        checkpoint: Checkpoint,
+        /// Records before it that are needed once more, through [`Projection::restore`].
+        needs: BTreeSet<Seq>,
+    },
+    /// What is there cannot be used. It was set aside, or will be by the rebuild; nothing of it is lost.
+    Broken {
+        /// Path and cause, for the log.
+        reason: String,
+    },
+}
+
+/// Which part of a projection is rebuilt.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Scope {
+    /// All of it.
+    All,
+    /// Only what tells of these days, both ends included.
+    Range(Day, Day),
+    /// Only what tells of these days.
+    Days(BTreeSet<Day>),
+}
+
+impl Scope {
+    /// Whether a day belongs to it.
+    #[must_use]
+    pub fn contains(&self, day: Day) -> bool {
+        match self {
+            Self::All => true,
+            Self::Range(from, to) => (*from..=*to).contains(&day),
+            Self::Days(days) => days.contains(&day),
+        }
+    }
+}
+
+/// What has to last when a commit returns.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum CommitKind {
+    /// What was applied can be seen by others. A power cut may take it back: it is applied again then.
+    Visible,
+    /// What was applied, and the checkpoint, survive a power cut.
+    Durable,
+}
+
+/// What a look at a projection's files found.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Inspection {
+    /// They are as the projection left them.
+    Intact,
+    /// They were deleted, replaced or cut: this much must be rebuilt.
+    Tampered {
+        /// What was found, for the log.
+        reason: String,
+        /// What to rebuild.
+        scope: Scope,
+    },
+}
+
+/// The error of a projection.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum ProjectionError {
+    /// It may pass: a full disk, a lock, a permission, a medium that does not answer. What was not committed is
+    /// applied again later.
+    #[error("{what} {}: {source}", path.display())]
+    Retry {
+        /// What was attempted.
+        what: &'static str,
+        /// On what.
+        path: PathBuf,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// Something else stands where the projection needs its file or directory, or it must not be used; nothing
+    /// is touched until somebody moves it.
+    #[error("{} {problem}; {remedy}", path.display())]
+    Blocked {
+        /// Where.
+        path: PathBuf,
+        /// What is wrong with it.
+        problem: String,
+        /// What to do.
+        remedy: &'static str,
+    },
+    /// Its content cannot be used any more and must be made again.
+    #[error("{reason}")]
+    Broken {
+        /// Path and cause, for the log.
+        reason: String,
+    },
+    /// This very event cannot be applied, now or later: it is parked. Nothing of it was applied.
+    #[error("{reason}")]
+    Rejected {
+        /// Why.
+        reason: String,
+    },
+}
+
+impl ProjectionError {
+    /// Names what was attempted on what, for [`Result::map_err`].
+    pub fn retry(what: &'static str, path: impl Into<PathBuf>) -> impl FnOnce(io::Error) -> Self {
+        let path = path.into();
+        move |source| Self::Retry { what, path, source }
+    }
+}
+
+/// Something made from the journal that can be made again. See the [laws](self).
+///
+/// Methods are called from one thread at a time. `apply` reads no clock, no environment, no configuration and draws
+/// nothing at random: its output depends on the records and on [`Spec::options`] only.
+pub trait Projection<V: Vocabulary>: Send {
+    /// What it is called and what its output depends on.
+    fn spec(&self) -> Spec;
+
+    /// Opens what there is, forgetting everything in memory, and says where it stands. Called again after an error.
+    ///
+    /// # Errors
+    ///
+    /// [`ProjectionError::Retry`], [`ProjectionError::Blocked`].
+    fn open(&mut self) -> Result<Opened, ProjectionError>;
+
+    /// Takes a record from before the checkpoint that [`Opened::At`] asked for. Those that do not come are gone.
+    ///
+    /// # Errors
+    ///
+    /// [`ProjectionError::Rejected`] where it cannot be what was asked for.
+    fn restore(&mut self, record: &Recorded<V::Event>) -> Result<(), ProjectionError> {
+        let _ = record;
+        Ok(())
+    }
+
+    /// Whether everything before this record must be committed durably before it is applied.
+    fn must_commit_before(&self, record: &Recorded<V::Event>) -> bool {
+        let _ = record;
+        false
+    }
+
+    /// Applies the next record that it wants.
+    ///
+    /// # Errors
+    ///
+    /// Any; after all but [`ProjectionError::Rejected`] the projection is opened again.
+    fn apply(&mut self, record: &Recorded<V::Event>) -> Result<(), ProjectionError>;
+
+    /// The journal has lost these records: they will never come.
+    fn lost(&mut self, range: SeqRange) {
+        let _ = range;
+    }
+
+    /// Makes what was applied visible or durable, together with the checkpoint.
+    ///
+    /// # Errors
+    ///
+    /// [`ProjectionError::Retry`], [`ProjectionError::Broken`].
+    fn commit(&mut self, checkpoint: &Checkpoint, kind: CommitKind) -> Result<(), ProjectionError>;
+
+    /// Everything durable in the journal was applied and committed: what still lies behind it in the files is not
+    /// the journal's.
+    ///
+    /// # Errors
+    ///
+    /// [`ProjectionError::Retry`].
+    fn caught_up(&mut self) -> Result<(), ProjectionError> {
+        Ok(())
+    }
+
+    /// Looks whether the files are still those it wrote. Cheap: called every few seconds.
+    ///
+    /// # Errors
+    ///
+    /// [`ProjectionError::Retry`], [`ProjectionError::Blocked`].
+    fn inspect(&mut self) -> Result<Inspection, ProjectionError> {
+        Ok(Inspection::Intact)
+    }
+
+    /// From here on `apply` builds a second copy beside the first, which stays as it is.
+    ///
+    /// # Errors
+    ///
+    /// [`ProjectionError::Retry`], [`ProjectionError::Blocked`].
+    fn begin_rebuild(&mut self, scope: &Scope) -> Result<(), ProjectionError>;
+
+    /// Puts the copy in place of the first, as of `checkpoint`; keeps the first aside where `keep_old`.
+    ///
+    /// # Errors
+    ///
+    /// [`ProjectionError::Retry`], [`ProjectionError::Blocked`]; the first copy is then still in place, or can be had
+    /// back by opening.
+    fn finish_rebuild(
+        &mut self,
+        checkpoint: &Checkpoint,
+        keep_old: bool,
+    ) -> Result<(), ProjectionError>;
+
+    /// Throws the copy away.
+    fn abort_rebuild(&mut self);
+
+    /// Opens what there is for comparison, without changing anything. `None`: there is nothing.
+    ///
+    /// # Errors
+    ///
+    /// [`ProjectionError::Retry`], [`ProjectionError::Blocked`], [`ProjectionError::Broken`].
+    fn verifier(&self) -> Result<Option<Box<dyn Verifier<V>>>, ProjectionError>;
+}
+
+/// Compares a projection with the records it was made from.
+pub trait Verifier<V: Vocabulary>: Send {
+    /// Where the projection stands: records from there on are not given.
+    fn checkpoint(&self) -> &Checkpoint;
+
+    /// Takes the next record that the projection wants.
+    ///
+    /// # Errors
+    ///
+    /// [`ProjectionError::Retry`] where the projection cannot be read.
+    fn apply(&mut self, record: &Recorded<V::Event>) -> Result<(), ProjectionError>;
+
+    /// The journal has lost these records: what the projection holds of them cannot be checked.
+    fn lost(&mut self, range: SeqRange) {
+        let _ = range;
+    }
+
+    /// What differs, each in one line for an operator; empty where nothing does. At most
+    /// [`DIFFERENCES_MAX`] are named.
+    ///
+    /// # Errors
+    ///
+    /// [`ProjectionError::Retry`] where the projection cannot be read.
+    fn finish(self: Box<Self>) -> Result<Vec<String>, ProjectionError>;
+}
+
+/// Differences one verification names.
+pub const DIFFERENCES_MAX: usize = 20;

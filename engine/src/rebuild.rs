@@ -1,0 +1,205 @@
+//! [`rebuild`]: makes a projection again from the journal, beside the old one, and puts it in place at the end.
+
+use lenslog_journal::{Entry, Error, JournalView, Lost, Position, ReaderOptions, Seq};
+
+use crate::{Checkpoint, Fact, Opened, Projection, ProjectionError, Recorded, Scope, Vocabulary};
+
+/// Losses one rebuild names.
+const LOST_MAX: usize = 1000;
+
+/// How a projection is rebuilt.
+#[derive(Debug, Clone)]
+pub struct RebuildOptions {
+    /// Which part.
+    pub scope: Scope,
+    /// Replace the projection even if the journal has lost records: the old one is kept aside.
+    pub accept_loss: bool,
+    /// Keep the old one aside in any case.
+    pub keep_old: bool,
+    /// How the journal is read.
+    pub reader: ReaderOptions,
+}
+
+impl Default for RebuildOptions {
+    fn default() -> Self {
+        Self {
+            scope: Scope::All,
+            accept_loss: false,
+            keep_old: false,
+            reader: ReaderOptions::default(),
+        }
+    }
+}
+
+/// What a rebuild did.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Rebuilt {
+    /// Records the projection wanted.
+    pub records: u64,
+    /// Where it stands now.
+    pub checkpoint: Checkpoint,
+    /// What the journal had lost; empty unless loss was accepted.
+    pub lost: Vec<Lost>,
+}
+
+/// Why a projection was not rebuilt. The old one is as it was.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum RebuildError {
+    /// The journal has lost records that the old projection may still hold.
+    #[error(
+        "the journal is damaged ({}); the projection is left as it is, it may hold the last copy; \
+         `replay rebuild --accept-loss` replaces it and keeps the old one aside",
+        told(lost)
+    )]
+    Damaged {
+        /// What is lost.
+        lost: Vec<Lost>,
+    },
+    /// The projection could not be written.
+    #[error(transparent)]
+    Projection(#[from] ProjectionError),
+    /// The journal could not be read.
+    #[error(transparent)]
+    Journal(#[from] Error),
+    /// Somebody wanted it to end.
+    #[error("the rebuild was interrupted; the projection is as it was")]
+    Interrupted,
+}
+
+fn told(lost: &[Lost]) -> String {
+    let first = lost.first().map_or_else(String::new, ToString::to_string);
+    match lost.len() {
+        0 | 1 => first,
+        count => format!("{first}, and {} more", count - 1),
+    }
+}
+
+/// How far a rebuild or a verification is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Progress {
+    /// Seq of the next record.
+    pub next: Seq,
+    /// First seq.
+    pub from: Seq,
+    /// Seq at which it ends.
+    pub end: Seq,
+}
+
+/// Rebuilds one projection, or the part of it that `options.scope` names.
+///
+/// A part is rebuilt up to where the projection stands; the whole, up to the journal's durable end. `progress` is
+/// called every thousand records or so; where it returns `false` the rebuild ends and changes nothing.
+///
+/// # Errors
+///
+/// [`RebuildError`]; the projection is then as it was.
+pub fn rebuild<V: Vocabulary>(
+    projection: &mut dyn Projection<V>,
+    view: &JournalView,
+    options: &RebuildOptions,
+    progress: &mut dyn FnMut(Progress) -> bool,
+) -> Result<Rebuilt, RebuildError> {
+    let spec = projection.spec();
+    let mut scope = options.scope.clone();
+    let mut until = None;
+    if scope != Scope::All {
+        match projection.open()? {
+            Opened::At { checkpoint, .. }
+                if checkpoint.mismatch(view.journal_id(), &spec).is_none() =>
+            {
+                until = Some(checkpoint);
+            }
+            // A part of nothing, or of something else, is the whole.
+            _ => scope = Scope::All,
+        }
+    }
+    projection.begin_rebuild(&scope)?;
+    let result = fold(projection, view, options, until, progress);
+    if result.is_err() {
+        projection.abort_rebuild();
+    }
+    let (mut rebuilt, keep_old) = result?;
+    projection.finish_rebuild(&rebuilt.checkpoint, keep_old)?;
+    if !options.accept_loss {
+        rebuilt.lost.clear();
+    }
+    Ok(rebuilt)
+}
+
+fn fold<V: Vocabulary>(
+    projection: &mut dyn Projection<V>,
+    view: &JournalView,
+    options: &RebuildOptions,
+    until: Option<Checkpoint>,
+    progress: &mut dyn FnMut(Progress) -> bool,
+) -> Result<(Rebuilt, bool), RebuildError> {
+    const PROGRESS_EVERY: u64 = 1024;
+    let spec = projection.spec();
+    let from = view.floor()?;
+    let end = until.as_ref().map(|checkpoint| checkpoint.position.next);
+    let mut reader = view.reader(from, options.reader)?;
+    let mut checkpoint = Checkpoint::at_start(view.journal_id(), &spec);
+    let (mut records, mut passed) = (0, 0_u64);
+    let mut lost: Vec<Lost> = Vec::new();
+    loop {
+        if passed.is_multiple_of(PROGRESS_EVERY) {
+            let end = match end {
+                Some(end) => end,
+                None => view.head()?,
+            };
+            if !progress(Progress { next: reader.next_seq(), from, end }) {
+                return Err(RebuildError::Interrupted);
+            }
+        }
+        passed += 1;
+        match reader.next()? {
+            None => break,
+            Some(Entry::Lost(loss)) => {
+                if end.is_some_and(|end| loss.range.from >= end) {
+                    break;
+                }
+                if lost.len() < LOST_MAX {
+                    lost.push(loss);
+                }
+                projection.lost(loss.range);
+            }
+            Some(Entry::Record(record)) => {
+                if end.is_some_and(|end| record.seq >= end) {
+                    break;
+                }
+                // What is lost already stops the rebuild, but all of it is to be named.
+                if spec.wants(record.kind) && (lost.is_empty() || options.accept_loss) {
+                    records += 1;
+                    apply(projection, &mut checkpoint, &Recorded::decode::<V>(&record))?;
+                }
+            }
+        }
+    }
+    if !lost.is_empty() && !options.accept_loss {
+        return Err(RebuildError::Damaged { lost });
+    }
+    match until {
+        Some(until) => checkpoint.position = until.position,
+        None => checkpoint.position = Position { next: reader.next_seq(), ..reader.position()? },
+    }
+    let keep_old = options.keep_old || !lost.is_empty();
+    Ok((Rebuilt { records, checkpoint, lost }, keep_old))
+}
+
+fn apply<V: Vocabulary>(
+    projection: &mut dyn Projection<V>,
+    checkpoint: &mut Checkpoint,
+    recorded: &Recorded<V::Event>,
+) -> Result<(), RebuildError> {
+    let reason = match &recorded.fact {
+        Fact::Undecodable(reason) => reason.clone(),
+        _ => match projection.apply(recorded) {
+            Err(ProjectionError::Rejected { reason }) => reason,
+            result => return Ok(result?),
+        },
+    };
+    checkpoint.park(recorded.seq, &reason);
+    Ok(())
+}

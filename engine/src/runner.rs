@@ -1,0 +1,481 @@
+//! [`Runner`]: a thread for each projection, which follows the journal and helps itself out of trouble.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender, TryRecvError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+use lenslog_journal::{JournalView, Lost, ReaderOptions, Seq};
+
+use crate::follow::{FollowError, Follower, Start};
+use crate::rebuild::{RebuildError, RebuildOptions, Rebuilt, rebuild};
+use crate::{CommitKind, Inspection, Projection, ProjectionError, Scope, Vocabulary};
+
+/// Checkpoints are made durable this often while something was applied.
+const DURABLE_INTERVAL: Duration = Duration::from_secs(3);
+/// Files are looked at this often.
+const INSPECT_INTERVAL: Duration = Duration::from_secs(2);
+/// The first pause after an error that may pass; it doubles up to [`PAUSE_MAX`].
+const PAUSE_MIN: Duration = Duration::from_millis(50);
+const PAUSE_MAX: Duration = Duration::from_secs(2);
+/// A record that took longer from its append to the projection is logged.
+const SLOW: Duration = Duration::from_millis(10);
+
+/// Told of every loss that a follower meets in the journal.
+pub type OnLost = Arc<dyn Fn(&Lost) + Send + Sync>;
+
+/// How a projection fares.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct ProjectionStatus {
+    /// Its name.
+    pub name: &'static str,
+    /// What it does.
+    pub state: ProjectionState,
+    /// Seq of the record it applies next.
+    pub next: Seq,
+    /// Events it set aside.
+    pub parked: u64,
+    /// Errors since the start.
+    pub errors: u64,
+    /// The latest error.
+    pub last_error: Option<String>,
+    /// Times it was made again since the start.
+    pub rebuilds: u64,
+}
+
+/// What a projection does.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum ProjectionState {
+    /// Being opened.
+    Starting,
+    /// Following the journal.
+    Following,
+    /// Being made again.
+    Rebuilding,
+    /// Waiting to try again after an error.
+    Waiting,
+    /// Left as it is: it should be made again, but the journal has lost records that it may still hold.
+    Kept,
+    /// Not running any more.
+    Stopped,
+}
+
+impl ProjectionState {
+    /// Whether it needs somebody's attention.
+    #[must_use]
+    pub const fn is_degraded(self) -> bool {
+        matches!(self, Self::Waiting | Self::Kept)
+    }
+}
+
+/// Follows a journal with any number of projections.
+///
+/// Each has a thread of its own: it applies in batches, backs off from errors that may pass, parks events that cannot
+/// be applied, rebuilds what is broken, and notices files that are deleted or replaced. Dropping the runner stops it.
+#[derive(Debug)]
+pub struct Runner {
+    view: JournalView,
+    stop: Arc<AtomicBool>,
+    threads: Vec<Worker>,
+}
+
+#[derive(Debug)]
+struct Worker {
+    status: Arc<Mutex<ProjectionStatus>>,
+    commands: Sender<Command>,
+    thread: Option<JoinHandle<()>>,
+}
+
+struct Command {
+    options: RebuildOptions,
+    reply: Sender<Result<Rebuilt, RebuildError>>,
+}
+
+impl Runner {
+    /// Starts following. `on_lost` hears of every loss met: a program that writes journals it
+    /// ([`Journal::report_lost`](lenslog_journal::Journal::report_lost)).
+    #[must_use]
+    pub fn start<V: Vocabulary>(
+        view: &JournalView,
+        projections: Vec<Box<dyn Projection<V>>>,
+        on_lost: OnLost,
+    ) -> Self {
+        let stop = Arc::new(AtomicBool::new(false));
+        let threads = projections
+            .into_iter()
+            .map(|projection| Worker::start(view, projection, &on_lost, &stop))
+            .collect();
+        Self { view: view.clone(), stop, threads }
+    }
+
+    /// How every projection fares, in the order they were given.
+    #[must_use]
+    pub fn status(&self) -> Vec<ProjectionStatus> {
+        self.threads.iter().map(|worker| lock(&worker.status).clone()).collect()
+    }
+
+    /// Waits until every projection has applied everything before `seq`. Gives up when nothing has moved for
+    /// `patience`, and returns the names of those that are behind.
+    #[must_use]
+    pub fn wait_for(&self, seq: Seq, patience: Duration) -> Vec<&'static str> {
+        const PAUSE: Duration = Duration::from_millis(2);
+        let mut last_progress = (Instant::now(), Vec::new());
+        loop {
+            let status = self.status();
+            let behind: Vec<_> = status
+                .iter()
+                .filter(|status| status.next < seq)
+                .map(|status| status.name)
+                .collect();
+            let places: Vec<_> =
+                status.iter().map(|status| (status.next, status.rebuilds, status.state)).collect();
+            let rebuilding = status.iter().any(|s| s.state == ProjectionState::Rebuilding);
+            if places != last_progress.1 || rebuilding {
+                last_progress = (Instant::now(), places);
+            }
+            if behind.is_empty() || last_progress.0.elapsed() >= patience {
+                return behind;
+            }
+            std::thread::sleep(PAUSE);
+        }
+    }
+
+    /// Has one projection made again by its own thread, and waits for it. `None`: there is none of that name.
+    #[must_use]
+    pub fn rebuild(
+        &self,
+        name: &str,
+        options: &RebuildOptions,
+    ) -> Option<Result<Rebuilt, RebuildError>> {
+        let worker = self.threads.iter().find(|worker| lock(&worker.status).name == name)?;
+        let (reply, answer) = mpsc::channel();
+        let command = Command { options: options.clone(), reply };
+        if worker.commands.send(command).is_err() {
+            return Some(Err(RebuildError::Interrupted));
+        }
+        self.view.nudge();
+        Some(answer.recv().unwrap_or(Err(RebuildError::Interrupted)))
+    }
+
+    /// Stops all threads; every projection commits durably what it has applied. Returns the last status.
+    pub fn stop(&mut self) -> Vec<ProjectionStatus> {
+        self.stop.store(true, Ordering::Release);
+        self.view.nudge();
+        for worker in &mut self.threads {
+            if let Some(thread) = worker.thread.take() {
+                thread.thread().unpark();
+                if thread.join().is_err() {
+                    lock(&worker.status).last_error = Some("its thread panicked".to_owned());
+                }
+            }
+        }
+        self.status()
+    }
+}
+
+impl Drop for Runner {
+    fn drop(&mut self) {
+        self.stop();
+    }
+}
+
+impl Worker {
+    fn start<V: Vocabulary>(
+        view: &JournalView,
+        projection: Box<dyn Projection<V>>,
+        on_lost: &OnLost,
+        stop: &Arc<AtomicBool>,
+    ) -> Self {
+        let follower = Follower::new(projection, view.clone());
+        let name = follower.spec.name;
+        let status = Arc::new(Mutex::new(ProjectionStatus {
+            name,
+            state: ProjectionState::Starting,
+            next: Seq(0),
+            parked: 0,
+            errors: 0,
+            last_error: None,
+            rebuilds: 0,
+        }));
+        let (commands, inbox) = mpsc::channel();
+        let thread = Thread {
+            follower,
+            view: view.clone(),
+            status: Arc::clone(&status),
+            inbox,
+            stop: Arc::clone(stop),
+            on_lost: Arc::clone(on_lost),
+            pause: PAUSE_MIN,
+            started: false,
+            live: false,
+            last_durable: Instant::now(),
+            last_inspect: Instant::now(),
+        };
+        let builder = std::thread::Builder::new().name(format!("follow {name}"));
+        let thread = match builder.spawn(move || thread.run()) {
+            Ok(thread) => Some(thread),
+            Err(error) => {
+                let mut status = lock(&status);
+                status.state = ProjectionState::Stopped;
+                status.last_error = Some(format!("its thread cannot be started: {error}"));
+                None
+            }
+        };
+        Self { status, commands, thread }
+    }
+}
+
+/// What runs in a projection's thread.
+struct Thread<V: Vocabulary> {
+    follower: Follower<V>,
+    view: JournalView,
+    status: Arc<Mutex<ProjectionStatus>>,
+    inbox: Receiver<Command>,
+    stop: Arc<AtomicBool>,
+    on_lost: OnLost,
+    pause: Duration,
+    started: bool,
+    /// The head was reached: what comes now is new, and how long it took says something.
+    live: bool,
+    last_durable: Instant,
+    last_inspect: Instant,
+}
+
+impl<V: Vocabulary> Thread<V> {
+    fn run(mut self) {
+        while !self.stop.load(Ordering::Acquire) {
+            match self.inbox.try_recv() {
+                Ok(command) => {
+                    let result = self.rebuild(&command.options);
+                    // Whoever asked may have gone; the rebuild is done all the same.
+                    let _ = command.reply.send(result);
+                    continue;
+                }
+                Err(TryRecvError::Empty) => {}
+                Err(TryRecvError::Disconnected) => break,
+            }
+            match self.work() {
+                Ok(()) => self.pause = PAUSE_MIN,
+                Err(error) => self.recover(error),
+            }
+        }
+        if self.started
+            && self.follower.dirty
+            && let Err(error) = self.follower.commit(CommitKind::Durable)
+        {
+            self.note_error(&error.to_string());
+        }
+        self.set_state(ProjectionState::Stopped);
+    }
+
+    /// Starts where that is due, applies what there is, waits where there is nothing.
+    fn work(&mut self) -> Result<(), FollowError> {
+        if !self.started {
+            return self.start();
+        }
+        let mut on_lost = |lost: &Lost| (self.on_lost)(lost);
+        let step = self.follower.step(&mut on_lost)?;
+        self.log_slow(step.oldest_micros);
+        self.publish();
+        if self.follower.dirty && self.last_durable.elapsed() >= DURABLE_INTERVAL {
+            self.follower.commit(CommitKind::Durable)?;
+            self.last_durable = Instant::now();
+        }
+        if self.last_inspect.elapsed() >= INSPECT_INTERVAL {
+            self.inspect()?;
+            self.last_inspect = Instant::now();
+        }
+        if step.at_head {
+            self.live = true;
+            let timeout = if self.follower.dirty { DURABLE_INTERVAL } else { INSPECT_INTERVAL };
+            self.follower.wait(timeout.min(INSPECT_INTERVAL));
+        }
+        Ok(())
+    }
+
+    fn start(&mut self) -> Result<(), FollowError> {
+        self.live = false;
+        let name = self.follower.spec.name;
+        // What is absent loses nothing by being made of what there is; what is broken is kept aside.
+        let (accept_loss, keep_old, reason) = match self.follower.start()? {
+            Start::Following => {
+                self.started = true;
+                self.set_state(ProjectionState::Following);
+                self.publish();
+                return Ok(());
+            }
+            Start::Absent => (true, false, "there is none yet".to_owned()),
+            Start::Broken(reason) => {
+                tracing::error!(projection = name, reason, "unusable; made again from the journal");
+                (true, true, reason)
+            }
+            Start::Outdated(reason) => {
+                tracing::warn!(projection = name, reason, "outdated; made again from the journal");
+                (false, false, reason)
+            }
+        };
+        let options = RebuildOptions { accept_loss, keep_old, ..RebuildOptions::default() };
+        match self.rebuild(&options) {
+            Ok(rebuilt) => {
+                tracing::info!(
+                    projection = name,
+                    records = rebuilt.records,
+                    reason,
+                    "made from the journal"
+                );
+                Ok(())
+            }
+            Err(RebuildError::Damaged { lost }) => {
+                self.note_error(&RebuildError::Damaged { lost }.to_string());
+                self.keep();
+                Ok(())
+            }
+            Err(RebuildError::Interrupted) => Ok(()),
+            Err(RebuildError::Projection(error)) => Err(error.into()),
+            Err(RebuildError::Journal(error)) => Err(error.into()),
+        }
+    }
+
+    /// Leaves the projection as it is until somebody asks for a rebuild or the runner stops.
+    fn keep(&mut self) {
+        self.set_state(ProjectionState::Kept);
+        while !self.stop.load(Ordering::Acquire) {
+            match self.inbox.recv_timeout(INSPECT_INTERVAL) {
+                Ok(command) => {
+                    let result = self.rebuild(&command.options);
+                    let done = result.is_ok();
+                    let _ = command.reply.send(result);
+                    if done {
+                        return;
+                    }
+                    self.set_state(ProjectionState::Kept);
+                }
+                Err(RecvTimeoutError::Timeout) => {}
+                Err(RecvTimeoutError::Disconnected) => return,
+            }
+        }
+    }
+
+    fn rebuild(&mut self, options: &RebuildOptions) -> Result<Rebuilt, RebuildError> {
+        if self.started && self.follower.dirty {
+            match self.follower.commit(CommitKind::Durable) {
+                Ok(()) => {}
+                Err(FollowError::Projection(error)) => return Err(error.into()),
+                Err(FollowError::Journal(error)) => return Err(error.into()),
+            }
+        }
+        self.started = false;
+        self.set_state(ProjectionState::Rebuilding);
+        let options = RebuildOptions { reader: ReaderOptions::default(), ..options.clone() };
+        let (stop, status) = (Arc::clone(&self.stop), Arc::clone(&self.status));
+        let mut progress = |progress: crate::Progress| {
+            lock(&status).next = progress.next;
+            !stop.load(Ordering::Acquire)
+        };
+        let result = rebuild(&mut *self.follower.projection, &self.view, &options, &mut progress);
+        self.set_state(ProjectionState::Starting);
+        if result.is_ok() {
+            lock(&self.status).rebuilds += 1;
+        }
+        result
+    }
+
+    fn inspect(&mut self) -> Result<(), FollowError> {
+        let Inspection::Tampered { reason, scope } = self.follower.projection.inspect()? else {
+            return Ok(());
+        };
+        tracing::warn!(projection = self.follower.spec.name, reason, "made again from the journal");
+        // What is gone cannot be lost: a damaged journal still gives back what it has.
+        let options = RebuildOptions { scope, accept_loss: true, ..RebuildOptions::default() };
+        match self.rebuild(&options) {
+            Ok(_) | Err(RebuildError::Interrupted | RebuildError::Damaged { .. }) => Ok(()),
+            Err(RebuildError::Projection(error)) => Err(error.into()),
+            Err(RebuildError::Journal(error)) => Err(error.into()),
+        }
+    }
+
+    /// After an error: breaks are mended by a rebuild, everything else is tried again after a pause.
+    fn recover(&mut self, error: FollowError) {
+        self.started = false;
+        self.live = false;
+        self.note_error(&error.to_string());
+        if let FollowError::Projection(ProjectionError::Broken { reason }) = error {
+            let options =
+                RebuildOptions { accept_loss: true, keep_old: true, ..RebuildOptions::default() };
+            match self.rebuild(&options) {
+                Ok(_) => return,
+                Err(error) => {
+                    self.note_error(&format!("{reason}; making it again failed: {error}"))
+                }
+            }
+        }
+        self.set_state(ProjectionState::Waiting);
+        // A command waits no longer than the pause; a stop ends it.
+        let deadline = Instant::now() + self.pause;
+        while !self.stop.load(Ordering::Acquire) {
+            let rest = deadline.saturating_duration_since(Instant::now());
+            if rest.is_zero() {
+                break;
+            }
+            std::thread::park_timeout(rest);
+        }
+        self.pause = (self.pause * 2).min(PAUSE_MAX);
+    }
+
+    fn note_error(&self, error: &str) {
+        let mut status = lock(&self.status);
+        status.errors += 1;
+        // The same error again and again is told once.
+        if status.last_error.as_deref() != Some(error) {
+            tracing::error!(
+                projection = status.name,
+                error,
+                "a projection failed; it is tried again"
+            );
+        }
+        status.last_error = Some(error.to_owned());
+    }
+
+    fn set_state(&self, state: ProjectionState) {
+        lock(&self.status).state = state;
+    }
+
+    fn publish(&self) {
+        let mut status = lock(&self.status);
+        status.next = self.follower.next_seq();
+        status.parked = self.follower.checkpoint.parked_count;
+        status.state = ProjectionState::Following;
+    }
+
+    fn log_slow(&self, oldest_micros: Option<i64>) {
+        let Some(appended) = oldest_micros.filter(|_| self.live) else { return };
+        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        let appended = Duration::from_micros(u64::try_from(appended).unwrap_or_default());
+        let lag = now.saturating_sub(appended);
+        if lag > SLOW {
+            let lag_ms = u64::try_from(lag.as_millis()).unwrap_or(u64::MAX);
+            tracing::info!(projection = self.follower.spec.name, lag_ms, "slow to follow");
+        }
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// A scope is remembered in messages by its name only.
+impl std::fmt::Display for Scope {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::All => write!(formatter, "all days"),
+            Self::Range(from, to) => write!(formatter, "{from} to {to}"),
+            Self::Days(days) => {
+                let names: Vec<_> = days.iter().map(ToString::to_string).collect();
+                formatter.write_str(&names.join(", "))
+            }
+        }
+    }
+}
