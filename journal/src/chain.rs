@@ -28,16 +28,14 @@ pub(crate) fn segment_end(
     let next = directory.open_segment(successor, Access::Read)?.and_then(|next| next.header);
     let next = next.map(|read| read.header);
     let previous = next.as_ref().and_then(|header| header.previous);
-    if let Some(previous) = previous.filter(|previous| previous.name == segment.name) {
-        if !previous.unreadable {
-            let digest = Some(previous.digest);
-            return Ok(SegmentEnd {
-                offset: previous.offset,
-                seq: previous.seq,
-                digest,
-                certain: true,
-            });
-        }
+    let told = previous.filter(|previous| previous.name == segment.name && !previous.unreadable);
+    if let Some(previous) = told {
+        return Ok(SegmentEnd {
+            offset: previous.offset,
+            seq: previous.seq,
+            digest: Some(previous.digest),
+            certain: true,
+        });
     }
     let salt = segment.header.as_ref().map(|read| read.header.salt);
     if let Some(salt) = salt

@@ -19,6 +19,9 @@ use crate::walk::FrameWalk;
 use crate::window::Window;
 use crate::{Error, Seq};
 
+/// The keys read from one segment, and its salt.
+type SegmentKeys = (Salt, Vec<(Key, Seq)>);
+
 #[derive(Debug, Default)]
 pub(crate) struct KeyIndex {
     active: HashMap<Key, Seq>,
@@ -209,7 +212,7 @@ fn read_keys(
     directory: &Directory,
     name: SegmentName,
     end: Option<(u64, Seq)>,
-) -> Result<Option<(Salt, Vec<(Key, Seq)>)>, Error> {
+) -> Result<Option<SegmentKeys>, Error> {
     let Some(segment) = directory.open_segment(name, Access::Read)? else {
         return Ok(None);
     };

@@ -60,7 +60,7 @@ struct Plan {
 
 enum Start {
     Continue(Box<ActiveSegment>),
-    Begin(Succession),
+    Begin(Box<Succession>),
 }
 
 /// Opens the journal below `root` for writing, making it where there is none.
@@ -87,7 +87,7 @@ pub(crate) fn open(root: &Path, options: &Options) -> Result<(Writer, Opening), 
     };
     let (active, succession) = match plan.start {
         Start::Continue(active) => (Some(*active), None),
-        Start::Begin(succession) => (None, Some(succession)),
+        Start::Begin(succession) => (None, Some(*succession)),
     };
     let pending_start = active.as_ref().map_or(0, |active| active.synced.offset);
     let mut state = State {
@@ -222,7 +222,7 @@ fn create(entropy: &Entropy) -> Plan {
         ledger: Ledger::default(),
         keys: KeyIndex::default(),
         next_seq: Seq::FIRST,
-        start: Start::Begin(Succession::empty(None, Seq::FIRST)),
+        start: Start::Begin(Box::new(Succession::empty(None, Seq::FIRST))),
     }
 }
 
@@ -345,6 +345,7 @@ fn recover(
     let succession = Succession {
         name: replaces.then_some(header.name),
         previous: if replaces { header.previous } else { succession.previous },
+        rest: Some((header.name, header.salt, previous.offset)),
         ..succession
     };
     Plan {
@@ -354,7 +355,7 @@ fn recover(
         ledger,
         keys: KeyIndex::with_active(examination.keys),
         next_seq: succession.end,
-        start: Start::Begin(succession),
+        start: Start::Begin(Box::new(succession)),
     }
 }
 
@@ -395,6 +396,7 @@ fn begin_with_notices(
         carried,
         end: first.plus(records.len() as u64),
         notable: !gaps.is_empty(),
+        rest: None,
     }
 }
 
@@ -493,6 +495,6 @@ fn lost_plan(
         ledger,
         keys: KeyIndex::default(),
         next_seq: succession.end,
-        start: Start::Begin(succession),
+        start: Start::Begin(Box::new(succession)),
     }
 }

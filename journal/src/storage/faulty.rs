@@ -29,7 +29,8 @@ pub enum Fault {
         /// Number of operations that still succeed, counted from the storage's beginning.
         operations: u64,
     },
-    /// The n-th file sync from now (the first is 0) fails with EIO and loses what it should have written.
+    /// The n-th sync from now (the first is 0), of a file or a directory, fails with EIO and loses what it should
+    /// have written.
     SyncFails {
         /// Which one.
         nth: u64,
@@ -179,13 +180,27 @@ impl FaultyStorage {
         })))
     }
 
+    /// An independent disk in exactly this state, unsynced pages and names included, without its faults.
+    #[must_use]
+    pub fn fork(&self) -> Self {
+        let disk = self.disk();
+        Self(Arc::new(Mutex::new(Disk {
+            names: disk.names.clone(),
+            stored_names: disk.stored_names.clone(),
+            pending_names: disk.pending_names.clone(),
+            inodes: disk.inodes.clone(),
+            inode_next: disk.inode_next,
+            ..Disk::default()
+        })))
+    }
+
     /// Number of operations so far that changed something.
     #[must_use]
     pub fn operations(&self) -> u64 {
         self.disk().operations
     }
 
-    /// Number of file syncs so far, failed ones included.
+    /// Number of syncs so far, of files and directories, failed ones included.
     #[must_use]
     pub fn syncs(&self) -> u64 {
         self.disk().syncs
@@ -265,6 +280,13 @@ impl Disk {
             }
             _ => Ok(()),
         }
+    }
+
+    /// Counts a sync; says whether it is one that fails.
+    fn next_sync_fails(&mut self) -> bool {
+        let number = self.syncs;
+        self.syncs += 1;
+        self.all_syncs_fail || self.syncs_failing.remove(&number)
     }
 
     fn file(&mut self, path: &Path) -> Option<&mut Inode> {
@@ -552,7 +574,7 @@ impl Storage for FaultyStorage {
     fn sync_directory(&self, directory: &Path) -> io::Result<()> {
         let mut disk = self.disk();
         disk.change()?;
-        if disk.all_syncs_fail {
+        if disk.next_sync_fails() {
             return Err(rustix::io::Errno::IO.into());
         }
         disk.sync_names(directory);
@@ -631,9 +653,7 @@ impl StorageFile for FaultyFile {
     fn sync(&self) -> io::Result<()> {
         let mut disk = self.storage.disk();
         disk.change()?;
-        let number = disk.syncs;
-        disk.syncs += 1;
-        let fails = disk.all_syncs_fail || disk.syncs_failing.remove(&number);
+        let fails = disk.next_sync_fails();
         let Some(inode) = disk.inodes.get_mut(&self.id) else {
             return Ok(());
         };

@@ -261,9 +261,11 @@ impl State {
                 segment: Some((active.header.name, active.header.salt)),
                 offset: active.synced.offset,
             },
-            (None, Some((succession, _))) => {
-                Durable { seq: succession.durable_seq(), segment: None, offset: 0 }
-            }
+            (None, Some((succession, _))) => Durable {
+                seq: succession.durable_seq(),
+                segment: succession.rest.map(|(name, salt, _)| (name, salt)),
+                offset: succession.rest.map_or(0, |(_, _, offset)| offset),
+            },
             (None, None) => Durable { seq: self.next_seq, segment: None, offset: 0 },
         }
     }

@@ -159,7 +159,7 @@ fn allocate_least(file: &dyn StorageFile, end: u64, sizes: &Sizes) -> io::Result
 }
 
 fn write_zeros(file: &dyn StorageFile, from: u64, to: u64) -> io::Result<()> {
-    const ZEROS: [u8; 64 << 10] = [0; 64 << 10];
+    static ZEROS: [u8; 64 << 10] = [0; 64 << 10];
     let mut at = from;
     while at < to {
         let count = (to - at).min(ZEROS.len() as u64);

@@ -56,12 +56,22 @@ pub(crate) struct Succession {
     pub(crate) end: Seq,
     /// They hold tombstones or gaps.
     pub(crate) notable: bool,
+    /// The segment that holds the durable end until this one is begun, and that end's offset.
+    pub(crate) rest: Option<(SegmentName, Salt, u64)>,
 }
 
 impl Succession {
     /// One without frames, behind `previous`.
     pub(crate) fn empty(previous: Option<PreviousEnd>, base: Seq) -> Self {
-        Self { previous, name: None, base, carried: Carried::default(), end: base, notable: false }
+        Self {
+            previous,
+            name: None,
+            base,
+            carried: Carried::default(),
+            end: base,
+            notable: false,
+            rest: None,
+        }
     }
 
     /// The seq behind the last record that is durable before this segment is.
@@ -78,7 +88,7 @@ impl Writer {
         &self,
         state: &mut State,
         succession: Succession,
-    ) -> Result<(), (Succession, Failure)> {
+    ) -> Result<(), Box<(Succession, Failure)>> {
         let now = self.clock.read().wall;
         let mut succession = succession;
         let fresh_name = SegmentName { base: succession.base, day: now.day() };
@@ -107,7 +117,7 @@ impl Writer {
                 if error.named {
                     succession.name = Some(name);
                 }
-                return Err((succession, Failure::new(error.path, error.source)));
+                return Err(Box::new((succession, Failure::new(error.path, error.source))));
             }
         };
         active.counts = std::mem::take(&mut succession.carried.counts);
@@ -127,7 +137,8 @@ impl Writer {
         let Some(old) = state.active.take() else {
             return Ok(());
         };
-        let succession = Succession::empty(end_of(&old), old.synced.seq);
+        let rest = Some((old.header.name, old.header.salt, old.synced.offset));
+        let succession = Succession { rest, ..Succession::empty(end_of(&old), old.synced.seq) };
         match self.begin(state, succession) {
             Ok(()) => {
                 state.keys.seal(&self.directory, &old.header, old.synced.seq);
@@ -139,11 +150,12 @@ impl Writer {
                 self.replenish_spare(state);
                 Ok(())
             }
-            Err((succession, failure)) if succession.name.is_none() => {
+            Err(refused) if refused.0.name.is_none() => {
                 state.active = Some(old);
-                Err(failure.refused(&self.directory.journal))
+                Err(refused.1.refused(&self.directory.journal))
             }
-            Err((succession, failure)) => {
+            Err(refused) => {
+                let (succession, failure) = *refused;
                 let error = failure.refused(&self.directory.journal);
                 state.keys.seal(&self.directory, &old.header, old.synced.seq);
                 self.suspend(state, succession, failure);
@@ -181,6 +193,7 @@ impl Writer {
             carried,
             end: state.next_seq,
             notable: in_flight.notable || pending.notable,
+            rest: Some((old.header.name, old.header.salt, old.synced.offset)),
         };
         state.keys.split(&self.directory, &old.header, base);
         self.begin_or_suspend(state, succession, Some(failure));
@@ -216,7 +229,8 @@ impl Writer {
                 self.publish(state);
                 self.replenish_spare(state);
             }
-            Err((succession, failure)) => {
+            Err(refused) => {
+                let (succession, failure) = *refused;
                 self.suspend(state, succession, cause.unwrap_or(failure));
             }
         }

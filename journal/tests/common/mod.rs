@@ -24,11 +24,12 @@ pub fn clock() -> Arc<SimulatedClock> {
 }
 
 pub fn options(storage: &FaultyStorage, clock: &Arc<SimulatedClock>) -> Options {
-    let mut options = Options::default();
-    options.storage = Arc::new(storage.clone());
-    options.clock = Arc::clone(clock) as _;
-    options.seed = Some(7);
-    options
+    Options {
+        storage: Arc::new(storage.clone()),
+        clock: Arc::clone(clock) as _,
+        seed: Some(7),
+        ..Options::default()
+    }
 }
 
 pub fn open(storage: &FaultyStorage) -> Journal {

@@ -1,0 +1,355 @@
+//! Writes and syncs that fail, disks that are full: nothing acknowledged is lost, nobody hangs, work goes on.
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+mod common;
+
+use std::path::Path;
+use std::time::Duration;
+
+use common::{
+    ROOT, append, clock, file_bytes, open, options, read_all, record, segments, try_append, view,
+};
+use lenslog_journal::storage::{Access, Fault, FaultyStorage, Storage};
+use lenslog_journal::{Error, Journal, NewRecord, Opening, Seq};
+
+#[test]
+fn a_failed_sync_moves_its_records_to_a_new_segment_and_the_append_succeeds() {
+    let storage = FaultyStorage::new();
+    let journal = open(&storage);
+    append(&journal, b"one");
+    storage.inject(Fault::SyncFails { nth: 0 });
+    assert_eq!(append(&journal, b"two"), Seq(2));
+    assert_eq!(journal.stats().relocations, 1);
+    assert_eq!(append(&journal, b"three"), Seq(3));
+    assert_eq!(segments(&storage).len(), 2);
+    // What the failed sync left in the page cache is not believed.
+    storage.drop_caches();
+    for seed in 0..20 {
+        let after = storage.fork().power_cut(seed);
+        assert_eq!(read_all(&view(&after)).payloads(), [&b"one"[..], b"two", b"three"]);
+    }
+    assert!(!journal.health().is_degraded());
+}
+
+#[test]
+fn a_failed_first_sync_of_a_segment_replaces_it() {
+    let storage = FaultyStorage::new();
+    let journal = open(&storage);
+    storage.inject(Fault::SyncFails { nth: 0 });
+    append(&journal, b"one");
+    assert_eq!(journal.stats().relocations, 1);
+    assert_eq!(segments(&storage).len(), 1);
+    assert_eq!(read_all(&view(&storage.power_cut(1))).payloads(), [b"one"]);
+}
+
+#[test]
+fn a_reader_follows_across_a_relocation() {
+    let storage = FaultyStorage::new();
+    let journal = open(&storage);
+    let (inside, outside) = (journal.view(), view(&storage));
+    let mut readers = [
+        inside.reader(Seq::FIRST, Default::default()).unwrap(),
+        outside.reader(Seq::FIRST, Default::default()).unwrap(),
+    ];
+    for index in 0..60_u64 {
+        if index % 3 == 1 {
+            storage.inject(Fault::SyncFails { nth: 0 });
+        }
+        append(&journal, &[index as u8; 100]);
+        for reader in &mut readers {
+            match reader.next().unwrap() {
+                Some(lenslog_journal::Entry::Record(record)) => {
+                    assert_eq!(record.seq, Seq(index + 1))
+                }
+                other => panic!("{other:?}"),
+            }
+            assert!(reader.next().unwrap().is_none());
+        }
+    }
+    assert!(journal.stats().relocations >= 10);
+}
+
+#[test]
+fn a_medium_that_refuses_every_sync_makes_outcomes_unknown_and_nothing_is_lost_when_it_recovers() {
+    let storage = FaultyStorage::new();
+    let journal = open(&storage);
+    append(&journal, b"one");
+    storage.inject(Fault::AllSyncsFail);
+    match try_append(&journal, b"two") {
+        Err(Error::Sync { .. }) => {}
+        other => panic!("{other:?}"),
+    }
+    // From here on nothing is taken, so that repeating is safe.
+    match try_append(&journal, b"three") {
+        Err(Error::Suspended { .. }) => {}
+        other => panic!("{other:?}"),
+    }
+    assert!(journal.health().is_degraded());
+    assert_eq!(journal.health().records_in_memory, 1);
+    assert_eq!(read_all(&journal.view()).payloads(), [b"one"]);
+    assert!(journal.sync().is_err());
+    storage.heal();
+    assert_eq!(try_append(&journal, b"three").unwrap(), Seq(3));
+    assert!(!journal.health().is_degraded());
+    let expected = [&b"one"[..], b"two", b"three"];
+    assert_eq!(read_all(&journal.view()).payloads(), expected);
+    for seed in 0..20 {
+        assert_eq!(read_all(&view(&storage.fork().power_cut(seed))).payloads(), expected);
+    }
+}
+
+#[test]
+fn everybody_who_waits_for_a_failing_sync_learns_the_outcome() {
+    let storage = FaultyStorage::new();
+    let journal = open(&storage);
+    append(&journal, b"one");
+    storage.inject(Fault::AllSyncsFail);
+    let outcomes: Vec<_> = std::thread::scope(|scope| {
+        let threads: Vec<_> = (0..8_u8)
+            .map(|index| {
+                let journal = &journal;
+                scope.spawn(move || (index, try_append(journal, &[index])))
+            })
+            .collect();
+        threads.into_iter().map(|thread| thread.join().unwrap()).collect()
+    });
+    storage.heal();
+    append(&journal, b"last");
+    let found = read_all(&journal.view());
+    for (index, outcome) in outcomes {
+        let there = found.payloads().contains(&&[index][..]);
+        match outcome {
+            Ok(_) | Err(Error::Sync { .. }) => assert!(there, "{index}: {outcome:?}"),
+            Err(_) => assert!(!there, "{index}: {outcome:?}"),
+        }
+    }
+}
+
+#[test]
+fn closing_fails_while_records_wait_in_memory_and_succeeds_afterwards() {
+    let storage = FaultyStorage::new();
+    let journal = open(&storage);
+    append(&journal, b"one");
+    storage.inject(Fault::AllSyncsFail);
+    try_append(&journal, b"two").unwrap_err();
+    journal.close().unwrap_err();
+    storage.heal();
+    journal.close().unwrap();
+    assert_eq!(*open(&storage).opening(), Opening::Clean);
+    assert_eq!(read_all(&view(&storage)).payloads(), [b"one", b"two"]);
+}
+
+/// Appends until the disk is full; returns what was acknowledged.
+fn fill(journal: &Journal) -> Vec<Vec<u8>> {
+    let mut acknowledged = Vec::new();
+    for index in 0..10_000_u64 {
+        let payload = [index.to_le_bytes().as_slice(), &[7; 1500]].concat();
+        match try_append(journal, &payload) {
+            Ok(_) => acknowledged.push(payload),
+            Err(error) => {
+                assert!(matches!(error, Error::StorageFull { .. }), "{error}");
+                return acknowledged;
+            }
+        }
+    }
+    panic!("the disk never filled")
+}
+
+#[test]
+fn a_full_disk_refuses_appends_keeps_what_it_has_and_goes_on_when_there_is_room() {
+    let storage = FaultyStorage::new();
+    let journal = open(&storage);
+    storage.inject(Fault::Capacity { bytes: 2 << 20 });
+    let acknowledged = fill(&journal);
+    assert!(acknowledged.len() > 100);
+    let expected: Vec<_> = acknowledged.iter().map(Vec::as_slice).collect();
+    assert_eq!(read_all(&journal.view()).payloads(), expected);
+    assert!(try_append(&journal, &[1; 1500]).is_err());
+    storage.heal();
+    append(&journal, b"there is room again");
+    assert_eq!(read_all(&journal.view()).records.len(), expected.len() + 1);
+    assert!(!journal.health().is_degraded());
+}
+
+#[test]
+fn a_tombstone_is_written_on_a_full_disk_and_pruning_makes_room() {
+    let storage = FaultyStorage::new();
+    let clock = clock();
+    let journal = Journal::open(ROOT, &options(&storage, &clock)).unwrap();
+    append(&journal, b"an old day");
+    for _ in 0..200 {
+        append(&journal, &[1; 1500]);
+    }
+    clock.advance(Duration::from_secs(2 * 86_400));
+    append(&journal, b"today");
+    storage.inject(Fault::Capacity { bytes: 3 << 20 });
+    fill(&journal);
+    let pruned = journal.prune_through("2026-11-23".parse().unwrap()).unwrap();
+    assert_eq!(pruned.segments.len(), 1);
+    let unlinked = journal.unlink_pruned().unwrap();
+    assert_eq!(unlinked.segments, 1);
+    assert!(unlinked.bytes > 200 * 1500);
+    append(&journal, b"there is room again");
+}
+
+#[test]
+fn a_journal_opens_on_a_completely_full_disk_with_or_without_its_spare() {
+    for with_spare in [true, false] {
+        let storage = FaultyStorage::new();
+        let journal = open(&storage);
+        append(&journal, b"one");
+        journal.append_unsynced(&[record(b"unsynced")]).unwrap();
+        let killed = storage.snapshot();
+        if !with_spare {
+            killed.remove(Path::new("/data/journal/spare")).unwrap();
+        }
+        killed.inject(Fault::Capacity { bytes: 0 });
+        let journal = open(&killed);
+        assert_eq!(journal.health().is_degraded(), !with_spare);
+        // What was acknowledged can be read; without a new segment the unsynced record waits in memory.
+        assert_eq!(read_all(&journal.view()).payloads()[0], b"one");
+        if with_spare {
+            append(&journal, b"two");
+        } else {
+            assert!(matches!(try_append(&journal, b"two"), Err(Error::StorageFull { .. })));
+            killed.heal();
+            append(&journal, b"two");
+            assert!(!journal.health().is_degraded());
+        }
+        assert_eq!(read_all(&journal.view()).payloads(), [&b"one"[..], b"unsynced", b"two"]);
+        journal.close().unwrap();
+    }
+}
+
+#[test]
+fn every_allocation_may_be_the_one_that_fails() {
+    let run = |storage: &FaultyStorage, fail_at: Option<u64>| {
+        let clock = clock();
+        let mut options = options(storage, &clock);
+        options.segment_bytes_max = Some(64 << 10);
+        let journal = Journal::open(ROOT, &options).unwrap();
+        if let Some(nth) = fail_at {
+            storage.inject(Fault::AllocationFails { nth });
+        }
+        let mut acknowledged = Vec::new();
+        for index in 0..60_u64 {
+            clock.advance(Duration::from_secs(7200));
+            let payload = [index.to_le_bytes().as_slice(), &[5; 3000]].concat();
+            let result = if index % 4 == 3 {
+                journal.append_unsynced(&[record(&payload)]).map(|appended| appended.seq())
+            } else {
+                try_append(&journal, &payload)
+            };
+            match result {
+                Ok(_) => acknowledged.push(payload),
+                Err(error) => {
+                    assert!(error.is_storage_full(), "{error}");
+                    // Space is made; what was refused may simply be repeated.
+                    storage.heal();
+                    try_append(&journal, &payload).unwrap();
+                    acknowledged.push(payload);
+                }
+            }
+        }
+        journal.sync().unwrap();
+        let expected: Vec<_> = acknowledged.iter().map(Vec::as_slice).collect();
+        assert_eq!(read_all(&journal.view()).payloads(), expected, "{fail_at:?}");
+        assert!(!journal.health().is_degraded(), "{fail_at:?}");
+        journal.close().unwrap();
+        assert_eq!(read_all(&view(storage)).payloads(), expected, "{fail_at:?}");
+    };
+    let counting = FaultyStorage::new();
+    run(&counting, None);
+    for nth in 0..counting.allocations() {
+        run(&FaultyStorage::new(), Some(nth));
+    }
+}
+
+#[test]
+fn every_sync_may_be_the_one_that_fails() {
+    let run = |storage: &FaultyStorage, fail_at: Option<u64>| {
+        let clock = clock();
+        let mut options = options(storage, &clock);
+        options.segment_bytes_max = Some(64 << 10);
+        let journal = Journal::open(ROOT, &options).unwrap();
+        if let Some(nth) = fail_at {
+            storage.inject(Fault::SyncFails { nth });
+        }
+        let mut acknowledged = Vec::new();
+        for index in 0..40_u64 {
+            clock.advance(Duration::from_secs(7200));
+            let payload = [index.to_le_bytes().as_slice(), &[5; 3000]].concat();
+            match try_append(&journal, &payload) {
+                Ok(_) => acknowledged.push(payload),
+                Err(Error::Sync { .. }) => acknowledged.push(payload),
+                Err(_) => {
+                    try_append(&journal, &payload).unwrap();
+                    acknowledged.push(payload);
+                }
+            }
+        }
+        journal.sync().unwrap();
+        let expected: Vec<_> = acknowledged.iter().map(Vec::as_slice).collect();
+        assert_eq!(read_all(&journal.view()).payloads(), expected, "{fail_at:?}");
+        // The lying page cache is gone after the cut.
+        for seed in 0..3 {
+            let after = storage.fork().power_cut(seed);
+            assert_eq!(read_all(&view(&after)).payloads(), expected, "{fail_at:?} seed {seed}");
+        }
+    };
+    let counting = FaultyStorage::new();
+    run(&counting, None);
+    for nth in 0..counting.syncs() {
+        run(&FaultyStorage::new(), Some(nth));
+    }
+}
+
+#[test]
+fn a_witness_that_cannot_be_made_stops_nothing() {
+    let storage = FaultyStorage::new();
+    let journal = open(&storage);
+    append(&journal, b"one");
+    journal.close().unwrap();
+    storage.remove(Path::new("/data/journal/WITNESS")).unwrap();
+    storage.create_directory(Path::new("/data/journal/WITNESS")).unwrap();
+    let journal = open(&storage);
+    append(&journal, b"two");
+    append(&journal, b"three");
+    drop(journal);
+    let after = storage.power_cut(3);
+    let found = read_all(&open(&after).view());
+    assert_eq!(found.payloads(), [&b"one"[..], b"two", b"three"]);
+}
+
+#[test]
+fn keys_of_records_in_memory_are_known_while_the_journal_is_suspended() {
+    let storage = FaultyStorage::new();
+    let journal = open(&storage);
+    append(&journal, b"one");
+    let keyed = NewRecord { key: Some([3; 16]), ..record(b"keyed") };
+    storage.inject(Fault::AllSyncsFail);
+    journal.append(&[keyed]).unwrap_err();
+    storage.heal();
+    // A caller that repeats what it was told is unknown gets the one record there is.
+    let again = journal.append(&[keyed]).unwrap();
+    assert_eq!(again, lenslog_journal::Appended::Duplicate { index: 0, seq: Seq(2) });
+    assert_eq!(read_all(&journal.view()).payloads(), [&b"one"[..], b"keyed"]);
+}
+
+#[test]
+fn a_synced_block_is_never_written_again() {
+    let storage = FaultyStorage::new();
+    let journal = open(&storage);
+    let path = segments(&storage).remove(0);
+    let mut before: Vec<u8> = Vec::new();
+    for index in 0..20_u8 {
+        append(&journal, &[index; 50]);
+        let now = file_bytes(&storage, &path);
+        let written = now.iter().rposition(|byte| *byte != 0).unwrap() / 4096 * 4096;
+        assert!(now.starts_with(&before), "a block before the last sync has changed");
+        assert_eq!(written % 4096, 0);
+        before = now[..written + 4096].to_vec();
+    }
+    let file = storage.open(&path, Access::Read).unwrap();
+    assert!(file.stat().unwrap().len >= 20 * 4096);
+}

@@ -1,0 +1,218 @@
+//! Pruning by date: what a tombstone names goes, whatever interrupts it, and nothing else.
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+mod common;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use common::{ROOT, append, clock, options, read_all, read_from, record, segments, view};
+use lenslog_journal::storage::{Fault, FaultyStorage};
+use lenslog_journal::{
+    Appended, Day, Entry, Error, Journal, NewRecord, Options, Resume, Seq, SimulatedClock,
+};
+
+fn day(text: &str) -> Day {
+    text.parse().unwrap()
+}
+
+fn open_at(storage: &FaultyStorage, clock: &Arc<SimulatedClock>) -> Journal {
+    let options = Options { segment_bytes_max: Some(64 << 10), ..options(storage, clock) };
+    Journal::open(ROOT, &options).unwrap()
+}
+
+/// Four days from 2026-11-23 on, two records each: seqs 1 to 8.
+fn four_days(storage: &FaultyStorage) -> (Journal, Arc<SimulatedClock>) {
+    let clock = clock();
+    let journal = open_at(storage, &clock);
+    for index in 0..4_u8 {
+        if index > 0 {
+            clock.advance(Duration::from_secs(86_400));
+        }
+        append(&journal, &[index, 1]);
+        append(&journal, &[index, 2]);
+    }
+    (journal, clock)
+}
+
+#[test]
+fn whole_days_go_and_readers_begin_at_the_floor() {
+    let storage = FaultyStorage::new();
+    let (journal, _) = four_days(&storage);
+    let mut early = journal.view().reader(Seq(2), Default::default()).unwrap();
+    let mut earlier = journal.view().reader(Seq::FIRST, Default::default()).unwrap();
+    earlier.next().unwrap();
+    let position = earlier.position().unwrap();
+    let pruned = journal.prune_through(day("2026-11-24")).unwrap();
+    assert_eq!(pruned.segments.len(), 2);
+    assert_eq!(segments(&storage).len(), 4, "the files go only when they are unlinked");
+    assert_eq!(journal.unlink_pruned().unwrap().segments, 2);
+    assert_eq!(segments(&storage).len(), 2);
+    for view in [journal.view(), view(&storage)] {
+        assert_eq!(view.floor().unwrap(), Seq(5));
+        let found = read_all(&view);
+        assert_eq!(found.payloads(), [[2, 1], [2, 2], [3, 1], [3, 2]]);
+        assert!(found.lost.is_empty());
+        let below = view.reader(Seq(2), Default::default());
+        assert!(matches!(below, Err(Error::Pruned { floor: Seq(5) })));
+        let resumed = view.resume(&position, Default::default()).unwrap();
+        let Resume::Pruned(mut reader) = resumed else { panic!("{resumed:?}") };
+        assert!(
+            matches!(reader.next().unwrap(), Some(Entry::Record(record)) if record.seq == Seq(5))
+        );
+    }
+    assert!(matches!(early.next(), Err(Error::Pruned { floor: Seq(5) })));
+    assert!(!journal.health().is_degraded());
+}
+
+#[test]
+fn a_segment_with_a_later_day_stays_and_holes_above_the_floor_are_passed_over() {
+    let storage = FaultyStorage::new();
+    let clock = clock();
+    let journal = open_at(&storage, &clock);
+    // A description written today about an event of next week keeps its segment.
+    let later = NewRecord { day: Some(day("2026-12-01")), ..record(b"tells of a later day") };
+    journal.append(&[record(b"old"), later]).unwrap();
+    for _ in 0..3 {
+        clock.advance(Duration::from_secs(86_400));
+        append(&journal, b"x");
+    }
+    let pruned = journal.prune_through(day("2026-11-25")).unwrap();
+    let ranges: Vec<_> = pruned.segments.iter().map(|segment| segment.range.to_string()).collect();
+    assert_eq!(ranges, ["3", "4"]);
+    journal.unlink_pruned().unwrap();
+    for view in [journal.view(), view(&storage)] {
+        assert_eq!(view.floor().unwrap(), Seq::FIRST);
+        let found = read_all(&view);
+        let seqs: Vec<_> = found.records.iter().map(|(seq, _)| seq.0).collect();
+        assert_eq!(seqs, [1, 2, 5]);
+        assert!(found.lost.is_empty(), "{:?}", found.lost);
+        assert_eq!(read_from(&view, Seq(4)).records.len(), 1);
+    }
+    drop(journal);
+    let journal = open_at(&storage, &clock);
+    assert!(read_all(&journal.view()).lost.is_empty());
+}
+
+#[test]
+fn ingested_history_is_pruned_by_its_own_day() {
+    let storage = FaultyStorage::new();
+    let clock = clock();
+    let journal = open_at(&storage, &clock);
+    let history = NewRecord { day: Some(day("2025-01-01")), ..record(b"long ago") };
+    journal.append(&[history]).unwrap();
+    // The active segment holds nothing but history: it is sealed and goes.
+    let pruned = journal.prune_through(day("2025-06-01")).unwrap();
+    assert_eq!(pruned.segments.len(), 1);
+    journal.unlink_pruned().unwrap();
+    append(&journal, b"today");
+    journal.append(&[history]).unwrap();
+    // Beside a record of today it stays until that may go as well.
+    assert!(journal.prune_through(day("2025-06-01")).unwrap().segments.is_empty());
+    assert_eq!(read_all(&journal.view()).records.len(), 2);
+}
+
+#[test]
+fn a_tombstone_never_names_a_day_before_the_last_one() {
+    let storage = FaultyStorage::new();
+    let (journal, clock) = four_days(&storage);
+    assert_eq!(journal.prune_through(day("2026-11-24")).unwrap().day, day("2026-11-24"));
+    assert_eq!(journal.prune_through(day("2020-01-01")).unwrap().day, day("2026-11-24"));
+    drop(journal);
+    let journal = open_at(&storage, &clock);
+    assert_eq!(journal.prune_through(day("2020-01-01")).unwrap().day, day("2026-11-24"));
+}
+
+#[test]
+fn keys_of_pruned_records_are_free_again() {
+    let storage = FaultyStorage::new();
+    let clock = clock();
+    let journal = open_at(&storage, &clock);
+    let keyed = NewRecord { key: Some([1; 16]), ..record(b"keyed") };
+    journal.append(&[keyed]).unwrap();
+    clock.advance(Duration::from_secs(86_400));
+    append(&journal, b"next day");
+    assert!(matches!(journal.append(&[keyed]).unwrap(), Appended::Duplicate { .. }));
+    journal.prune_through(day("2026-11-23")).unwrap();
+    assert!(matches!(journal.append(&[keyed]).unwrap(), Appended::Duplicate { .. }));
+    journal.unlink_pruned().unwrap();
+    assert!(matches!(journal.append(&[keyed]).unwrap(), Appended::New(_)));
+}
+
+#[test]
+fn pruning_a_damaged_segment_ends_the_degraded_state() {
+    let storage = FaultyStorage::new();
+    let (journal, clock) = four_days(&storage);
+    storage.rot(&segments(&storage)[0], 8192 + 50, 1);
+    for lost in read_all(&journal.view()).lost {
+        journal.report_lost(&lost).unwrap();
+    }
+    assert!(journal.health().is_degraded());
+    journal.prune_through(day("2026-11-23")).unwrap();
+    journal.unlink_pruned().unwrap();
+    assert!(!journal.health().is_degraded());
+    drop(journal);
+    let journal = open_at(&storage, &clock);
+    assert!(!journal.health().is_degraded());
+    assert!(read_all(&journal.view()).lost.is_empty());
+}
+
+#[test]
+fn a_power_cut_at_each_operation_of_a_pruning_is_finished_by_the_next_opening() {
+    let prepared = FaultyStorage::new();
+    let (journal, clock) = four_days(&prepared);
+    drop(journal);
+    let prune = |storage: &FaultyStorage| {
+        let later = clock.clone();
+        let options = Options { segment_bytes_max: Some(64 << 10), ..options(storage, &later) };
+        let Ok(journal) = Journal::open(ROOT, &options) else { return };
+        let _ = journal.prune_through(day("2026-11-24"));
+        let _ = journal.unlink_pruned();
+    };
+    let counting = prepared.snapshot();
+    prune(&counting);
+    for operation in 0..=counting.operations() {
+        for seed in 0..10 {
+            let storage = prepared.snapshot();
+            storage.inject(Fault::PowerCutAfter { operations: operation });
+            prune(&storage);
+            let storage = storage.power_cut(seed);
+            let journal = open_at(&storage, &clock);
+            let found = read_all(&journal.view());
+            let at = format!("operation {operation} seed {seed}");
+            assert!(found.lost.is_empty(), "{at}: {:?}", found.lost);
+            let tombstone = found
+                .system
+                .iter()
+                .any(|record| matches!(record, lenslog_journal::SystemRecord::PrunedThrough(_)));
+            assert_eq!(found.records.len(), if tombstone { 4 } else { 8 }, "{at}");
+            let files = segments(&storage).len();
+            let old = storage
+                .files()
+                .iter()
+                .filter(|path| path.to_string_lossy().contains("2026-11-24."))
+                .count();
+            assert_eq!(old > 0, !tombstone, "{at}: {files} segments");
+        }
+    }
+}
+
+#[test]
+fn more_holes_than_a_header_can_name_leave_segments_for_later() {
+    let storage = FaultyStorage::new();
+    let clock = clock();
+    let journal = open_at(&storage, &clock);
+    let kept = day("2030-01-01");
+    for _ in 0..200 {
+        append(&journal, b"goes");
+        clock.advance(Duration::from_secs(86_400));
+        journal.append(&[NewRecord { day: Some(kept), ..record(b"stays") }]).unwrap();
+        clock.advance(Duration::from_secs(86_400));
+    }
+    let pruned = journal.prune_through(day("2029-01-01")).unwrap();
+    assert_eq!(pruned.segments.len(), lenslog_journal::limits::PRUNED_RANGES_MAX);
+    journal.unlink_pruned().unwrap();
+    let found = read_all(&journal.view());
+    assert!(found.lost.is_empty());
+    assert_eq!(found.records.len(), 400 - lenslog_journal::limits::PRUNED_RANGES_MAX);
+}
