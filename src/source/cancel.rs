@@ -78,11 +78,7 @@ impl Cancel {
                     let waited = self.shared.changed.wait_timeout(guard, left);
                     waited.unwrap_or_else(PoisonError::into_inner).0
                 }
-                None => self
-                    .shared
-                    .changed
-                    .wait(guard)
-                    .unwrap_or_else(PoisonError::into_inner),
+                None => self.shared.changed.wait(guard).unwrap_or_else(PoisonError::into_inner),
             };
         }
     }
@@ -127,15 +123,14 @@ fn wake_all(wakers: impl IntoIterator<Item = Weak<dyn Wake>>) {
 
 impl fmt::Debug for Cancel {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter
-            .debug_struct("Cancel")
-            .field("cancelled", &self.is_cancelled())
-            .finish()
+        formatter.debug_struct("Cancel").field("cancelled", &self.is_cancelled()).finish()
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Barrier;
+
     use super::*;
 
     #[test]
@@ -146,21 +141,26 @@ mod tests {
         assert!(first.is_cancelled() && !second.is_cancelled() && !parent.is_cancelled());
         parent.cancel();
         assert!(second.is_cancelled() && parent.is_cancelled());
-        assert!(
-            parent.child().is_cancelled(),
-            "a late child is born cancelled"
-        );
+        assert!(parent.child().is_cancelled(), "a late child is born cancelled");
     }
 
     #[test]
     fn a_sleeper_without_a_deadline_wakes_when_cancelled() {
-        let cancel = Cancel::new();
-        let sleeper = {
-            let cancel = cancel.child();
-            std::thread::spawn(move || cancel.wait_until(None))
-        };
-        cancel.cancel();
-        assert!(sleeper.join().unwrap());
+        // Often enough that it is thrown while the sleeper looks, falls asleep and sleeps.
+        for _ in 0..200 {
+            let cancel = Cancel::new();
+            let (child, barrier) = (cancel.child(), Arc::new(Barrier::new(2)));
+            let sleeper = {
+                let barrier = Arc::clone(&barrier);
+                std::thread::spawn(move || {
+                    barrier.wait();
+                    child.wait_until(None)
+                })
+            };
+            barrier.wait();
+            cancel.cancel();
+            assert!(sleeper.join().unwrap());
+        }
     }
 
     #[test]

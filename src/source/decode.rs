@@ -56,11 +56,8 @@ impl Default for StreamDecoder {
 impl StreamDecoder {
     /// Decodes the next picture of the stream.
     pub(crate) fn decode(&mut self, bytes: &[u8]) -> Result<RgbImage, PictureFault> {
-        let strictness = if matches!(self, Self::Lenient) {
-            Strictness::Lenient
-        } else {
-            Strictness::Complete
-        };
+        let strictness =
+            if matches!(self, Self::Lenient) { Strictness::Lenient } else { Strictness::Complete };
         let decoded = decode_jpeg(bytes, strictness).map(|(picture, _)| picture);
         if let Self::Undecided { refusals } = self {
             *self = match (&decoded, *refusals + 1) {
@@ -78,17 +75,12 @@ pub(crate) fn decode_file(bytes: &[u8]) -> Result<RgbImage, PictureFault> {
     if bytes.starts_with(JPEG_MAGIC) {
         let (picture, exif) = decode_jpeg(bytes, Strictness::Strict)?;
         let orientation = exif.as_deref().and_then(Orientation::from_exif_chunk);
-        return Ok(upright(
-            picture,
-            orientation.unwrap_or(Orientation::NoTransforms),
-        ));
+        return Ok(upright(picture, orientation.unwrap_or(Orientation::NoTransforms)));
     }
     if bytes.starts_with(PNG_MAGIC) {
         return decode_png(bytes);
     }
-    Err(PictureFault::NotAPicture {
-        reason: "neither JPEG nor PNG",
-    })
+    Err(PictureFault::NotAPicture { reason: "neither JPEG nor PNG" })
 }
 
 /// How much may be wrong with a JPEG picture.
@@ -124,9 +116,7 @@ fn decode_jpeg(
     let input = unended.as_deref().unwrap_or(bytes);
     let mut decoder = JpegDecoder::new_with_options(ZCursor::new(input), options);
     decoder.decode_headers().map_err(refused)?;
-    let info = decoder
-        .info()
-        .ok_or_else(|| undecodable("it has no header"))?;
+    let info = decoder.info().ok_or_else(|| undecodable("it has no header"))?;
     let (width, height) = (u32::from(info.width), u32::from(info.height));
     check_size(width, height)?;
     if unended.is_some() && !info.sof.is_sequential_dct() {
@@ -148,9 +138,7 @@ fn decode_png(bytes: &[u8]) -> Result<RgbImage, PictureFault> {
     // 16 bits a channel with transparency, and as much again for the decoder itself.
     limits.max_alloc = Some(PICTURE_PIXELS_MAX * 16);
     decoder.set_limits(limits).map_err(refused)?;
-    Ok(DynamicImage::from_decoder(decoder)
-        .map_err(refused)?
-        .into_rgb8())
+    Ok(DynamicImage::from_decoder(decoder).map_err(refused)?.into_rgb8())
 }
 
 fn check_size(width: u32, height: u32) -> Result<(), PictureFault> {
@@ -173,9 +161,7 @@ fn upright(picture: RgbImage, orientation: Orientation) -> RgbImage {
 fn undecodable(reason: &str) -> PictureFault {
     /// Characters of what a decoder says that are kept.
     const REASON_CHARS_MAX: usize = 200;
-    PictureFault::Undecodable {
-        reason: reason.chars().take(REASON_CHARS_MAX).collect(),
-    }
+    PictureFault::Undecodable { reason: reason.chars().take(REASON_CHARS_MAX).collect() }
 }
 
 #[cfg(test)]
@@ -195,11 +181,7 @@ mod tests {
     /// Mean distance of two pictures in a channel.
     fn distance(one: &RgbImage, other: &RgbImage) -> f64 {
         assert_eq!(one.dimensions(), other.dimensions());
-        let sum: u64 = one
-            .iter()
-            .zip(other.iter())
-            .map(|(a, b)| u64::from(a.abs_diff(*b)))
-            .sum();
+        let sum: u64 = one.iter().zip(other.iter()).map(|(a, b)| u64::from(a.abs_diff(*b))).sum();
         sum as f64 / one.len() as f64
     }
 
@@ -220,10 +202,7 @@ mod tests {
         let decoded = decode_file(bytes.get_ref()).unwrap();
         assert_eq!(decoded.dimensions(), (20, 10));
         assert!(decoded.iter().all(|value| value.abs_diff(77) < 4));
-        for deep in [
-            DynamicImage::new_rgba8(5, 4),
-            DynamicImage::new_luma16(5, 4),
-        ] {
+        for deep in [DynamicImage::new_rgba8(5, 4), DynamicImage::new_luma16(5, 4)] {
             assert_eq!(decode_file(&png(&deep)).unwrap().dimensions(), (5, 4));
         }
     }
@@ -239,25 +218,16 @@ mod tests {
     #[test]
     fn a_picture_larger_than_the_limit_is_refused_before_it_is_decoded() {
         let mut huge = jpeg(16, 16, 1);
-        let header = huge
-            .windows(2)
-            .position(|marker| marker == [0xFF, 0xC0])
-            .unwrap();
+        let header = huge.windows(2).position(|marker| marker == [0xFF, 0xC0]).unwrap();
         huge[header + 5..header + 9].fill(0xFF);
-        let fault = PictureFault::TooManyPixels {
-            width: 65_535,
-            height: 65_535,
-        };
+        let fault = PictureFault::TooManyPixels { width: 65_535, height: 65_535 };
         assert_eq!(StreamDecoder::default().decode(&huge), Err(fault));
     }
 
     #[test]
     fn a_picture_with_missing_data_is_refused_and_not_filled_with_grey() {
         let whole = encode(&picture(160, 120, 1));
-        let scan = whole
-            .windows(2)
-            .position(|marker| marker == [0xFF, 0xDA])
-            .unwrap();
+        let scan = whole.windows(2).position(|marker| marker == [0xFF, 0xDA]).unwrap();
         let cut = [&whole[..(scan + whole.len()) / 2], &[0xFF, 0xD9]].concat();
         assert!(
             decode_jpeg(&cut, Strictness::Strict).is_ok(),
@@ -271,17 +241,12 @@ mod tests {
         let whole = encode(&picture(160, 120, 1));
         let odd = [&whole[..whole.len() - 200], &[0xFF, 0xD9]].concat();
         let mut decoder = StreamDecoder::default();
-        let refused = (0..50)
-            .take_while(|_| decoder.decode(&odd).is_err())
-            .count();
+        let refused = (0..50).take_while(|_| decoder.decode(&odd).is_err()).count();
         assert_eq!(refused, STRICT_REFUSALS_MAX as usize);
 
         let mut decoder = StreamDecoder::default();
         assert!(decoder.decode(&whole).is_ok());
-        assert!(
-            (0..50).all(|_| decoder.decode(&odd).is_err()),
-            "this camera can do better"
-        );
+        assert!((0..50).all(|_| decoder.decode(&odd).is_err()), "this camera can do better");
     }
 
     #[test]
@@ -295,10 +260,7 @@ mod tests {
                         .encode_image(&picture)
                         .unwrap();
                     let decoded = decode_jpeg(&bytes, Strictness::Complete);
-                    assert!(
-                        decoded.is_ok(),
-                        "{width} x {height} at {quality}: {decoded:?}"
-                    );
+                    assert!(decoded.is_ok(), "{width} x {height} at {quality}: {decoded:?}");
                 }
             }
         }
@@ -307,10 +269,7 @@ mod tests {
     #[test]
     fn other_files_are_not_taken_for_pictures() {
         for bytes in [&b""[..], b"GIF89a", b"\x89PN", b"\xFF\xD8"] {
-            assert!(matches!(
-                decode_file(bytes),
-                Err(PictureFault::NotAPicture { .. })
-            ));
+            assert!(matches!(decode_file(bytes), Err(PictureFault::NotAPicture { .. })));
         }
     }
 

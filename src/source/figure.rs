@@ -80,13 +80,7 @@ mod tests {
 
     #[test]
     fn the_figure_enters_and_leaves_at_the_edges() {
-        let at = |progress, leftwards| {
-            extent(Stride {
-                progress,
-                steps: 0,
-                leftwards,
-            })
-        };
+        let at = |progress, leftwards| extent(Stride { progress, steps: 0, leftwards });
         assert_eq!(at(0.0, false), None);
         assert_eq!(at(1.0, false), None);
         assert_eq!(at(0.03, false).map(|(left, _)| left), Some(0));
@@ -99,14 +93,7 @@ mod tests {
     fn legs_swing_with_the_steps() {
         let width = |steps| {
             let mut picture = RgbImage::new(640, 480);
-            draw(
-                &mut picture,
-                Stride {
-                    progress: 0.5,
-                    steps,
-                    leftwards: false,
-                },
-            );
+            draw(&mut picture, Stride { progress: 0.5, steps, leftwards: false });
             (0..640).filter(|x| picture[(*x, 410)].0 != [0; 3]).count()
         };
         assert_ne!(width(0), width(2));

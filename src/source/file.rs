@@ -61,9 +61,7 @@ impl FileSource {
     pub fn open(path: &Path, options: FileOptions, cancel: Cancel) -> Result<Self, SourceError> {
         let (file, metadata) = open::open(path, Expected::File)?;
         if metadata.len() == 0 {
-            return Err(SourceError::Empty {
-                path: path.to_path_buf(),
-            });
+            return Err(SourceError::Empty { path: path.to_path_buf() });
         }
         Ok(Self {
             path: path.to_path_buf(),
@@ -85,10 +83,7 @@ impl FileSource {
         let after = self.options.fps.micros_at(number);
         match self.options.start {
             Some(start) => start.plus_micros(after),
-            None => self
-                .options
-                .local_offset
-                .at(self.modified_utc_micros.saturating_add(after)),
+            None => self.options.local_offset.at(self.modified_utc_micros.saturating_add(after)),
         }
     }
 
@@ -113,11 +108,7 @@ impl FileSource {
             }
             Err(fault) => {
                 let place = self.path.display().to_string();
-                let problem = FrameProblem {
-                    place,
-                    offset: Some(offset),
-                    fault,
-                };
+                let problem = FrameProblem { place, offset: Some(offset), fault };
                 if problem.is_lost_picture() {
                     self.number += 1;
                     self.refused += 1;
@@ -139,20 +130,13 @@ impl FileSource {
         if self.finished || self.cancel.is_cancelled() {
             return Ok(None);
         }
-        let piece = self
-            .reader
-            .next_piece()
-            .map_err(|source| SourceError::Read {
-                path: self.path.clone(),
-                offset: self.reader.bytes_read(),
-                source,
-            })?;
+        let piece = self.reader.next_piece().map_err(|source| SourceError::Read {
+            path: self.path.clone(),
+            offset: self.reader.bytes_read(),
+            source,
+        })?;
         let Some(piece) = piece else {
-            return if self.delivered == 0 {
-                Err(self.no_picture())
-            } else {
-                Ok(None)
-            };
+            return if self.delivered == 0 { Err(self.no_picture()) } else { Ok(None) };
         };
         let item = self.item(piece);
         if self.delivered == 0 && self.reader.bytes_read() > FIRST_PICTURE_WITHIN_BYTES {
@@ -185,16 +169,10 @@ mod tests {
     use super::super::samples::{jpeg, pedestrians};
     use super::*;
 
-    const START: Timestamp = Timestamp {
-        utc_micros: 1_000_000_000_000_000,
-        offset_minutes: 60,
-    };
+    const START: Timestamp = Timestamp { utc_micros: 1_000_000_000_000_000, offset_minutes: 60 };
 
     fn options() -> FileOptions {
-        FileOptions {
-            start: Some(START),
-            ..FileOptions::default()
-        }
+        FileOptions { start: Some(START), ..FileOptions::default() }
     }
 
     fn with_file<T>(bytes: &[u8], run: impl FnOnce(&Path) -> T) -> T {
@@ -237,15 +215,9 @@ mod tests {
         with_file(&stream, |path| {
             let (frames, problems, error) = drain(&mut open(path).unwrap());
             assert!(problems.is_empty() && error.is_none());
-            let times: Vec<_> = frames
-                .iter()
-                .map(|frame| (frame.number, frame.time))
-                .collect();
+            let times: Vec<_> = frames.iter().map(|frame| (frame.number, frame.time)).collect();
             let expected = |number, micros| (number, START.plus_micros(micros));
-            assert_eq!(
-                times,
-                [expected(0, 0), expected(1, 200_000), expected(2, 400_000)]
-            );
+            assert_eq!(times, [expected(0, 0), expected(1, 200_000), expected(2, 400_000)]);
             assert_eq!(frames[0].picture.dimensions(), (32, 24));
         });
     }
@@ -254,12 +226,7 @@ mod tests {
     fn without_a_start_the_files_own_time_is_taken() {
         with_file(&jpeg(32, 24, 0), |path| {
             let modified = SystemTime::UNIX_EPOCH + Duration::from_micros(1_700_000_000_000_000);
-            fs::File::options()
-                .write(true)
-                .open(path)
-                .unwrap()
-                .set_modified(modified)
-                .unwrap();
+            fs::File::options().write(true).open(path).unwrap().set_modified(modified).unwrap();
             let options = FileOptions {
                 local_offset: LocalOffset::FixedMinutes(90),
                 ..FileOptions::default()
@@ -268,10 +235,7 @@ mod tests {
             let (frames, ..) = drain(&mut source);
             assert_eq!(
                 frames[0].time,
-                Timestamp {
-                    utc_micros: 1_700_000_000_000_000,
-                    offset_minutes: 90
-                }
+                Timestamp { utc_micros: 1_700_000_000_000_000, offset_minutes: 90 }
             );
         });
     }
@@ -280,10 +244,7 @@ mod tests {
     fn a_corrupt_picture_is_reported_and_shifts_no_later_frame() {
         let (first, mut broken, last) = (jpeg(32, 24, 0), jpeg(32, 24, 1), jpeg(32, 24, 2));
         // A Huffman table cannot have 255 codes of one bit.
-        let table = broken
-            .windows(2)
-            .position(|marker| marker == [0xFF, 0xC4])
-            .unwrap();
+        let table = broken.windows(2).position(|marker| marker == [0xFF, 0xC4]).unwrap();
         broken[table + 5] = 0xFF;
         let stream = [&first[..], &broken, &last, &first[..first.len() / 2]].concat();
         with_file(&stream, |path| {
@@ -292,10 +253,7 @@ mod tests {
             let numbers: Vec<_> = frames.iter().map(|frame| frame.number).collect();
             assert_eq!(numbers, [0, 2]);
             assert_eq!(frames[1].time, START.plus_micros(400_000));
-            let offsets: Vec<_> = problems
-                .iter()
-                .map(|problem| problem.offset.unwrap())
-                .collect();
+            let offsets: Vec<_> = problems.iter().map(|problem| problem.offset.unwrap()).collect();
             let ends = [first.len(), first.len() + broken.len() + last.len()];
             assert_eq!(offsets, ends.map(|end| end as u64));
             assert!(
@@ -303,11 +261,7 @@ mod tests {
                 "{}",
                 problems[0]
             );
-            assert!(
-                matches!(problems[1].fault, PictureFault::Truncated { .. }),
-                "{}",
-                problems[1]
-            );
+            assert!(matches!(problems[1].fault, PictureFault::Truncated { .. }), "{}", problems[1]);
         });
     }
 
@@ -315,38 +269,23 @@ mod tests {
     fn what_is_no_recording_is_refused_with_what_to_do() {
         let folder = tempfile::tempdir().unwrap();
         let missing = folder.path().join("missing.mjpeg");
-        check_error(
-            open(&missing),
-            &["missing.mjpeg does not exist", "MJPEG", "check the path"],
-        );
+        check_error(open(&missing), &["missing.mjpeg does not exist", "MJPEG", "check the path"]);
         check_error(open(folder.path()), &["is a folder", "MJPEG", "dir:PATH"]);
         check_error(open(Path::new("/dev/null")), &["/dev/null is a device"]);
-        with_file(b"", |path| {
-            check_error(open(path), &["recording.mjpeg is empty", "MJPEG"])
-        });
+        with_file(b"", |path| check_error(open(path), &["recording.mjpeg is empty", "MJPEG"]));
         let text = b"not a picture\n".repeat(1000);
         with_file(&text, |path| {
-            check_error(
-                open(path),
-                &["holds no picture", "14000 bytes read, 0 damaged", "ffmpeg"],
-            );
+            check_error(open(path), &["holds no picture", "14000 bytes read, 0 damaged", "ffmpeg"]);
         });
         let half = &jpeg(32, 24, 0)[..300];
-        with_file(half, |path| {
-            check_error(open(path), &["300 bytes read, 1 damaged"])
-        });
+        with_file(half, |path| check_error(open(path), &["300 bytes read, 1 damaged"]));
     }
 
     #[test]
     fn a_large_file_of_another_format_is_not_read_to_its_end() {
         with_file(b"", |path| {
             // Sparse: a terabyte of zeros.
-            fs::File::options()
-                .write(true)
-                .open(path)
-                .unwrap()
-                .set_len(1 << 40)
-                .unwrap();
+            fs::File::options().write(true).open(path).unwrap().set_len(1 << 40).unwrap();
             check_error(open(path), &["holds no picture"]);
         });
     }
@@ -356,11 +295,7 @@ mod tests {
         let stream = [jpeg(32, 24, 0), jpeg(32, 24, 1)].concat();
         with_file(&stream, |path| {
             let cancel = Cancel::new();
-            let slow = FileOptions {
-                fps: FrameRate::MIN,
-                pace: true,
-                ..options()
-            };
+            let slow = FileOptions { fps: FrameRate::MIN, pace: true, ..options() };
             let mut source = FileSource::open(path, slow, cancel.clone()).unwrap();
             assert!(source.next_item().unwrap().is_some());
             let waiting = std::thread::spawn(move || {
@@ -376,15 +311,8 @@ mod tests {
     fn the_recorded_clip_decodes_whole() {
         let Some(path) = pedestrians() else { return };
         let (frames, problems, error) = drain(&mut open(&path).unwrap());
-        assert_eq!(
-            (frames.len(), problems.len(), error.is_none()),
-            (200, 0, true)
-        );
-        assert!(
-            frames
-                .iter()
-                .all(|frame| frame.picture.dimensions() == (768, 576))
-        );
+        assert_eq!((frames.len(), problems.len(), error.is_none()), (200, 0, true));
+        assert!(frames.iter().all(|frame| frame.picture.dimensions() == (768, 576)));
         assert_eq!(frames[199].time, START.plus_micros(39_800_000));
     }
 }

@@ -27,15 +27,10 @@ pub struct LiveSource {
 }
 
 /// What the thread and its source share.
+#[derive(Debug)]
 struct Capture {
     mailbox: Arc<Mailbox<SourceItem>>,
     failure: Mutex<Option<SourceError>>,
-}
-
-impl std::fmt::Debug for Capture {
-    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        formatter.write_str("Capture")
-    }
 }
 
 impl LiveSource {
@@ -53,10 +48,7 @@ impl LiveSource {
         let cancel = cancel.child();
         let source = open(cancel.clone())?;
         let mailbox = Mailbox::new(LIVE_FRAMES_MAX, cancel.clone());
-        let capture = Arc::new(Capture {
-            mailbox,
-            failure: Mutex::new(None),
-        });
+        let capture = Arc::new(Capture { mailbox, failure: Mutex::new(None) });
         let thread = {
             let capture = Arc::clone(&capture);
             std::thread::Builder::new()
@@ -64,13 +56,7 @@ impl LiveSource {
                 .spawn(move || capture.run(source))
                 .map_err(|error| failed(name, &error.to_string()))?
         };
-        Ok(Self {
-            name: name.into(),
-            capture,
-            thread: Some(thread),
-            cancel,
-            dropped: 0,
-        })
+        Ok(Self { name: name.into(), capture, thread: Some(thread), cancel, dropped: 0 })
     }
 
     /// How the thread ended.
@@ -78,12 +64,7 @@ impl LiveSource {
         if let Some(Err(_)) = self.thread.take().map(JoinHandle::join) {
             return Err(failed(&self.name, "it panicked"));
         }
-        let failure = self
-            .capture
-            .failure
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .take();
+        let failure = self.capture.failure.lock().unwrap_or_else(PoisonError::into_inner).take();
         failure.map_or(Ok(None), Err)
     }
 }
@@ -140,10 +121,7 @@ impl Drop for LiveSource {
 }
 
 fn failed(name: &str, reason: &str) -> SourceError {
-    SourceError::Capture {
-        name: name.into(),
-        reason: reason.into(),
-    }
+    SourceError::Capture { name: name.into(), reason: reason.into() }
 }
 
 #[cfg(test)]
@@ -173,22 +151,12 @@ mod tests {
     fn frame(number: u64) -> SourceItem {
         let picture = RgbImage::new(1, 1);
         let time = Timestamp::default();
-        SourceItem::Frame(Frame {
-            number,
-            time,
-            picture,
-            dropped_before: 0,
-            origin: None,
-        })
+        SourceItem::Frame(Frame { number, time, picture, dropped_before: 0, origin: None })
     }
 
     fn problem() -> SourceItem {
         let fault = PictureFault::Vanished;
-        SourceItem::Problem(FrameProblem {
-            place: "x".into(),
-            offset: None,
-            fault,
-        })
+        SourceItem::Problem(FrameProblem { place: "x".into(), offset: None, fault })
     }
 
     /// A live source that has read all of `items`, and waits for more until the sender is dropped.
@@ -215,34 +183,19 @@ mod tests {
     #[test]
     fn a_slow_pipeline_gets_the_newest_frames_and_the_count_of_the_others() {
         let (mut source, send) = live((0..10).map(|number| Ok(Some(frame(number)))).collect());
-        assert_eq!(
-            number_and_dropped(source.next_item().unwrap()),
-            Some((8, 8))
-        );
-        assert_eq!(
-            number_and_dropped(source.next_item().unwrap()),
-            Some((9, 0))
-        );
+        assert_eq!(number_and_dropped(source.next_item().unwrap()), Some((8, 8)));
+        assert_eq!(number_and_dropped(source.next_item().unwrap()), Some((9, 0)));
         drop(send);
         assert!(source.next_item().unwrap().is_none());
-        assert!(
-            source.next_item().unwrap().is_none(),
-            "the end stays the end"
-        );
+        assert!(source.next_item().unwrap().is_none(), "the end stays the end");
     }
 
     #[test]
     fn frames_dropped_before_a_problem_are_counted_in_the_next_frame() {
         let items = vec![frame(0), frame(1), problem(), frame(2)];
         let (mut source, _send) = live(items.into_iter().map(|item| Ok(Some(item))).collect());
-        assert!(matches!(
-            source.next_item().unwrap(),
-            Some(SourceItem::Problem(_))
-        ));
-        assert_eq!(
-            number_and_dropped(source.next_item().unwrap()),
-            Some((2, 2))
-        );
+        assert!(matches!(source.next_item().unwrap(), Some(SourceItem::Problem(_))));
+        assert_eq!(number_and_dropped(source.next_item().unwrap()), Some((2, 2)));
     }
 
     #[test]
@@ -250,14 +203,8 @@ mod tests {
         let gone = SourceError::FolderGone { path: "x".into() };
         let (mut source, send) = live(vec![Ok(Some(frame(0)))]);
         send.send(Err(gone)).unwrap();
-        assert_eq!(
-            number_and_dropped(source.next_item().unwrap()),
-            Some((0, 0))
-        );
-        assert!(matches!(
-            source.next_item(),
-            Err(SourceError::FolderGone { .. })
-        ));
+        assert_eq!(number_and_dropped(source.next_item().unwrap()), Some((0, 0)));
+        assert!(matches!(source.next_item(), Err(SourceError::FolderGone { .. })));
         assert!(source.next_item().unwrap().is_none());
     }
 
@@ -272,10 +219,7 @@ mod tests {
         let open = |_| Ok(Box::new(Panics) as Box<dyn Source>);
         let mut source = LiveSource::start("camera_1", &Cancel::new(), open).unwrap();
         let message = source.next_item().unwrap_err().to_string();
-        assert_eq!(
-            message,
-            "the capture thread of camera_1 failed: it panicked"
-        );
+        assert_eq!(message, "the capture thread of camera_1 failed: it panicked");
     }
 
     #[test]

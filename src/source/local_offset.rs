@@ -24,10 +24,7 @@ impl LocalOffset {
                 minutes_of(Local.offset_from_utc_datetime(&utc.naive_utc()).fix())
             }
         };
-        Timestamp {
-            utc_micros,
-            offset_minutes,
-        }
+        Timestamp { utc_micros, offset_minutes }
     }
 
     /// The instant at which clocks on the wall show `local`.
@@ -43,20 +40,14 @@ impl LocalOffset {
                     minutes_of(offset.fix())
                 }
                 LocalResult::None => {
-                    let before = local
-                        .and_utc()
-                        .timestamp_micros()
-                        .saturating_sub(3_600_000_000);
+                    let before = local.and_utc().timestamp_micros().saturating_sub(3_600_000_000);
                     self.at(before).offset_minutes
                 }
             },
         };
         let utc = Utc.from_utc_datetime(&local).timestamp_micros();
         let utc_micros = utc.saturating_sub(i64::from(offset_minutes) * 60_000_000);
-        Timestamp {
-            utc_micros,
-            offset_minutes,
-        }
+        Timestamp { utc_micros, offset_minutes }
     }
 }
 
@@ -73,19 +64,12 @@ mod tests {
         let offset = LocalOffset::FixedMinutes(-210);
         assert_eq!(offset.at(0).to_string(), "1969-12-31T20:30:00-03:30");
         let wall = "2026-11-23T10:00:00".parse().unwrap();
-        assert_eq!(
-            offset.resolve(wall).to_string(),
-            "2026-11-23T10:00:00-03:30"
-        );
+        assert_eq!(offset.resolve(wall).to_string(), "2026-11-23T10:00:00-03:30");
     }
 
     #[test]
     fn the_machines_zone_agrees_with_itself_in_both_directions() {
-        for text in [
-            "2026-01-15T12:00:00",
-            "2026-07-15T12:00:00",
-            "1999-12-31T23:59:59",
-        ] {
+        for text in ["2026-01-15T12:00:00", "2026-07-15T12:00:00", "1999-12-31T23:59:59"] {
             let local: NaiveDateTime = text.parse().unwrap();
             let resolved = LocalOffset::System.resolve(local);
             assert_eq!(LocalOffset::System.at(resolved.utc_micros), resolved);

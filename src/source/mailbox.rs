@@ -2,6 +2,7 @@
 //! its capacity, and whoever waits on it returns when the source is cancelled.
 
 use std::collections::VecDeque;
+use std::fmt;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Instant;
 
@@ -42,11 +43,7 @@ pub(crate) enum Taken<T> {
 impl<T: Send + 'static> Mailbox<T> {
     /// An empty mailbox for at most `capacity` items (at least one).
     pub(crate) fn new(capacity: usize, cancel: Cancel) -> Arc<Self> {
-        let queue = Queue {
-            items: VecDeque::new(),
-            evicted: 0,
-            closed: false,
-        };
+        let queue = Queue { items: VecDeque::new(), evicted: 0, closed: false };
         let mailbox = Arc::new(Self {
             queue: Mutex::new(queue),
             changed: Condvar::new(),
@@ -99,10 +96,7 @@ impl<T: Send + 'static> Mailbox<T> {
                 return Taken::Cancelled;
             }
             if let Some(item) = queue.items.pop_front() {
-                return Taken::Item {
-                    item,
-                    evicted: std::mem::take(&mut queue.evicted),
-                };
+                return Taken::Item { item, evicted: std::mem::take(&mut queue.evicted) };
             }
             if queue.closed {
                 return Taken::Closed;
@@ -113,10 +107,7 @@ impl<T: Send + 'static> Mailbox<T> {
                     let waited = self.changed.wait_timeout(queue, left);
                     waited.unwrap_or_else(PoisonError::into_inner).0
                 }
-                None => self
-                    .changed
-                    .wait(queue)
-                    .unwrap_or_else(PoisonError::into_inner),
+                None => self.changed.wait(queue).unwrap_or_else(PoisonError::into_inner),
             };
         }
     }
@@ -125,6 +116,12 @@ impl<T: Send + 'static> Mailbox<T> {
 impl<T> Mailbox<T> {
     fn lock(&self) -> MutexGuard<'_, Queue<T>> {
         self.queue.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl<T> fmt::Debug for Mailbox<T> {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.debug_struct("Mailbox").field("capacity", &self.capacity).finish_non_exhaustive()
     }
 }
 

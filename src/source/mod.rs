@@ -5,6 +5,7 @@
 
 mod cancel;
 mod decode;
+mod dir;
 mod error;
 mod figure;
 mod file;
@@ -13,6 +14,7 @@ mod local_offset;
 mod mailbox;
 mod mjpeg;
 mod open;
+mod options;
 mod pace;
 mod problem;
 #[cfg(test)]
@@ -22,10 +24,12 @@ mod spec;
 mod test_scene;
 
 pub use cancel::Cancel;
+pub use dir::{DELIVERED_MAX, DirOptions, DirSource, WATCHED_FOLDERS_MAX};
 pub use error::SourceError;
 pub use file::{FIRST_PICTURE_WITHIN_BYTES, FileOptions, FileSource};
 pub use live::{LIVE_FRAMES_MAX, LiveSource};
 pub use local_offset::LocalOffset;
+pub use options::SourceOptions;
 pub use pace::FrameRate;
 pub use problem::{FrameProblem, PictureFault};
 pub use scene::{LightStep, NOISE_LEVELS_MAX, SCENE_SIDE, Scene, SceneRenderer, Walk};

@@ -50,9 +50,7 @@ pub(super) fn open(path: &Path, expected: Expected) -> Result<(File, Metadata), 
         expected,
     )?;
     let file = File::open(path).map_err(|error| refused(path, expected, error))?;
-    let metadata = file
-        .metadata()
-        .map_err(|error| refused(path, expected, error))?;
+    let metadata = file.metadata().map_err(|error| refused(path, expected, error))?;
     check(path, &metadata, expected)?;
     Ok((file, metadata))
 }
@@ -73,10 +71,7 @@ fn check(path: &Path, metadata: &Metadata, expected: Expected) -> Result<(), Sou
 fn refused(path: &Path, expected: Expected, source: std::io::Error) -> SourceError {
     let path = path.to_path_buf();
     match source.kind() {
-        ErrorKind::NotFound => SourceError::NotFound {
-            path,
-            expected: expected.describe(),
-        },
+        ErrorKind::NotFound => SourceError::NotFound { path, expected: expected.describe() },
         _ => SourceError::Open { path, source },
     }
 }

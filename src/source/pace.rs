@@ -18,13 +18,9 @@ pub struct FrameRate {
 
 impl FrameRate {
     /// The slowest rate, a frame in 1,000 seconds.
-    pub const MIN: Self = Self {
-        per_1000_seconds: 1,
-    };
+    pub const MIN: Self = Self { per_1000_seconds: 1 };
     /// The fastest rate, 1,000 frames a second.
-    pub const MAX: Self = Self {
-        per_1000_seconds: 1_000_000,
-    };
+    pub const MAX: Self = Self { per_1000_seconds: 1_000_000 };
 
     /// The rate of `fps` frames a second, rounded to thousandths; `None` unless it lies between
     /// [`FrameRate::MIN`] and [`FrameRate::MAX`].
@@ -32,9 +28,7 @@ impl FrameRate {
     pub fn from_fps(fps: f64) -> Option<Self> {
         let thousandths = (fps * 1000.0).round();
         let range = f64::from(Self::MIN.per_1000_seconds)..=f64::from(Self::MAX.per_1000_seconds);
-        range.contains(&thousandths).then_some(Self {
-            per_1000_seconds: thousandths as u32,
-        })
+        range.contains(&thousandths).then_some(Self { per_1000_seconds: thousandths as u32 })
     }
 
     /// Frames a second.
@@ -55,9 +49,7 @@ impl FrameRate {
 impl Default for FrameRate {
     /// 5 frames a second.
     fn default() -> Self {
-        Self {
-            per_1000_seconds: 5000,
-        }
+        Self { per_1000_seconds: 5000 }
     }
 }
 
@@ -93,10 +85,7 @@ impl Pacer {
     fn due(&mut self, number: u64, now: Instant) -> Instant {
         let micros = u64::try_from(self.rate.micros_at(number)).unwrap_or_default();
         let after = Duration::from_micros(micros);
-        let origin = self
-            .origin
-            .or_else(|| now.checked_sub(after))
-            .unwrap_or(now);
+        let origin = self.origin.or_else(|| now.checked_sub(after)).unwrap_or(now);
         let due = origin.checked_add(after).unwrap_or(now);
         if now.saturating_duration_since(due) > LATENESS_MAX {
             self.origin = now.checked_sub(after);
@@ -121,10 +110,7 @@ mod tests {
         let ntsc = FrameRate::from_fps(29.97).unwrap();
         assert_eq!(ntsc.micros_at(2997), 100_000_000);
         assert_eq!(FrameRate::from_fps(3.0).unwrap().micros_at(1), 333_333);
-        assert_eq!(
-            FrameRate::from_fps(3.0).unwrap().micros_at(3_000_000),
-            1_000_000_000_000
-        );
+        assert_eq!(FrameRate::from_fps(3.0).unwrap().micros_at(3_000_000), 1_000_000_000_000);
         assert_eq!(FrameRate::MIN.micros_at(u64::MAX), i64::MAX);
     }
 
@@ -170,9 +156,6 @@ mod tests {
         cancel.cancel();
         let mut pacer = Pacer::new(FrameRate::MIN);
         pacer.wait(0, &cancel);
-        assert!(
-            pacer.wait(1, &cancel),
-            "the frame would be due in 1,000 seconds"
-        );
+        assert!(pacer.wait(1, &cancel), "the frame would be due in 1,000 seconds");
     }
 }

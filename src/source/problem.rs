@@ -75,10 +75,7 @@ impl FrameProblem {
     /// Whether a picture was lost: false for bytes and files that never were one.
     #[must_use]
     pub const fn is_lost_picture(&self) -> bool {
-        !matches!(
-            self.fault,
-            PictureFault::Garbage { .. } | PictureFault::NotAPicture { .. }
-        )
+        !matches!(self.fault, PictureFault::Garbage { .. } | PictureFault::NotAPicture { .. })
     }
 }
 
@@ -98,11 +95,7 @@ mod tests {
     use super::*;
 
     fn problem(offset: Option<u64>, fault: PictureFault) -> FrameProblem {
-        FrameProblem {
-            place: "recording.mjpeg".into(),
-            offset,
-            fault,
-        }
+        FrameProblem { place: "recording.mjpeg".into(), offset, fault }
     }
 
     #[test]

@@ -9,11 +9,7 @@ use image::{ExtendedColorType, ImageEncoder, Rgb, RgbImage};
 pub(crate) fn picture(width: u32, height: u32, seed: u8) -> RgbImage {
     RgbImage::from_fn(width, height, |x, y| {
         let (x, y) = (x.to_le_bytes()[0], y.to_le_bytes()[0]);
-        Rgb([
-            x.wrapping_mul(7) ^ seed,
-            y.wrapping_mul(5).wrapping_add(seed),
-            x ^ y,
-        ])
+        Rgb([x.wrapping_mul(7) ^ seed, y.wrapping_mul(5).wrapping_add(seed), x ^ y])
     })
 }
 
@@ -26,12 +22,7 @@ pub(crate) fn jpeg(width: u32, height: u32, seed: u8) -> Vec<u8> {
 pub(crate) fn encode(picture: &RgbImage) -> Vec<u8> {
     let mut bytes = Vec::new();
     JpegEncoder::new_with_quality(&mut bytes, 80)
-        .write_image(
-            picture,
-            picture.width(),
-            picture.height(),
-            ExtendedColorType::Rgb8,
-        )
+        .write_image(picture, picture.width(), picture.height(), ExtendedColorType::Rgb8)
         .unwrap();
     bytes
 }
@@ -54,14 +45,36 @@ pub(crate) fn pedestrians() -> Option<PathBuf> {
     if path.is_file() {
         return Some(path);
     }
-    let missing = format!(
-        "{} is missing; set LENSLOG_MEDIA to its folder",
-        path.display()
-    );
-    assert!(
-        std::env::var_os("LENSLOG_TEST_ALL").is_none_or(|all| all != "1"),
-        "{missing}"
-    );
+    let missing = format!("{} is missing; set LENSLOG_MEDIA to its folder", path.display());
+    assert!(std::env::var_os("LENSLOG_TEST_ALL").is_none_or(|all| all != "1"), "{missing}");
     eprintln!("skipped: {missing}");
     None
+}
+
+/// An EXIF segment that tells when a picture was taken; empty texts are left out.
+pub(crate) fn exif_segment(original: &str, subsec: &str, offset: &str) -> Vec<u8> {
+    let tags = [(0x9003u16, original), (0x9011, offset), (0x9291, subsec)];
+    let entries: Vec<_> = tags.into_iter().filter(|(_, text)| !text.is_empty()).collect();
+    let count = u16::try_from(entries.len()).unwrap();
+    // Header; a first directory with a pointer to the second one; the second one; the texts.
+    let mut tiff = b"MM\0*\0\0\0\x08\0\x01\x87\x69\0\x04\0\0\0\x01\0\0\0\x1A\0\0\0\0".to_vec();
+    let mut texts_at = tiff.len() + 2 + entries.len() * 12 + 4;
+    let mut texts = Vec::new();
+    tiff.extend(count.to_be_bytes());
+    for (tag, text) in &entries {
+        let text = [text.as_bytes(), &[0]].concat();
+        tiff.extend(tag.to_be_bytes());
+        tiff.extend(2u16.to_be_bytes());
+        tiff.extend(u32::try_from(text.len()).unwrap().to_be_bytes());
+        if text.len() <= 4 {
+            tiff.extend([&text[..], &[0; 4][text.len()..]].concat());
+        } else {
+            tiff.extend(u32::try_from(texts_at).unwrap().to_be_bytes());
+            texts_at += text.len();
+            texts.extend(text);
+        }
+    }
+    tiff.extend([0; 4]);
+    tiff.extend(texts);
+    [b"Exif\0\0", &tiff[..]].concat()
 }

@@ -82,12 +82,7 @@ impl Default for Walk {
     /// of 1.6; begins again every 40 seconds, so that nobody is seen for longer than the deduplication window
     /// of 30 seconds and each walk is an event of its own.
     fn default() -> Self {
-        Self {
-            first_frame: 30,
-            every_frames: 200,
-            crossing_frames: 32,
-            pause_frames: 8,
-        }
+        Self { first_frame: 30, every_frames: 200, crossing_frames: 32, pause_frames: 8 }
     }
 }
 
@@ -109,11 +104,8 @@ impl Walk {
         let every = self.every_frames.max(1);
         let (walk, frame) = (since / every, since % every);
         let half = self.crossing_frames / 2;
-        let steps = if frame < half {
-            frame
-        } else {
-            half.max(frame.saturating_sub(self.pause_frames))
-        };
+        let steps =
+            if frame < half { frame } else { half.max(frame.saturating_sub(self.pause_frames)) };
         (steps < self.crossing_frames).then(|| Stride {
             progress: (steps as f64 + 0.5) / self.crossing_frames as f64,
             steps,
@@ -144,19 +136,12 @@ impl SceneRenderer {
     #[must_use]
     pub fn new(scene: Scene) -> Self {
         let clamp = |side: u32| side.clamp(*SCENE_SIDE.start(), *SCENE_SIDE.end());
-        let scene = Scene {
-            size: (clamp(scene.size.0), clamp(scene.size.1)),
-            ..scene
-        };
+        let scene = Scene { size: (clamp(scene.size.0), clamp(scene.size.1)), ..scene };
         let place = RgbImage::from_fn(scene.size.0, scene.size.1, |x, y| {
             image::Rgb(place_at(&scene, x, y))
         });
         let noise = noise_table(scene.seed, scene.noise_levels.min(NOISE_LEVELS_MAX));
-        Self {
-            scene,
-            place,
-            noise,
-        }
+        Self { scene, place, noise }
     }
 
     /// The picture of frame `number`.
@@ -284,11 +269,7 @@ mod tests {
     use super::*;
 
     fn still() -> Scene {
-        Scene {
-            noise_levels: 0,
-            walk: None,
-            ..Scene::default()
-        }
+        Scene { noise_levels: 0, walk: None, ..Scene::default() }
     }
 
     /// Pixels in which two pictures differ, in per cent.
@@ -303,10 +284,7 @@ mod tests {
         let later = renderer.render(45);
         assert_ne!(renderer.render(3), later);
         assert_eq!(renderer.render(45), later);
-        let other = SceneRenderer::new(Scene {
-            seed: 2,
-            ..Scene::default()
-        });
+        let other = SceneRenderer::new(Scene { seed: 2, ..Scene::default() });
         assert_ne!(other.render(45), later);
     }
 
@@ -320,10 +298,7 @@ mod tests {
     fn somebody_walks_in_stops_walks_out_and_comes_back_from_the_other_side() {
         let walk = Walk::default();
         assert_eq!(walk.at(29), None);
-        let position = |frame| {
-            walk.at(frame)
-                .map(|stride| (stride.steps, stride.leftwards))
-        };
+        let position = |frame| walk.at(frame).map(|stride| (stride.steps, stride.leftwards));
         assert_eq!(position(30), Some((0, false)));
         assert_eq!(position(46), Some((16, false)));
         assert_eq!(position(54), Some((16, false)), "standing");
@@ -336,14 +311,10 @@ mod tests {
 
     #[test]
     fn the_first_walk_is_seen_within_ten_seconds_of_five_frames() {
-        let renderer = SceneRenderer::new(Scene {
-            noise_levels: 0,
-            ..Scene::default()
-        });
+        let renderer = SceneRenderer::new(Scene { noise_levels: 0, ..Scene::default() });
         let empty = renderer.render(0);
-        let shares: Vec<_> = (25..80)
-            .map(|frame| difference(&empty, &renderer.render(frame)))
-            .collect();
+        let shares: Vec<_> =
+            (25..80).map(|frame| difference(&empty, &renderer.render(frame))).collect();
         assert!(shares[50 - 25] > 2.5, "{shares:?}");
         assert!(shares[0] == 0.0 && shares[79 - 25] == 0.0);
         assert!(shares.iter().all(|share| *share < 10.0));
@@ -353,11 +324,7 @@ mod tests {
     fn noise_is_as_strong_as_it_is_asked_for() {
         let clean = SceneRenderer::new(still()).render(0);
         for levels in [2, 10] {
-            let noisy = SceneRenderer::new(Scene {
-                noise_levels: levels,
-                ..still()
-            })
-            .render(0);
+            let noisy = SceneRenderer::new(Scene { noise_levels: levels, ..still() }).render(0);
             let squares: f64 = clean
                 .iter()
                 .zip(noisy.iter())
@@ -373,35 +340,19 @@ mod tests {
 
     #[test]
     fn light_steps_drifts_and_turns_round() {
-        let step = LightStep {
-            frame: 5,
-            gain: 1.5,
-            offset_levels: -10.0,
-        };
-        let lit = SceneRenderer::new(Scene {
-            light: Some(step),
-            ..still()
-        });
+        let step = LightStep { frame: 5, gain: 1.5, offset_levels: -10.0 };
+        let lit = SceneRenderer::new(Scene { light: Some(step), ..still() });
         let (before, after) = (lit.render(4), lit.render(5));
         assert_eq!(before, lit.render(0));
-        assert_eq!(
-            after[(5, 5)].0[0],
-            (f64::from(before[(5, 5)].0[0]) * 1.5 - 10.0).round() as u8
-        );
-        let drifting = SceneRenderer::new(Scene {
-            drift_levels: 0.5,
-            ..still()
-        });
+        assert_eq!(after[(5, 5)].0[0], (f64::from(before[(5, 5)].0[0]) * 1.5 - 10.0).round() as u8);
+        let drifting = SceneRenderer::new(Scene { drift_levels: 0.5, ..still() });
         let levels = [0, 80, 160, 240, 320].map(|number| drifting.light_at(number).1);
         assert_eq!(levels, [0.0, 40.0, 0.0, -40.0, 0.0]);
     }
 
     #[test]
     fn leaves_sway_and_nothing_else() {
-        let renderer = SceneRenderer::new(Scene {
-            sway_pixels: 8,
-            ..still()
-        });
+        let renderer = SceneRenderer::new(Scene { sway_pixels: 8, ..still() });
         let share = difference(&renderer.render(0), &renderer.render(SWAY_FRAMES / 2));
         assert!(share > 2.0 && share < 8.0, "{share}");
         assert_eq!(renderer.render(0), renderer.render(SWAY_FRAMES));
@@ -409,11 +360,8 @@ mod tests {
 
     #[test]
     fn sizes_and_noise_out_of_range_count_as_the_nearest() {
-        let tiny = SceneRenderer::new(Scene {
-            size: (0, 1),
-            noise_levels: 255,
-            ..Scene::default()
-        });
+        let tiny =
+            SceneRenderer::new(Scene { size: (0, 1), noise_levels: 255, ..Scene::default() });
         assert_eq!(tiny.render(40).dimensions(), (64, 64));
         assert_eq!(tiny.scene.size, (64, 64));
     }

@@ -70,9 +70,7 @@ impl FromStr for SourceSpec {
 }
 
 fn unknown(given: &str) -> SourceError {
-    SourceError::UnknownKind {
-        given: given.chars().take(ECHO_CHARS_MAX).collect(),
-    }
+    SourceError::UnknownKind { given: given.chars().take(ECHO_CHARS_MAX).collect() }
 }
 
 impl fmt::Display for SourceSpec {
@@ -93,45 +91,25 @@ mod tests {
     fn check_error(text: &str, expected: &[&str]) {
         let message = text.parse::<SourceSpec>().unwrap_err().to_string();
         for part in expected {
-            assert!(
-                message.contains(part),
-                "{text:?}: {message:?} does not say {part:?}"
-            );
+            assert!(message.contains(part), "{text:?}: {message:?} does not say {part:?}");
         }
     }
 
     #[test]
     fn the_kinds_of_this_version_print_as_they_parse() {
-        for text in [
-            "file:a.mjpeg",
-            "file:/srv/a b:c.mjpeg",
-            "dir:.",
-            "dir:/srv/ftp",
-            "test:",
-        ] {
+        for text in ["file:a.mjpeg", "file:/srv/a b:c.mjpeg", "dir:.", "dir:/srv/ftp", "test:"] {
             assert_eq!(text.parse::<SourceSpec>().unwrap().to_string(), text);
         }
-        assert_eq!(
-            "dir:/a".parse::<SourceSpec>().unwrap(),
-            SourceSpec::Dir("/a".into())
-        );
+        assert_eq!("dir:/a".parse::<SourceSpec>().unwrap(), SourceSpec::Dir("/a".into()));
     }
 
     #[test]
     fn kinds_of_later_versions_are_refused_by_name() {
-        for text in [
-            "v4l2:/dev/video0",
-            "rtsp://c/1",
-            "rpicam:0",
-            "exec:x",
-            "http://c/",
-            "https://c/",
-        ] {
+        for text in
+            ["v4l2:/dev/video0", "rtsp://c/1", "rpicam:0", "exec:x", "http://c/", "https://c/"]
+        {
             let kind = text.split_once(':').unwrap().0;
-            check_error(
-                text,
-                &[kind, "this version", "file:PATH, dir:PATH or test:"],
-            );
+            check_error(text, &[kind, "this version", "file:PATH, dir:PATH or test:"]);
         }
     }
 
@@ -151,11 +129,7 @@ mod tests {
             let message = text.parse::<SourceSpec>().unwrap_err().to_string();
             assert!(!message.contains("hunter2"), "{message}");
         }
-        let long = "x"
-            .repeat(10_000)
-            .parse::<SourceSpec>()
-            .unwrap_err()
-            .to_string();
+        let long = "x".repeat(10_000).parse::<SourceSpec>().unwrap_err().to_string();
         assert!(long.len() < 200);
     }
 }

@@ -44,14 +44,7 @@ impl TestSource {
     #[must_use]
     pub fn new(scene: Scene, fps: FrameRate, time: TestTime, cancel: Cancel) -> Self {
         let pacer = Pacer::new(fps);
-        Self {
-            renderer: SceneRenderer::new(scene),
-            fps,
-            time,
-            pacer,
-            cancel,
-            number: 0,
-        }
+        Self { renderer: SceneRenderer::new(scene), fps, time, pacer, cancel, number: 0 }
     }
 }
 
@@ -86,11 +79,7 @@ mod tests {
     use super::*;
 
     fn small() -> Scene {
-        Scene {
-            size: (64, 64),
-            walk: Some(Walk::default()),
-            ..Scene::default()
-        }
+        Scene { size: (64, 64), walk: Some(Walk::default()), ..Scene::default() }
     }
 
     fn next(source: &mut TestSource) -> Option<Frame> {
@@ -102,40 +91,25 @@ mod tests {
 
     #[test]
     fn unpaced_frames_have_exact_times() {
-        let start = Timestamp {
-            utc_micros: 1_000,
-            offset_minutes: -90,
-        };
+        let start = Timestamp { utc_micros: 1_000, offset_minutes: -90 };
         let time = TestTime::From(start);
         let mut source = TestSource::new(small(), FrameRate::default(), time, Cancel::new());
         let frames: Vec<_> = (0..3).filter_map(|_| next(&mut source)).collect();
-        let times: Vec<_> = frames
-            .iter()
-            .map(|frame| (frame.number, frame.time))
-            .collect();
-        assert_eq!(
-            times,
-            [0, 1, 2].map(|n: u64| (n, start.plus_micros(n as i64 * 200_000)))
-        );
+        let times: Vec<_> = frames.iter().map(|frame| (frame.number, frame.time)).collect();
+        assert_eq!(times, [0, 1, 2].map(|n: u64| (n, start.plus_micros(n as i64 * 200_000))));
         assert_eq!(frames[2].picture, SceneRenderer::new(small()).render(2));
     }
 
     #[test]
     fn live_frames_have_the_time_of_the_clock() {
-        let start = Timestamp {
-            utc_micros: 5,
-            offset_minutes: 60,
-        };
+        let start = Timestamp { utc_micros: 5, offset_minutes: 60 };
         let clock = Arc::new(SimulatedClock::new(start));
         let fast = FrameRate::MAX;
         let time = TestTime::Live(clock.clone());
         let mut source = TestSource::new(small(), fast, time, Cancel::new());
         assert_eq!(next(&mut source).unwrap().time, start);
         clock.advance(std::time::Duration::from_secs(7));
-        assert_eq!(
-            next(&mut source).unwrap().time,
-            start.plus_micros(7_000_000)
-        );
+        assert_eq!(next(&mut source).unwrap().time, start.plus_micros(7_000_000));
     }
 
     #[test]
@@ -147,9 +121,6 @@ mod tests {
         assert!(next(&mut source).is_some());
         let waiting = std::thread::spawn(move || next(&mut source).is_none());
         cancel.cancel();
-        assert!(
-            waiting.join().unwrap(),
-            "the next frame would come in 1,000 seconds"
-        );
+        assert!(waiting.join().unwrap(), "the next frame would come in 1,000 seconds");
     }
 }

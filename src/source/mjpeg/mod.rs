@@ -46,11 +46,7 @@ pub(crate) struct MjpegReader<R> {
 impl<R: Read> MjpegReader<R> {
     /// Splits `reader`; pictures longer than `picture_bytes_max` are skipped.
     pub(crate) fn new(reader: R, picture_bytes_max: usize) -> Self {
-        Self {
-            reader,
-            splitter: Splitter::new(picture_bytes_max),
-            ended: false,
-        }
+        Self { reader, splitter: Splitter::new(picture_bytes_max), ended: false }
     }
 
     /// The next piece, `None` at the end of the stream. After an error, which is the reader's, it may be

@@ -107,8 +107,7 @@ impl Splitter {
                 outcome => break outcome,
             }
         };
-        self.buffer
-            .truncate(length + outcome.as_ref().map_or(0, |count| *count));
+        self.buffer.truncate(length + outcome.as_ref().map_or(0, |count| *count));
         outcome
     }
 
@@ -146,16 +145,12 @@ impl Splitter {
     /// Looks for a start marker and the marker that has to follow it.
     fn search(&mut self) -> Step {
         let rest = &self.buffer[self.position..];
-        let found = rest
-            .windows(3)
-            .position(|window| window == [MARKER, START_OF_IMAGE, MARKER]);
+        let found = rest.windows(3).position(|window| window == [MARKER, START_OF_IMAGE, MARKER]);
         let Some(index) = found else {
             self.skip_to(self.buffer.len().saturating_sub(2).max(self.position));
             if self.gap_bytes >= GAP_BYTES_MAX {
                 self.after_damage = false;
-                return self
-                    .take_gap(self.position)
-                    .map_or(Step::NeedMore, Step::Emit);
+                return self.take_gap(self.position).map_or(Step::NeedMore, Step::Emit);
             }
             return Step::NeedMore;
         };
@@ -169,9 +164,7 @@ impl Splitter {
         if self.is_too_long() {
             return self.give_up_at_limit();
         }
-        let malformed = PictureFault::Malformed {
-            bytes: (self.position - self.start) as u64,
-        };
+        let malformed = PictureFault::Malformed { bytes: (self.position - self.start) as u64 };
         let marker = match self.buffer.get(self.position..) {
             Some([MARKER, marker, ..]) => *marker,
             Some([MARKER] | []) | None => return Step::NeedMore,
@@ -264,10 +257,7 @@ impl Splitter {
     }
 
     fn pass_segment(&mut self, marker: u8, length: usize) {
-        let segment = Segment {
-            length: self.position + 2,
-            end: self.position + 2 + length,
-        };
+        let segment = Segment { length: self.position + 2, end: self.position + 2 + length };
         self.position = segment.end;
         self.segment = Some(segment);
         if marker == START_OF_SCAN {
@@ -285,10 +275,7 @@ impl Splitter {
             return Step::Go;
         }
         self.after_damage = false;
-        Step::Emit(Piece::Picture {
-            offset,
-            bytes: self.buffer[picture].to_vec(),
-        })
+        Step::Emit(Piece::Picture { offset, bytes: self.buffer[picture].to_vec() })
     }
 
     /// The picture at hand ends at `position` because another one begins there.
@@ -314,10 +301,7 @@ impl Splitter {
             return piece;
         };
         let payload = self.buffer.get(segment.length + 2..).unwrap_or_default();
-        if THUMBNAIL_CARRIERS
-            .iter()
-            .any(|carrier| payload.starts_with(carrier))
-        {
+        if THUMBNAIL_CARRIERS.iter().any(|carrier| payload.starts_with(carrier)) {
             self.thumbnails_end = self.thumbnails_end.max(segment.end);
         }
         self.resume_at(segment.length);
@@ -338,10 +322,7 @@ impl Splitter {
         if self.start < self.thumbnails_end {
             return Step::Go;
         }
-        Step::Emit(Piece::Fault {
-            offset: self.base + self.start as u64,
-            fault,
-        })
+        Step::Emit(Piece::Fault { offset: self.base + self.start as u64, fault })
     }
 
     fn resume_at(&mut self, position: usize) {

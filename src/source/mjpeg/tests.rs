@@ -38,10 +38,7 @@ fn split_with(bytes: &[u8], chunk: usize, limit: usize) -> Vec<Piece> {
     while let Some(piece) = reader.next_piece().unwrap() {
         pieces.push(piece);
         let buffered = reader.splitter.buffer.capacity();
-        assert!(
-            buffered <= 4 * (limit + 2 * READ_BYTES),
-            "{buffered} bytes buffered"
-        );
+        assert!(buffered <= 4 * (limit + 2 * READ_BYTES), "{buffered} bytes buffered");
     }
     assert_eq!(reader.bytes_read(), bytes.len() as u64);
     assert_eq!(reader.next_piece().unwrap(), None, "the end stays the end");
@@ -60,10 +57,7 @@ fn split(bytes: &[u8]) -> Vec<Piece> {
 }
 
 fn whole(offset: usize, bytes: &[u8]) -> Piece {
-    Piece::Picture {
-        offset: offset as u64,
-        bytes: bytes.to_vec(),
-    }
+    Piece::Picture { offset: offset as u64, bytes: bytes.to_vec() }
 }
 
 fn pictures(pieces: &[Piece]) -> Vec<&[u8]> {
@@ -92,11 +86,7 @@ fn concatenated_pictures_come_back_as_they_were() {
     let stream = [&first[..], &second, &first].concat();
     assert_eq!(
         split(&stream),
-        [
-            whole(0, &first),
-            whole(first.len(), &second),
-            whole(first.len() + second.len(), &first)
-        ]
+        [whole(0, &first), whole(first.len(), &second), whole(first.len() + second.len(), &first)]
     );
     assert_eq!(split(b""), []);
 }
@@ -105,13 +95,7 @@ fn concatenated_pictures_come_back_as_they_were() {
 fn a_picture_is_handed_out_before_the_next_one_is_read() {
     let first = jpeg(40, 30, 1);
     let stream = [&first[..], &first].concat();
-    let mut reader = MjpegReader::new(
-        Chunked {
-            bytes: &stream,
-            chunk: 1,
-        },
-        LIMIT,
-    );
+    let mut reader = MjpegReader::new(Chunked { bytes: &stream, chunk: 1 }, LIMIT);
     assert_eq!(reader.next_piece().unwrap(), Some(whole(0, &first)));
     assert_eq!(reader.bytes_read(), first.len() as u64);
 }
@@ -119,26 +103,15 @@ fn a_picture_is_handed_out_before_the_next_one_is_read() {
 #[test]
 fn a_thumbnail_inside_a_picture_is_not_a_picture() {
     let thumbnail = jpeg(8, 8, 3);
-    let picture = with_segment(
-        &jpeg(40, 30, 1),
-        0xE1,
-        &[b"Exif\0\0", &thumbnail[..]].concat(),
-    );
+    let picture = with_segment(&jpeg(40, 30, 1), 0xE1, &[b"Exif\0\0", &thumbnail[..]].concat());
     let stream = [&picture[..], &picture].concat();
-    assert_eq!(
-        split(&stream),
-        [whole(0, &picture), whole(picture.len(), &picture)]
-    );
+    assert_eq!(split(&stream), [whole(0, &picture), whole(picture.len(), &picture)]);
 }
 
 #[test]
 fn a_picture_cut_anywhere_costs_only_itself() {
     let thumbnail = jpeg(8, 8, 3);
-    let picture = with_segment(
-        &jpeg(16, 16, 1),
-        0xE1,
-        &[b"Exif\0\0", &thumbnail[..]].concat(),
-    );
+    let picture = with_segment(&jpeg(16, 16, 1), 0xE1, &[b"Exif\0\0", &thumbnail[..]].concat());
     // Longer than the segment with the thumbnail, as pictures are.
     let next = jpeg(64, 48, 2);
     for cut in 1..picture.len() {
@@ -146,24 +119,13 @@ fn a_picture_cut_anywhere_costs_only_itself() {
         let pieces = split_with(&stream, usize::MAX, LIMIT);
         // By chance a cut segment ends where the first segment of the next picture begins; the pictures
         // then read as one, which is the next one.
-        let survived = pictures(&pieces)
-            .iter()
-            .filter(|found| found.ends_with(&next[2..]))
-            .count();
+        let survived = pictures(&pieces).iter().filter(|found| found.ends_with(&next[2..])).count();
         assert_eq!(survived, 2, "cut at {cut}: {:?}", outline(&pieces));
         assert!(pieces.len() <= 3, "cut at {cut}: {:?}", outline(&pieces));
         let last = [&next[..], &picture[..cut]].concat();
         let pieces = split_with(&last, usize::MAX, LIMIT);
-        assert!(
-            pictures(&pieces) == [&next[..]],
-            "end cut at {cut}: {:?}",
-            outline(&pieces)
-        );
-        assert!(
-            cut < 3 || faults(&pieces).len() == 1,
-            "end cut at {cut}: {:?}",
-            outline(&pieces)
-        );
+        assert!(pictures(&pieces) == [&next[..]], "end cut at {cut}: {:?}", outline(&pieces));
+        assert!(cut < 3 || faults(&pieces).len() == 1, "end cut at {cut}: {:?}", outline(&pieces));
     }
 }
 
@@ -174,10 +136,7 @@ fn garbage_is_skipped_and_long_garbage_is_reported() {
     let stream = [boundary, &picture[..], boundary, &picture].concat();
     assert_eq!(
         split(&stream),
-        [
-            whole(boundary.len(), &picture),
-            whole(2 * boundary.len() + picture.len(), &picture)
-        ]
+        [whole(boundary.len(), &picture), whole(2 * boundary.len() + picture.len(), &picture)]
     );
     let noise = vec![0x5A; 5000];
     let pieces = split(&[&picture[..], &noise, &picture, &noise].concat());
@@ -189,10 +148,7 @@ fn garbage_is_skipped_and_long_garbage_is_reported() {
 #[test]
 fn a_start_marker_by_accident_hides_no_picture() {
     let picture = jpeg(64, 48, 1);
-    for accident in [
-        &[0xFF, 0xD8, 0xFF, 0xE2, 0xFF, 0xFF][..],
-        &[0xFF, 0xD8, 0xFF, 0xDB, 0x02],
-    ] {
+    for accident in [&[0xFF, 0xD8, 0xFF, 0xE2, 0xFF, 0xFF][..], &[0xFF, 0xD8, 0xFF, 0xDB, 0x02]] {
         let pieces = split(&[accident, &picture, &picture].concat());
         assert!(
             pictures(&pieces) == [&picture[..], &picture],
@@ -200,11 +156,7 @@ fn a_start_marker_by_accident_hides_no_picture() {
             outline(&pieces)
         );
         let pieces = split(&[&picture[..], accident].concat());
-        assert!(
-            pictures(&pieces) == [&picture[..]],
-            "{accident:?}: {:?}",
-            outline(&pieces)
-        );
+        assert!(pictures(&pieces) == [&picture[..]], "{accident:?}: {:?}", outline(&pieces));
     }
 }
 

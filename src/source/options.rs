@@ -1,0 +1,149 @@
+//! [`SourceOptions`] and how a [`SourceSpec`] becomes a [`Source`].
+
+use std::sync::Arc;
+
+use lenslog_journal::{Clock, Timestamp};
+
+use super::{
+    Cancel, DirOptions, DirSource, FileOptions, FileSource, FrameRate, LiveSource, LocalOffset,
+    Scene, Source, SourceError, SourceSpec, TestSource, TestTime,
+};
+
+/// How a source is read. Each kind takes what concerns it.
+#[derive(Debug, Clone, PartialEq)]
+pub struct SourceOptions {
+    /// Frames a second, of `file:` and `test:`.
+    pub fps: FrameRate,
+    /// Delivers the frames of `file:` and `test:` in real time; otherwise as fast as they are taken.
+    pub pace: bool,
+    /// When the first frame of `file:`, or of `test:` without `pace`, was taken; `None`: when the file was last
+    /// modified, or now.
+    pub start: Option<Timestamp>,
+    /// Local time of pictures that do not say it themselves.
+    pub local_offset: LocalOffset,
+    /// What `test:` films.
+    pub scene: Scene,
+}
+
+impl Default for SourceOptions {
+    /// 5 frames a second in real time, the machine's local time, a house with a lawn.
+    fn default() -> Self {
+        Self {
+            fps: FrameRate::default(),
+            pace: true,
+            start: None,
+            local_offset: LocalOffset::System,
+            scene: Scene::default(),
+        }
+    }
+}
+
+impl SourceSpec {
+    /// Opens the source. Throwing `cancel` ends it; `clock` is what live frames take their time from.
+    ///
+    /// A live source, which is `test:` in real time, captures on a thread of its own and drops frames that are
+    /// not taken in time. The others wait for whoever takes their frames, and drop nothing.
+    ///
+    /// # Errors
+    ///
+    /// Why it cannot be opened, in words for an operator.
+    pub fn open(
+        &self,
+        options: &SourceOptions,
+        clock: Arc<dyn Clock>,
+        cancel: &Cancel,
+    ) -> Result<Box<dyn Source>, SourceError> {
+        let SourceOptions { fps, pace, start, local_offset, .. } = *options;
+        match self {
+            Self::File(path) => {
+                let options = FileOptions { fps, start, pace, local_offset };
+                Ok(Box::new(FileSource::open(path, options, cancel.child())?))
+            }
+            Self::Dir(path) => {
+                let options = DirOptions { local_offset, ..DirOptions::default() };
+                Ok(Box::new(DirSource::open(path, options, cancel.child())?))
+            }
+            Self::Test => {
+                let scene = options.scene.clone();
+                if pace {
+                    let time = TestTime::Live(clock);
+                    let open = |cancel| -> Result<Box<dyn Source>, SourceError> {
+                        Ok(Box::new(TestSource::new(scene, fps, time, cancel)))
+                    };
+                    return Ok(Box::new(LiveSource::start(&self.to_string(), cancel, open)?));
+                }
+                let time = TestTime::From(start.unwrap_or_else(|| clock.read().wall));
+                Ok(Box::new(TestSource::new(scene, fps, time, cancel.child())))
+            }
+        }
+    }
+
+    /// Whether motion is looked for in its frames. Where not, each picture was taken because something happened.
+    #[must_use]
+    pub const fn has_motion_stage(&self) -> bool {
+        !matches!(self, Self::Dir(_))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use lenslog_journal::SimulatedClock;
+
+    use super::super::SourceItem;
+    use super::super::samples::jpeg;
+    use super::*;
+
+    const NOW: Timestamp = Timestamp { utc_micros: 77_000_000, offset_minutes: 30 };
+
+    fn open(text: &str, options: &SourceOptions, cancel: &Cancel) -> Box<dyn Source> {
+        let spec: SourceSpec = text.parse().unwrap();
+        spec.open(options, Arc::new(SimulatedClock::new(NOW)), cancel).unwrap()
+    }
+
+    /// The time and number of the next frame, `None` at the end.
+    fn next(source: &mut dyn Source) -> Option<(Timestamp, u64)> {
+        match source.next_item().unwrap()? {
+            SourceItem::Frame(frame) => Some((frame.time, frame.number)),
+            SourceItem::Problem(problem) => panic!("{problem}"),
+        }
+    }
+
+    #[test]
+    fn every_kind_opens_from_its_name_and_ends_when_cancelled() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("recording.mjpeg");
+        std::fs::write(&file, [jpeg(16, 16, 1), jpeg(16, 16, 2)].concat()).unwrap();
+        let options = SourceOptions { start: Some(NOW), ..SourceOptions::default() };
+        for (text, first) in [
+            (format!("file:{}", file.display()), Some((NOW, 0))),
+            ("test:".into(), Some((NOW, 0))),
+            (format!("dir:{}", folder.path().display()), None),
+        ] {
+            let cancel = Cancel::new();
+            let mut source = open(&text, &options, &cancel);
+            if first.is_some() {
+                assert_eq!(next(source.as_mut()), first, "{text}");
+            }
+            cancel.cancel();
+            assert_eq!(next(source.as_mut()), None, "{text}");
+            assert_eq!(next(source.as_mut()), None, "{text}");
+        }
+    }
+
+    #[test]
+    fn unpaced_scenes_begin_at_the_start_or_now() {
+        let options = SourceOptions { pace: false, ..SourceOptions::default() };
+        let mut source = open("test:", &options, &Cancel::new());
+        assert_eq!(next(source.as_mut()), Some((NOW, 0)));
+        assert_eq!(next(source.as_mut()), Some((NOW.plus_micros(200_000), 1)));
+        let start = Some(Timestamp::default());
+        let mut source = open("test:", &SourceOptions { start, ..options }, &Cancel::new());
+        assert_eq!(next(source.as_mut()), Some((Timestamp::default(), 0)));
+    }
+
+    #[test]
+    fn only_pictures_of_a_folder_are_candidates_by_themselves() {
+        let has = |text: &str| text.parse::<SourceSpec>().unwrap().has_motion_stage();
+        assert_eq!((has("file:x"), has("test:"), has("dir:x")), (true, true, false));
+    }
+}
