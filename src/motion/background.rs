@@ -70,26 +70,12 @@ impl Background {
         let mut values = Vec::with_capacity(samples.len());
         let cells = (0..count).map(|index| {
             values.clear();
-            values.extend(
-                samples
-                    .iter()
-                    .filter_map(|sample| sample.get(index).copied()),
-            );
+            values.extend(samples.iter().filter_map(|sample| sample.get(index).copied()));
             let mean = median(&mut values);
-            values
-                .iter_mut()
-                .for_each(|value| *value = value.abs_diff(mean));
-            Cell {
-                mean,
-                deviation: median(&mut values),
-                ..Cell::default()
-            }
+            values.iter_mut().for_each(|value| *value = value.abs_diff(mean));
+            Cell { mean, deviation: median(&mut values), ..Cell::default() }
         });
-        Self {
-            cells: cells.collect(),
-            absorb_frames,
-            differences: Histogram::default(),
-        }
+        Self { cells: cells.collect(), absorb_frames, differences: Histogram::default() }
     }
 
     /// Brightness of every cell's background.
@@ -115,11 +101,7 @@ impl Background {
         }
         let median = self.differences.median();
         let limit = EXPOSURE_LEVELS_MAX * i32::from(GREY_LEVEL);
-        if (-limit..=limit).contains(&median) {
-            median
-        } else {
-            0
-        }
+        if (-limit..=limit).contains(&median) { median } else { 0 }
     }
 
     /// Takes a picture as the background in a new light, for which `predict` tells what a cell should show
@@ -145,15 +127,13 @@ impl Cell {
         let differs = difference.abs() > floor.max(DEVIATIONS * i32::from(self.deviation));
         let began = differs && self.guest_frames == 0;
         self.restlessness = if began {
-            self.restlessness
-                .saturating_add(RESTLESSNESS_PER_CHANGE)
-                .min(RESTLESSNESS_MAX)
+            self.restlessness.saturating_add(RESTLESSNESS_PER_CHANGE).min(RESTLESSNESS_MAX)
         } else {
             self.restlessness.saturating_sub(1)
         };
         let is_restless = self.restlessness > RESTLESS;
         if !differs || is_restless {
-            self.learn(difference + exposure);
+            self.learn(difference, exposure);
         }
         if !differs {
             self.guest_frames = 0;
@@ -163,9 +143,10 @@ impl Cell {
         !is_restless && self.guest_frames > 0
     }
 
-    /// Moves the mean and the usual deviation towards what was seen.
-    fn learn(&mut self, difference: i32) {
-        let mean = i32::from(self.mean) + (difference >> MEAN_SHIFT);
+    /// Moves the mean towards what was seen, and the usual deviation towards how far it was from the mean. What
+    /// the exposure of the whole picture changes is no deviation of this cell.
+    fn learn(&mut self, difference: i32, exposure: i32) {
+        let mean = i32::from(self.mean) + ((difference + exposure) >> MEAN_SHIFT);
         self.mean = u16::try_from(mean).unwrap_or_default();
         let deviation = i32::from(self.deviation);
         let deviation = deviation + ((difference.abs() - deviation) >> DEVIATION_SHIFT);
@@ -212,9 +193,7 @@ impl Histogram {
 
     fn add(&mut self, difference: i32) {
         let level = (difference >> GREY_LEVEL.trailing_zeros()) + Self::ZERO;
-        let index = usize::try_from(level)
-            .unwrap_or_default()
-            .min(Self::LEVELS - 1);
+        let index = usize::try_from(level).unwrap_or_default().min(Self::LEVELS - 1);
         self.counts[index] += 1;
     }
 
@@ -233,8 +212,6 @@ impl Histogram {
 
 impl Default for Histogram {
     fn default() -> Self {
-        Self {
-            counts: [0; Self::LEVELS],
-        }
+        Self { counts: [0; Self::LEVELS] }
     }
 }

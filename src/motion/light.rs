@@ -84,15 +84,8 @@ pub(super) fn judge(
         return Verdict::Objects;
     }
     let tiles = sum_tiles(comparison, before);
-    let structured = || {
-        tiles
-            .iter()
-            .filter(|tile| tile.is_changed() && tile.has_structure())
-    };
-    let (all, same) = (
-        structured().count(),
-        structured().filter(|tile| tile.is_same()).count(),
-    );
+    let structured = || tiles.iter().filter(|tile| tile.is_changed() && tile.has_structure());
+    let (all, same) = (structured().count(), structured().filter(|tile| tile.is_same()).count());
     if all >= TILES_MIN && same as f64 >= SAME_SHARE_MIN * all as f64 {
         Verdict::Light(Light::of(&tiles))
     } else if changed_percent >= SCENE_PERCENT_MIN {
@@ -106,17 +99,9 @@ fn sum_tiles(
     comparison: Comparison<'_>,
     before: impl Iterator<Item = u16>,
 ) -> [Tile; TILES * TILES] {
-    let Comparison {
-        grid,
-        now,
-        changed,
-        left_out,
-    } = comparison;
+    let Comparison { grid, now, changed, left_out } = comparison;
     let mut tiles = [Tile::default(); TILES * TILES];
-    let cells = before
-        .zip(now)
-        .zip(changed.iter().zip(left_out))
-        .enumerate();
+    let cells = before.zip(now).zip(changed.iter().zip(left_out)).enumerate();
     for (index, ((before, now), (changed, left_out))) in cells {
         if !left_out {
             tiles[tile_of(grid, index)].add(before, *now, *changed);
@@ -135,20 +120,11 @@ impl Light {
     /// Where a tile shows another structure, or none, the light is that of all the others together.
     fn of(tiles: &[Tile; TILES * TILES]) -> Self {
         let tells = |tile: &&Tile| tile.has_structure() && tile.is_same();
-        let all = tiles
-            .iter()
-            .filter(tells)
-            .fold(Tile::default(), |sum, tile| sum.plus(tile));
+        let all = tiles.iter().filter(tells).fold(Tile::default(), |sum, tile| sum.plus(tile));
         let line = |tile: &Tile| {
-            if tells(&tile) {
-                tile.line()
-            } else {
-                all.line()
-            }
+            if tells(&tile) { tile.line() } else { all.line() }
         };
-        Self {
-            tiles: tiles.iter().map(line).collect(),
-        }
+        Self { tiles: tiles.iter().map(line).collect() }
     }
 
     /// What a cell's background shows in this light, where it showed `before`.
@@ -201,10 +177,7 @@ impl Tile {
     /// The line through brightness before and now that fits best.
     fn line(&self) -> Line {
         let gain = self.covariance() / self.variance_before();
-        Line {
-            gain,
-            offset: (self.now - gain * self.before) / self.cells,
-        }
+        Line { gain, offset: (self.now - gain * self.before) / self.cells }
     }
 
     fn plus(&self, other: &Self) -> Self {

@@ -143,19 +143,13 @@ struct Scene {
 
 #[derive(Debug)]
 enum Stage {
-    Learning {
-        pictures: u32,
-        samples: Vec<Vec<u16>>,
-    },
+    Learning { pictures: u32, samples: Vec<Vec<u16>> },
     Watching(Box<Background>),
 }
 
 impl Stage {
     const fn learning() -> Self {
-        Self::Learning {
-            pictures: 0,
-            samples: Vec::new(),
-        }
+        Self::Learning { pictures: 0, samples: Vec::new() }
     }
 }
 
@@ -163,28 +157,15 @@ impl MotionDetector {
     /// A detector that has seen nothing yet.
     #[must_use]
     pub fn new(config: MotionConfig) -> Self {
-        Self {
-            config,
-            scene: None,
-            grey: Vec::new(),
-            changed: Vec::new(),
-        }
+        Self { config, scene: None, grey: Vec::new(), changed: Vec::new() }
     }
 
     /// Looks at the next picture. One of another size than the last makes it learn anew.
     pub fn look(&mut self, picture: &RgbImage) -> Outcome {
         if picture.is_empty() {
-            return Outcome::Quiet {
-                changed_percent: 0.0,
-                reason: Quiet::Still,
-            };
+            return Outcome::Quiet { changed_percent: 0.0, reason: Quiet::Still };
         }
-        let Self {
-            config,
-            scene,
-            grey,
-            changed,
-        } = self;
+        let Self { config, scene, grey, changed } = self;
         if scene.as_ref().is_none_or(|scene| !scene.grid.fits(picture)) {
             *scene = None;
         }
@@ -227,27 +208,20 @@ impl Scene {
         background.compare(grey, changed);
         regions::smooth(&self.grid, changed);
         let changed_percent = percent(changed, &self.masked);
-        let comparison = Comparison {
-            grid: &self.grid,
-            now: grey,
-            changed,
-            left_out: &self.left_out,
-        };
+        let comparison =
+            Comparison { grid: &self.grid, now: grey, changed, left_out: &self.left_out };
         match light::judge(comparison, background.means(), changed_percent) {
             Verdict::Objects => {
                 self.light_changes = 0;
                 let outcome = self.judge(config, changed);
                 let cells = changed.iter().zip(&self.masked);
                 self.left_out.clear();
-                self.left_out
-                    .extend(cells.map(|(changed, masked)| *changed || *masked));
+                self.left_out.extend(cells.map(|(changed, masked)| *changed || *masked));
                 outcome
             }
             Verdict::Light(light) if self.light_changes < LIGHT_CHANGES_MAX => {
                 self.light_changes += 1;
-                background.relight(grey, |index, before| {
-                    light.predict(&self.grid, index, before)
-                });
+                background.relight(grey, |index, before| light.predict(&self.grid, index, before));
                 Outcome::LightChanged { changed_percent }
             }
             Verdict::Light(_) | Verdict::Scene => {
@@ -286,10 +260,7 @@ impl Scene {
         } else {
             Quiet::Still
         };
-        Outcome::Quiet {
-            changed_percent,
-            reason,
-        }
+        Outcome::Quiet { changed_percent, reason }
     }
 
     fn motion(
@@ -303,18 +274,14 @@ impl Scene {
         let around = |all: Option<CellBox>, group: &regions::Group| {
             Some(all.map_or(group.cells, |all| all.union(group.cells)))
         };
+        let groups = regions::without_crumbs(groups);
         let area = groups.iter().fold(None, around);
         let regions = regions::merge(&self.grid, groups);
         Outcome::Motion(Motion {
             changed_percent,
             confidence: confidence(changed_percent, threshold),
-            area: area
-                .map(|cells| self.grid.pixels(cells))
-                .unwrap_or_default(),
-            regions: regions
-                .into_iter()
-                .map(|cells| self.grid.pixels(cells))
-                .collect(),
+            area: area.map(|cells| self.grid.pixels(cells)).unwrap_or_default(),
+            regions: regions.into_iter().map(|cells| self.grid.pixels(cells)).collect(),
             moving,
         })
     }
@@ -344,10 +311,7 @@ fn learn(
 /// Changed cells outside the masks, in per cent of all cells outside them.
 fn percent(changed: &[bool], masked: &[bool]) -> f64 {
     let outside = masked.iter().filter(|masked| !**masked).count();
-    let both = changed
-        .iter()
-        .zip(masked)
-        .filter(|(changed, masked)| **changed && !**masked);
+    let both = changed.iter().zip(masked).filter(|(changed, masked)| **changed && !**masked);
     100.0 * both.count() as f64 / outside.max(1) as f64
 }
 

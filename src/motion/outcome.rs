@@ -78,11 +78,7 @@ impl MovingPixels {
         let grid = Grid::of(width, height);
         let mut cells = vec![false; grid.cells()];
         for rows in boxes.iter().filter_map(|pixels| grid.cells_in(pixels)) {
-            for row in cells
-                .chunks_exact_mut(grid.columns)
-                .take(rows.bottom)
-                .skip(rows.top)
-            {
+            for row in cells.chunks_exact_mut(grid.columns).take(rows.bottom).skip(rows.top) {
                 row[rows.left..rows.right].fill(true);
             }
         }
@@ -92,21 +88,10 @@ impl MovingPixels {
     /// Whether any pixel inside `pixels` moves. False for a box outside the picture, or without an extent.
     #[must_use]
     pub fn overlaps(&self, pixels: &BoundingBox) -> bool {
-        let Some(CellBox {
-            left,
-            top,
-            right,
-            bottom,
-        }) = self.grid.cells_in(pixels)
-        else {
+        let Some(CellBox { left, top, right, bottom }) = self.grid.cells_in(pixels) else {
             return false;
         };
-        let rows = self
-            .cells
-            .chunks_exact(self.grid.columns)
-            .take(bottom)
-            .skip(top);
-        rows.into_iter()
-            .any(|row| row[left..right].iter().any(|moves| *moves))
+        let rows = self.cells.chunks_exact(self.grid.columns).take(bottom).skip(top);
+        rows.into_iter().any(|row| row[left..right].iter().any(|moves| *moves))
     }
 }

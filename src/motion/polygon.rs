@@ -50,20 +50,14 @@ impl Polygon {
     /// them does not lie between 0 and 1.
     pub fn new(corners: Vec<(f64, f64)>) -> Result<Self, PolygonError> {
         if !(3..=POLYGON_CORNERS_MAX).contains(&corners.len()) {
-            return Err(PolygonError::Corners {
-                found: corners.len(),
-            });
+            return Err(PolygonError::Corners { found: corners.len() });
         }
         let inside = |value: f64| (0.0..=1.0).contains(&value);
         match corners.iter().position(|&(x, y)| !inside(x) || !inside(y)) {
             None => Ok(Self { corners }),
             Some(index) => {
                 let (x, y) = corners[index];
-                Err(PolygonError::Outside {
-                    index: index + 1,
-                    x,
-                    y,
-                })
+                Err(PolygonError::Outside { index: index + 1, x, y })
             }
         }
     }
@@ -78,13 +72,9 @@ impl Polygon {
     #[must_use]
     pub fn contains(&self, x: f64, y: f64) -> bool {
         let next = self.corners.iter().cycle().skip(1);
-        let crossings = self
-            .corners
-            .iter()
-            .zip(next)
-            .filter(|&(&(x1, y1), &(x2, y2))| {
-                (y1 > y) != (y2 > y) && x < (x2 - x1) * (y - y1) / (y2 - y1) + x1
-            });
+        let crossings = self.corners.iter().zip(next).filter(|&(&(x1, y1), &(x2, y2))| {
+            (y1 > y) != (y2 > y) && x < (x2 - x1) * (y - y1) / (y2 - y1) + x1
+        });
         crossings.count() % 2 == 1
     }
 }

@@ -14,6 +14,10 @@ const GROUP_CELLS_MIN: usize = 6;
 /// So is one that is smaller than this share of the picture.
 const GROUP_SHARE_MIN: f64 = 0.000_15;
 
+/// A group that is smaller than this share of the largest one gets no box: a leaf that moves far from a person
+/// would stretch the box around both over half the picture.
+const CRUMB_SHARE: f64 = 0.05;
+
 /// Groups are merged where the gap between their boxes is at most this share of the picture's longer side.
 const GAP_SHARE_MAX: f64 = 0.015;
 
@@ -48,11 +52,7 @@ pub(super) fn smooth(grid: &Grid, changed: &mut [bool]) {
         let above = index.checked_sub(columns).map_or(0, |above| sums[above]);
         let below = sums.get(index + columns).copied().unwrap_or_default();
         let count = above + sums[index] + below;
-        *cell = if *cell {
-            count >= KEEP_MIN
-        } else {
-            count >= FILL_MIN
-        };
+        *cell = if *cell { count >= KEEP_MIN } else { count >= FILL_MIN };
     }
 }
 
@@ -73,9 +73,7 @@ pub(super) fn groups(grid: &Grid, changed: &mut [bool], zone: &[bool]) -> Vec<Gr
         if group.area >= cells_min {
             groups.push(group);
         } else {
-            members
-                .iter()
-                .for_each(|index: &usize| changed[*index] = false);
+            members.iter().for_each(|index: &usize| changed[*index] = false);
         }
     }
     groups
@@ -91,12 +89,7 @@ fn collect(
     zone: &[bool],
 ) -> Group {
     let (row, column) = (start / grid.columns, start % grid.columns);
-    let mut cells = CellBox {
-        left: column,
-        top: row,
-        right: column + 1,
-        bottom: row + 1,
-    };
+    let mut cells = CellBox { left: column, top: row, right: column + 1, bottom: row + 1 };
     let mut in_zone = false;
     members.clear();
     members.push(start);
@@ -106,12 +99,7 @@ fn collect(
         next += 1;
         in_zone |= zone.get(index).copied().unwrap_or(zone.is_empty());
         let (row, column) = (index / grid.columns, index % grid.columns);
-        cells = cells.union(CellBox {
-            left: column,
-            top: row,
-            right: column + 1,
-            bottom: row + 1,
-        });
+        cells = cells.union(CellBox { left: column, top: row, right: column + 1, bottom: row + 1 });
         for neighbour_row in row.saturating_sub(1)..(row + 2).min(grid.rows) {
             for neighbour in column.saturating_sub(1)..(column + 2).min(grid.columns) {
                 let neighbour = neighbour_row * grid.columns + neighbour;
@@ -122,32 +110,26 @@ fn collect(
             }
         }
     }
-    Group {
-        cells,
-        area: members.len(),
-        in_zone,
-    }
+    Group { cells, area: members.len(), in_zone }
+}
+
+/// Only the groups that are worth a box beside the largest one.
+pub(super) fn without_crumbs(mut groups: Vec<Group>) -> Vec<Group> {
+    let largest = groups.iter().map(|group| group.area).max().unwrap_or_default();
+    groups.retain(|group| group.area as f64 >= CRUMB_SHARE * largest as f64);
+    groups
 }
 
 /// Boxes around groups, near ones in one box, the largest first, at most [`REGIONS_MAX`].
 pub(super) fn merge(grid: &Grid, mut groups: Vec<Group>) -> Vec<CellBox> {
-    groups.sort_by_key(|group| {
-        (
-            std::cmp::Reverse(group.area),
-            group.cells.top,
-            group.cells.left,
-        )
-    });
+    groups.sort_by_key(|group| (std::cmp::Reverse(group.area), group.cells.top, group.cells.left));
     groups.truncate(GROUPS_MAX);
     let gap = (grid.columns.max(grid.rows) as f64 * GAP_SHARE_MAX).round() as usize;
     let mut regions: Vec<(CellBox, usize)> = Vec::new();
     for group in groups {
         let (mut cells, mut area) = (group.cells, group.area);
         // A box that grew may have come near to others.
-        while let Some(index) = regions
-            .iter()
-            .position(|(other, _)| other.is_near(cells, gap))
-        {
+        while let Some(index) = regions.iter().position(|(other, _)| other.is_near(cells, gap)) {
             let (other, other_area) = regions.swap_remove(index);
             cells = cells.union(other);
             area += other_area;
@@ -177,5 +159,74 @@ impl CellBox {
             && near(other.right, self.left)
             && near(self.bottom, other.top)
             && near(other.bottom, self.top)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A grid of one cell a pixel, and which cells have changed: those with another sign than a dot.
+    fn drawn(rows: &[&str]) -> (Grid, Vec<bool>) {
+        let width = u32::try_from(rows[0].len()).unwrap();
+        let grid = Grid::of(width, u32::try_from(rows.len()).unwrap());
+        let cells = rows.iter().flat_map(|row| row.bytes().map(|sign| sign != b'.')).collect();
+        (grid, cells)
+    }
+
+    #[test]
+    fn cells_that_stand_alone_go_and_holes_are_filled() {
+        let (grid, mut cells) =
+            drawn(&["#.......", "...###..", "...#.#..", "...###..", ".......#"]);
+        smooth(&grid, &mut cells);
+        let (_, expected) = drawn(&["........", "...###..", "...###..", "...###..", "........"]);
+        assert_eq!(cells, expected);
+    }
+
+    #[test]
+    fn groups_are_connected_by_sides_and_corners_and_specks_are_wiped_out() {
+        let (grid, mut cells) =
+            drawn(&["###.....", "###...##", "...#....", "....####", "#...####"]);
+        let groups = groups(&grid, &mut cells, &[]);
+        let whole = CellBox { left: 0, top: 0, right: 8, bottom: 5 };
+        assert_eq!(groups, [Group { cells: whole, area: 15, in_zone: true }]);
+        let (_, expected) = drawn(&["###.....", "###.....", "...#....", "....####", "....####"]);
+        assert_eq!(cells, expected);
+    }
+
+    #[test]
+    fn a_group_is_in_a_zone_if_one_of_its_cells_is() {
+        let (grid, mut cells) = drawn(&["###..###", "###..###"]);
+        let (_, zone) = drawn(&["..#.....", "........"]);
+        let in_zone: Vec<_> =
+            groups(&grid, &mut cells, &zone).iter().map(|group| group.in_zone).collect();
+        assert_eq!(in_zone, [true, false]);
+    }
+
+    #[test]
+    fn a_box_that_grew_swallows_what_it_came_near_to() {
+        let at = |left: usize, area| Group {
+            cells: CellBox { left, top: 0, right: left + 10, bottom: 10 },
+            area,
+            in_zone: true,
+        };
+        let grid = Grid::of(300, 100);
+        assert_eq!(grid.columns, 150);
+        // Gaps of two cells are bridged; the one in the middle comes last.
+        let regions = merge(&grid, vec![at(0, 90), at(24, 80), at(12, 70), at(60, 50)]);
+        let spans: Vec<_> = regions.iter().map(|cells| (cells.left, cells.right)).collect();
+        assert_eq!(spans, [(0, 34), (60, 70)]);
+    }
+
+    #[test]
+    fn crumbs_beside_something_large_get_no_box() {
+        let group = |area| Group {
+            cells: CellBox { left: 0, top: 0, right: 1, bottom: 1 },
+            area,
+            in_zone: true,
+        };
+        let kept =
+            |areas: &[usize]| without_crumbs(areas.iter().map(|area| group(*area)).collect()).len();
+        assert_eq!((kept(&[400, 20, 19]), kept(&[20, 19]), kept(&[])), (2, 2, 0));
     }
 }

@@ -10,27 +10,18 @@ use crate::source::{
 
 /// A small scene in which nobody walks.
 fn empty() -> Scene {
-    Scene {
-        size: (320, 240),
-        walk: None,
-        ..Scene::default()
-    }
+    Scene { size: (320, 240), walk: None, ..Scene::default() }
 }
 
 fn walked() -> Scene {
-    Scene {
-        walk: Some(Walk::default()),
-        ..empty()
-    }
+    Scene { walk: Some(Walk::default()), ..empty() }
 }
 
 /// Everything the detector says about the first `count` frames of a scene.
 fn watch(config: MotionConfig, scene: Scene, count: u64) -> Vec<Outcome> {
     let mut detector = MotionDetector::new(config);
     let renderer = SceneRenderer::new(scene);
-    (0..count)
-        .map(|number| detector.look(&renderer.render(number)))
-        .collect()
+    (0..count).map(|number| detector.look(&renderer.render(number))).collect()
 }
 
 fn motions(outcomes: &[Outcome]) -> Vec<(usize, &Motion)> {
@@ -45,9 +36,7 @@ fn motions(outcomes: &[Outcome]) -> Vec<(usize, &Motion)> {
 
 /// The numbers of the frames with such an outcome.
 fn numbers(outcomes: &[Outcome], is: impl Fn(&Outcome) -> bool) -> Vec<usize> {
-    (0..outcomes.len())
-        .filter(|number| is(&outcomes[*number]))
-        .collect()
+    (0..outcomes.len()).filter(|number| is(&outcomes[*number])).collect()
 }
 
 fn is_light(outcome: &Outcome) -> bool {
@@ -60,11 +49,7 @@ fn quiet_for(reason: Quiet) -> impl Fn(&Outcome) -> bool {
 
 /// A detector that has learned the empty scene, and that scene's picture.
 fn learned(config: MotionConfig) -> (MotionDetector, RgbImage) {
-    let picture = SceneRenderer::new(Scene {
-        noise_levels: 0,
-        ..empty()
-    })
-    .render(0);
+    let picture = SceneRenderer::new(Scene { noise_levels: 0, ..empty() }).render(0);
     let learning_frames = config.learning_frames;
     let mut detector = MotionDetector::new(config);
     for _ in 0..learning_frames {
@@ -85,13 +70,7 @@ fn with_block(picture: &RgbImage, (left, top, width, height): (u32, u32, u32, u3
 }
 
 fn polygon(left: f64, top: f64, right: f64, bottom: f64) -> Polygon {
-    Polygon::new(vec![
-        (left, top),
-        (right, top),
-        (right, bottom),
-        (left, bottom),
-    ])
-    .unwrap()
+    Polygon::new(vec![(left, top), (right, top), (right, bottom), (left, bottom)]).unwrap()
 }
 
 #[test]
@@ -109,38 +88,20 @@ fn somebody_who_walks_by_is_seen_where_they_are() {
     );
     for (number, motion) in motions {
         assert!(motion.confidence >= 0.5 && motion.confidence <= 1.0);
-        assert_eq!(
-            motion.regions.len(),
-            1,
-            "frame {number}: {:?}",
-            motion.regions
-        );
+        assert_eq!(motion.regions.len(), 1, "frame {number}: {:?}", motion.regions);
         assert_eq!(motion.regions[0], motion.area);
         let stride = Walk::default().at(number as u64).unwrap();
         let middle = motion.area.x + motion.area.width / 2.0;
         let expected = stride.progress * 362.0 - 21.0;
-        assert!(
-            (middle - expected).abs() < 22.0,
-            "frame {number}: {middle}, not {expected}"
-        );
+        assert!((middle - expected).abs() < 22.0, "frame {number}: {middle}, not {expected}");
         assert!(motion.moving.overlaps(&motion.area));
     }
 }
 
 #[test]
 fn a_noisy_sensor_makes_no_motion_and_hides_none() {
-    let outcomes = watch(
-        MotionConfig::default(),
-        Scene {
-            noise_levels: 12,
-            ..walked()
-        },
-        200,
-    );
-    let frames: Vec<_> = motions(&outcomes)
-        .iter()
-        .map(|(number, _)| *number)
-        .collect();
+    let outcomes = watch(MotionConfig::default(), Scene { noise_levels: 12, ..walked() }, 200);
+    let frames: Vec<_> = motions(&outcomes).iter().map(|(number, _)| *number).collect();
     assert!(
         frames.len() >= 30 && frames.iter().all(|number| (30..70).contains(number)),
         "{frames:?}"
@@ -149,44 +110,17 @@ fn a_noisy_sensor_makes_no_motion_and_hides_none() {
 
 #[test]
 fn a_sudden_change_of_light_is_no_motion_and_blinds_for_one_picture_only() {
-    for (gain, offset_levels) in [
-        (1.5, 0.0),
-        (0.5, 0.0),
-        (1.0, 40.0),
-        (1.0, -40.0),
-        (0.7, 60.0),
-    ] {
-        let light = Some(LightStep {
-            frame: 40,
-            gain,
-            offset_levels,
-        });
+    for (gain, offset_levels) in [(1.5, 0.0), (0.5, 0.0), (1.0, 40.0), (1.0, -40.0), (0.7, 60.0)] {
+        let light = Some(LightStep { frame: 40, gain, offset_levels });
         let outcomes = watch(MotionConfig::default(), Scene { light, ..empty() }, 80);
-        assert_eq!(
-            numbers(&outcomes, is_light),
-            [40],
-            "gain {gain}, offset {offset_levels}"
-        );
-        assert_eq!(
-            motions(&outcomes),
-            [],
-            "gain {gain}, offset {offset_levels}"
-        );
+        assert_eq!(numbers(&outcomes, is_light), [40], "gain {gain}, offset {offset_levels}");
+        assert_eq!(motions(&outcomes), [], "gain {gain}, offset {offset_levels}");
 
         let outcomes = watch(MotionConfig::default(), Scene { light, ..walked() }, 80);
-        let frames: Vec<_> = motions(&outcomes)
-            .iter()
-            .map(|(number, _)| *number)
-            .collect();
-        assert!(
-            frames.iter().all(|number| (30..=70).contains(number)),
-            "{gain}: {frames:?}"
-        );
+        let frames: Vec<_> = motions(&outcomes).iter().map(|(number, _)| *number).collect();
+        assert!(frames.iter().all(|number| (30..=70).contains(number)), "{gain}: {frames:?}");
         let after = frames.iter().filter(|number| **number > 40).count();
-        assert!(
-            after >= 20,
-            "who walks on after the change is still seen: {gain}: {frames:?}"
-        );
+        assert!(after >= 20, "who walks on after the change is still seen: {gain}: {frames:?}");
     }
 }
 
@@ -215,42 +149,24 @@ fn a_large_object_is_no_change_of_light() {
 
 #[test]
 fn slow_drift_of_light_is_followed() {
-    let scene = Scene {
-        drift_levels: 0.3,
-        ..empty()
-    };
+    let scene = Scene { drift_levels: 0.3, ..empty() };
     let outcomes = watch(MotionConfig::default(), scene, 600);
-    assert_eq!(
-        numbers(&outcomes[25..], |outcome| !quiet_for(Quiet::Still)(outcome)),
-        [0usize; 0]
-    );
+    assert_eq!(numbers(&outcomes[25..], |outcome| !quiet_for(Quiet::Still)(outcome)), [0usize; 0]);
 }
 
 #[test]
 fn leaves_that_sway_from_some_moment_on_are_forgotten_and_people_are_not() {
     let still = SceneRenderer::new(walked());
-    let windy = SceneRenderer::new(Scene {
-        sway_pixels: 12,
-        ..walked()
-    });
-    let mut detector = MotionDetector::new(MotionConfig {
-        threshold_percent: 1.0,
-        ..MotionConfig::default()
-    });
+    let windy = SceneRenderer::new(Scene { sway_pixels: 12, ..walked() });
+    let mut detector =
+        MotionDetector::new(MotionConfig { threshold_percent: 1.0, ..MotionConfig::default() });
     let look = |number| match number {
         0..100 => still.render(number),
         _ => windy.render(number),
     };
-    let outcomes: Vec<_> = (0..650)
-        .map(|number| detector.look(&look(number)))
-        .collect();
+    let outcomes: Vec<_> = (0..650).map(|number| detector.look(&look(number))).collect();
     let motions = motions(&outcomes);
-    let seen = |from, to| {
-        motions
-            .iter()
-            .filter(|(number, _)| (from..to).contains(number))
-            .count()
-    };
+    let seen = |from, to| motions.iter().filter(|(number, _)| (from..to).contains(number)).count();
     assert!(seen(100, 130) > 10, "the wind begins");
     assert_eq!(seen(330, 430), 0, "it is known");
     assert!(seen(430, 470) >= 34, "somebody walks by in the wind");
@@ -264,19 +180,13 @@ fn a_parked_thing_is_seen_for_a_while_and_then_belongs_to_the_place() {
     let outcomes: Vec<_> = (0..200).map(|_| detector.look(&parked)).collect();
     let last = motions(&outcomes).last().map(|(number, _)| *number);
     assert_eq!(last, Some(149), "absorb_frames");
-    assert!(
-        matches!(detector.look(&picture), Outcome::Motion(_)),
-        "it drives away"
-    );
+    assert!(matches!(detector.look(&picture), Outcome::Motion(_)), "it drives away");
 }
 
 #[test]
 fn what_is_masked_does_not_count() {
     let masks = vec![polygon(0.0, 0.0, 0.5, 1.0)];
-    let (mut detector, picture) = learned(MotionConfig {
-        masks,
-        ..MotionConfig::default()
-    });
+    let (mut detector, picture) = learned(MotionConfig { masks, ..MotionConfig::default() });
     let left = with_block(&picture, (20, 80, 80, 80));
     assert!(quiet_for(Quiet::Masked)(&detector.look(&left)));
     let Outcome::Motion(motion) = detector.look(&with_block(&left, (200, 80, 40, 80))) else {
@@ -292,36 +202,18 @@ fn what_is_masked_does_not_count() {
 #[test]
 fn a_picture_that_is_masked_whole_is_quiet() {
     let masks = vec![polygon(0.0, 0.0, 1.0, 1.0)];
-    let (mut detector, picture) = learned(MotionConfig {
-        masks,
-        ..MotionConfig::default()
-    });
+    let (mut detector, picture) = learned(MotionConfig { masks, ..MotionConfig::default() });
     let outcome = detector.look(&with_block(&picture, (20, 80, 80, 80)));
-    assert_eq!(
-        outcome,
-        Outcome::Quiet {
-            changed_percent: 0.0,
-            reason: Quiet::Masked
-        }
-    );
+    assert_eq!(outcome, Outcome::Quiet { changed_percent: 0.0, reason: Quiet::Masked });
 }
 
 #[test]
 fn with_zones_only_what_touches_one_counts() {
     let zones = vec![polygon(0.0, 0.5, 1.0, 1.0)];
-    let (mut detector, picture) = learned(MotionConfig {
-        zones,
-        ..MotionConfig::default()
-    });
+    let (mut detector, picture) = learned(MotionConfig { zones, ..MotionConfig::default() });
     let above = with_block(&picture, (20, 20, 80, 40));
     let outcome = detector.look(&above);
-    assert_eq!(
-        outcome,
-        Outcome::Quiet {
-            changed_percent: 0.0,
-            reason: Quiet::OutsideZones
-        }
-    );
+    assert_eq!(outcome, Outcome::Quiet { changed_percent: 0.0, reason: Quiet::OutsideZones });
     let Outcome::Motion(motion) = detector.look(&with_block(&above, (200, 90, 40, 80))) else {
         panic!("something reaches into the zone");
     };
@@ -337,9 +229,7 @@ fn a_small_change_is_below_the_threshold_and_a_speck_is_nothing() {
     let (mut detector, picture) = learned(MotionConfig::default());
     let small = detector.look(&with_block(&picture, (100, 100, 20, 20)));
     assert!(quiet_for(Quiet::BelowThreshold)(&small), "{small:?}");
-    assert!(quiet_for(Quiet::Still)(
-        &detector.look(&with_block(&picture, (100, 100, 2, 2)))
-    ));
+    assert!(quiet_for(Quiet::Still)(&detector.look(&with_block(&picture, (100, 100, 2, 2)))));
 }
 
 #[test]
@@ -347,9 +237,7 @@ fn near_regions_are_one_and_far_ones_are_not() {
     let (mut detector, picture) = learned(MotionConfig::default());
     let near = with_block(&with_block(&picture, (100, 80, 30, 40)), (100, 124, 30, 30));
     let both = with_block(&near, (250, 80, 30, 60));
-    let Outcome::Motion(motion) = detector.look(&both) else {
-        panic!("two things move")
-    };
+    let Outcome::Motion(motion) = detector.look(&both) else { panic!("two things move") };
     assert_eq!(
         motion.regions,
         [
@@ -367,15 +255,9 @@ fn many_regions_are_cut_to_the_largest() {
         let size = 6 + index / 8;
         picture = with_block(&picture, (index % 8 * 40, index / 8 * 40, size, size));
     }
-    let Outcome::Motion(motion) = detector.look(&picture) else {
-        panic!("many things move")
-    };
+    let Outcome::Motion(motion) = detector.look(&picture) else { panic!("many things move") };
     assert_eq!(motion.regions.len(), REGIONS_MAX);
-    assert!(
-        motion.regions.iter().all(|region| region.width >= 10.0),
-        "{:?}",
-        motion.regions
-    );
+    assert!(motion.regions.iter().all(|region| region.width >= 10.0), "{:?}", motion.regions);
     assert_eq!(motion.area.y, 0.0, "the area counts them all");
 }
 
@@ -383,24 +265,12 @@ fn many_regions_are_cut_to_the_largest() {
 fn a_picture_of_another_size_makes_it_learn_anew() {
     let (mut detector, _) = learned(MotionConfig::default());
     let other = RgbImage::new(200, 100);
-    assert_eq!(
-        detector.look(&other),
-        Outcome::Learning { pictures_left: 24 }
-    );
+    assert_eq!(detector.look(&other), Outcome::Learning { pictures_left: 24 });
 }
 
 #[test]
 fn pictures_and_settings_of_any_size_are_survived() {
-    for (width, height) in [
-        (0, 0),
-        (0, 5),
-        (5, 0),
-        (1, 1),
-        (1, 500),
-        (500, 1),
-        (321, 7),
-        (2, 2),
-    ] {
+    for (width, height) in [(0, 0), (0, 5), (5, 0), (1, 1), (1, 500), (500, 1), (321, 7), (2, 2)] {
         for (learning_frames, absorb_frames) in [(0, 0), (3, u32::MAX)] {
             let config = MotionConfig {
                 threshold_percent: f64::NAN,
@@ -419,10 +289,7 @@ fn pictures_and_settings_of_any_size_are_survived() {
 #[test]
 fn people_walk_through_most_of_the_recorded_clip() {
     let Some(path) = pedestrians() else { return };
-    let options = FileOptions {
-        start: Some(Default::default()),
-        ..FileOptions::default()
-    };
+    let options = FileOptions { start: Some(Default::default()), ..FileOptions::default() };
     let mut source = FileSource::open(&path, options, Cancel::new()).unwrap();
     let mut detector = MotionDetector::new(MotionConfig::default());
     let mut outcomes = Vec::new();
@@ -431,28 +298,14 @@ fn people_walk_through_most_of_the_recorded_clip() {
     }
     assert_eq!(numbers(&outcomes, is_light), [0usize; 0]);
     let motions = motions(&outcomes);
-    assert!(
-        (120..=175).contains(&motions.len()),
-        "{} of 200",
-        motions.len()
-    );
+    assert!((120..=175).contains(&motions.len()), "{} of 200", motions.len());
     // Frame 100, by eye: people at these places, and nobody on the lawn in front.
     let at = |x, y| BoundingBoxAt(x, y).of(8.0);
     let (_, motion) = motions.iter().find(|(number, _)| *number == 100).unwrap();
-    for (x, y) in [
-        (625.0, 315.0),
-        (712.0, 300.0),
-        (495.0, 180.0),
-        (235.0, 225.0),
-        (100.0, 185.0),
-    ] {
+    for (x, y) in [(625.0, 315.0), (712.0, 300.0), (495.0, 180.0), (235.0, 225.0), (100.0, 185.0)] {
         assert!(motion.moving.overlaps(&at(x, y)), "somebody is at {x}, {y}");
     }
-    assert!(
-        !motion
-            .moving
-            .overlaps(&BoundingBoxAt(0.0, 400.0).sized(420.0, 170.0))
-    );
+    assert!(!motion.moving.overlaps(&BoundingBoxAt(0.0, 400.0).sized(420.0, 170.0)));
 }
 
 /// Where a box begins.
@@ -460,12 +313,7 @@ struct BoundingBoxAt(f64, f64);
 
 impl BoundingBoxAt {
     fn sized(self, width: f64, height: f64) -> lenslog_events::BoundingBox {
-        lenslog_events::BoundingBox {
-            x: self.0,
-            y: self.1,
-            width,
-            height,
-        }
+        lenslog_events::BoundingBox { x: self.0, y: self.1, width, height }
     }
 
     fn of(self, side: f64) -> lenslog_events::BoundingBox {
