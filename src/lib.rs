@@ -3,4 +3,5 @@
 pub mod frame;
 pub mod motion;
 pub mod picture;
+pub mod policy;
 pub mod source;
