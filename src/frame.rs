@@ -45,10 +45,7 @@ mod tests {
     fn a_frame_prints_its_size_and_not_its_pixels() {
         let frame = Frame {
             number: 7,
-            time: Timestamp {
-                utc_micros: 200_000,
-                offset_minutes: 60,
-            },
+            time: Timestamp { utc_micros: 200_000, offset_minutes: 60 },
             picture: RgbImage::new(640, 480),
             dropped_before: 0,
             origin: None,

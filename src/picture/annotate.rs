@@ -95,16 +95,9 @@ fn draw_object(canvas: &mut Canvas<'_>, object: &DetectedObject, area: Area, sca
     let (picture_width, _) = canvas.size();
     let label = format!("{} {}%", object.label, percent(object.confidence));
     let chars = fitting(&label, picture_width - 2 * scale, scale);
-    let (width, height) = (
-        text::width(chars, scale) + 2 * scale,
-        text::height(scale) + 2 * scale,
-    );
+    let (width, height) = (text::width(chars, scale) + 2 * scale, text::height(scale) + 2 * scale);
     let left = area.left.min(picture_width - width).max(0);
-    let top = if area.top >= height {
-        area.top - height
-    } else {
-        area.top
-    };
+    let top = if area.top >= height { area.top - height } else { area.top };
     canvas.fill(Area::at(left, top, width, height), color);
     let corner = (left + scale, top + scale);
     text::draw(canvas, label.chars().take(chars), corner, scale, BLACK);
@@ -116,19 +109,10 @@ fn draw_caption(canvas: &mut Canvas<'_>, annotation: &Annotation<'_>, scale: i64
     let time = annotation.time.to_local().format("%Y-%m-%d %H:%M:%S");
     let caption = format!("{time} {}", annotation.camera_name);
     let chars = fitting(caption.trim_end(), picture_width - 2 * scale, scale);
-    let (width, height) = (
-        text::width(chars, scale) + 2 * scale,
-        text::height(scale) + 2 * scale,
-    );
+    let (width, height) = (text::width(chars, scale) + 2 * scale, text::height(scale) + 2 * scale);
     let top = picture_height - height;
     canvas.fill(Area::at(0, top, width, height), BLACK);
-    text::draw(
-        canvas,
-        caption.chars().take(chars),
-        (scale, top + scale),
-        scale,
-        WHITE,
-    );
+    text::draw(canvas, caption.chars().take(chars), (scale, top + scale), scale, WHITE);
 }
 
 /// How many characters of `text` are drawn into so many pixels.
@@ -143,9 +127,7 @@ fn percent(confidence: f64) -> u8 {
 }
 
 fn color_of(label: &str) -> Rgb<u8> {
-    let sum = label
-        .bytes()
-        .fold(0usize, |sum, byte| sum.wrapping_mul(31) + usize::from(byte));
+    let sum = label.bytes().fold(0usize, |sum, byte| sum.wrapping_mul(31) + usize::from(byte));
     COLORS[sum % COLORS.len()]
 }
 
@@ -164,29 +146,14 @@ mod tests {
         DetectedObject {
             label: label.into(),
             confidence,
-            bbox: BoundingBox {
-                x,
-                y,
-                width,
-                height,
-            },
+            bbox: BoundingBox { x, y, width, height },
         }
     }
 
     fn annotated(size: (u32, u32), camera_name: &str, objects: &[DetectedObject]) -> RgbImage {
-        let time = Timestamp {
-            utc_micros: 0,
-            offset_minutes: 60,
-        };
+        let time = Timestamp { utc_micros: 0, offset_minutes: 60 };
         let grey = RgbImage::from_pixel(size.0, size.1, Rgb([90; 3]));
-        annotate(
-            &grey,
-            &Annotation {
-                camera_name,
-                time,
-                objects,
-            },
-        )
+        annotate(&grey, &Annotation { camera_name, time, objects })
     }
 
     fn count(picture: &RgbImage, color: Rgb<u8>) -> usize {
@@ -195,36 +162,21 @@ mod tests {
 
     #[test]
     fn a_box_is_drawn_around_the_object_and_its_label_above() {
-        let picture = annotated(
-            (320, 240),
-            "",
-            &[object("person", 0.92, (100.0, 80.0, 60.0, 90.0))],
-        );
+        let picture =
+            annotated((320, 240), "", &[object("person", 0.92, (100.0, 80.0, 60.0, 90.0))]);
         let color = color_of("person");
         assert_eq!(
-            (
-                picture[(100, 120)],
-                picture[(159, 120)],
-                picture[(130, 169)]
-            ),
+            (picture[(100, 120)], picture[(159, 120)], picture[(130, 169)]),
             (color, color, color)
         );
-        assert_eq!(
-            picture[(130, 120)],
-            Rgb([90; 3]),
-            "the object itself stays visible"
-        );
+        assert_eq!(picture[(130, 120)], Rgb([90; 3]), "the object itself stays visible");
         assert_eq!(picture[(101, 71)], color, "label above the box");
     }
 
     #[test]
     fn a_label_at_the_edge_stays_inside_the_picture() {
-        let label = |bbox| {
-            count(
-                &annotated((320, 240), "", &[object("person", 0.92, bbox)]),
-                BLACK,
-            )
-        };
+        let label =
+            |bbox| count(&annotated((320, 240), "", &[object("person", 0.92, bbox)]), BLACK);
         let whole = label((100.0, 80.0, 60.0, 90.0));
         assert_eq!(label((300.0, 80.0, 60.0, 90.0)), whole, "right");
         assert_eq!(label((100.0, -5.0, 60.0, 90.0)), whole, "top");
@@ -236,36 +188,15 @@ mod tests {
         let unnamed = count(&annotated((640, 480), "", &[]), WHITE);
         let named = count(&annotated((640, 480), "front door", &[]), WHITE);
         assert!(unnamed > 100 && named > unnamed);
-        let later = Timestamp {
-            utc_micros: 3_600_000_000,
-            offset_minutes: 0,
-        };
+        let later = Timestamp { utc_micros: 3_600_000_000, offset_minutes: 0 };
         let grey = RgbImage::from_pixel(640, 480, Rgb([90; 3]));
-        let same_wall = annotate(
-            &grey,
-            &Annotation {
-                camera_name: "",
-                time: later,
-                objects: &[],
-            },
-        );
-        assert_eq!(
-            same_wall,
-            annotated((640, 480), "", &[]),
-            "01:00 local, both"
-        );
+        let same_wall = annotate(&grey, &Annotation { camera_name: "", time: later, objects: &[] });
+        assert_eq!(same_wall, annotated((640, 480), "", &[]), "01:00 local, both");
     }
 
     #[test]
     fn letters_grow_with_the_picture() {
-        let sizes = [
-            (320, 240),
-            (640, 480),
-            (768, 576),
-            (1920, 1080),
-            (3840, 2160),
-            (2160, 3840),
-        ];
+        let sizes = [(320, 240), (640, 480), (768, 576), (1920, 1080), (3840, 2160), (2160, 3840)];
         assert_eq!(sizes.map(scale_of), [1, 2, 2, 4, 8, 8]);
     }
 

@@ -24,22 +24,12 @@ impl Area {
         };
         let (left, right) = range(bbox.x, bbox.width, width)?;
         let (top, bottom) = range(bbox.y, bbox.height, height)?;
-        Some(Self {
-            left,
-            top,
-            right,
-            bottom,
-        })
+        Some(Self { left, top, right, bottom })
     }
 
     /// The rectangle of this size whose upper left corner is there.
     pub(super) const fn at(left: i64, top: i64, width: i64, height: i64) -> Self {
-        Self {
-            left,
-            top,
-            right: left + width,
-            bottom: top + height,
-        }
+        Self { left, top, right: left + width, bottom: top + height }
     }
 }
 
@@ -55,10 +45,7 @@ impl<'a> Canvas<'a> {
 
     /// Width and height, in pixels.
     pub(super) fn size(&self) -> (i64, i64) {
-        (
-            i64::from(self.picture.width()),
-            i64::from(self.picture.height()),
-        )
+        (i64::from(self.picture.width()), i64::from(self.picture.height()))
     }
 
     /// Fills what of `area` lies inside the picture.
@@ -71,11 +58,7 @@ impl<'a> Canvas<'a> {
             return;
         }
         let row_bytes = self.picture.width() as usize * 3;
-        let rows = self
-            .picture
-            .chunks_exact_mut(row_bytes.max(1))
-            .take(bottom)
-            .skip(top);
+        let rows = self.picture.chunks_exact_mut(row_bytes.max(1)).take(bottom).skip(top);
         for row in rows {
             for pixel in row[left * 3..right * 3].chunks_exact_mut(3) {
                 pixel.copy_from_slice(&color.0);
@@ -85,40 +68,11 @@ impl<'a> Canvas<'a> {
 
     /// Draws the border of `area`, `line` pixels wide, inside of it.
     pub(super) fn frame(&mut self, area: Area, line: i64, color: Rgb<u8>) {
-        let Area {
-            left,
-            top,
-            right,
-            bottom,
-        } = area;
-        self.fill(
-            Area {
-                bottom: bottom.min(top + line),
-                ..area
-            },
-            color,
-        );
-        self.fill(
-            Area {
-                top: top.max(bottom - line),
-                ..area
-            },
-            color,
-        );
-        self.fill(
-            Area {
-                right: right.min(left + line),
-                ..area
-            },
-            color,
-        );
-        self.fill(
-            Area {
-                left: left.max(right - line),
-                ..area
-            },
-            color,
-        );
+        let Area { left, top, right, bottom } = area;
+        self.fill(Area { bottom: bottom.min(top + line), ..area }, color);
+        self.fill(Area { top: top.max(bottom - line), ..area }, color);
+        self.fill(Area { right: right.min(left + line), ..area }, color);
+        self.fill(Area { left: left.max(right - line), ..area }, color);
     }
 }
 
@@ -141,15 +95,7 @@ mod tests {
         assert_eq!(painted(&picture), 4);
         assert_eq!((picture[(0, 6)], picture[(1, 7)]), (RED, RED));
         Canvas::new(&mut picture).fill(Area::at(20, -20, 100, 5), RED);
-        Canvas::new(&mut picture).fill(
-            Area {
-                left: 5,
-                top: 0,
-                right: 2,
-                bottom: 8,
-            },
-            RED,
-        );
+        Canvas::new(&mut picture).fill(Area { left: 5, top: 0, right: 2, bottom: 8 }, RED);
         assert_eq!(painted(&picture), 4);
     }
 
@@ -165,21 +111,8 @@ mod tests {
 
     #[test]
     fn a_box_covers_every_pixel_it_touches() {
-        let bbox = BoundingBox {
-            x: 1.5,
-            y: -3.0,
-            width: 2.0,
-            height: 4.2,
-        };
-        assert_eq!(
-            Area::of(&bbox, (10, 10)),
-            Some(Area {
-                left: 1,
-                top: 0,
-                right: 4,
-                bottom: 2
-            })
-        );
+        let bbox = BoundingBox { x: 1.5, y: -3.0, width: 2.0, height: 4.2 };
+        assert_eq!(Area::of(&bbox, (10, 10)), Some(Area { left: 1, top: 0, right: 4, bottom: 2 }));
     }
 
     proptest! {

@@ -84,9 +84,7 @@ pub fn encode_jpeg(picture: &RgbImage, quality: Quality) -> Result<Vec<u8>, Pict
     let mut bytes = Vec::with_capacity(picture.len() / 3 / PIXELS_PER_BYTE);
     JpegEncoder::new_with_quality(&mut bytes, quality.get())
         .write_image(picture, width, height, ExtendedColorType::Rgb8)
-        .map_err(|error| PictureError::Encoder {
-            reason: error.to_string(),
-        })?;
+        .map_err(|error| PictureError::Encoder { reason: error.to_string() })?;
     Ok(bytes)
 }
 

@@ -18,15 +18,7 @@ pub fn paint_over(picture: &mut RgbImage, polygons: &[Polygon]) {
             for (from, to) in spans(polygon, middle) {
                 let top = i64::from(row) - 1;
                 let (left, right) = (pixel(from, width) - 1, pixel(to, width) + 2);
-                canvas.fill(
-                    Area {
-                        left,
-                        top,
-                        right,
-                        bottom: top + 3,
-                    },
-                    PAINT,
-                );
+                canvas.fill(Area { left, top, right, bottom: top + 3 }, PAINT);
             }
         }
     }
@@ -42,14 +34,10 @@ fn spans(polygon: &Polygon, y: f64) -> Vec<(f64, f64)> {
     let corners = polygon.corners();
     let sides = corners.iter().zip(corners.iter().cycle().skip(1));
     let crossing = sides.filter(|&(&(_, y1), &(_, y2))| (y1 > y) != (y2 > y));
-    let mut crossings: Vec<f64> = crossing
-        .map(|(&(x1, y1), &(x2, y2))| (x2 - x1) * (y - y1) / (y2 - y1) + x1)
-        .collect();
+    let mut crossings: Vec<f64> =
+        crossing.map(|(&(x1, y1), &(x2, y2))| (x2 - x1) * (y - y1) / (y2 - y1) + x1).collect();
     crossings.sort_by(f64::total_cmp);
-    crossings
-        .chunks_exact(2)
-        .map(|pair| (pair[0], pair[1]))
-        .collect()
+    crossings.chunks_exact(2).map(|pair| (pair[0], pair[1])).collect()
 }
 
 #[cfg(test)]
@@ -67,15 +55,9 @@ mod tests {
             Polygon::new(vec![(0.0, 0.0), (0.25, 0.0), (0.25, 0.25), (0.0, 0.25)]).unwrap();
         paint_over(&mut picture, &[corner]);
         assert_eq!((picture[(0, 0)], picture[(24, 24)]), (PAINT, PAINT));
-        assert_eq!(
-            (picture[(28, 5)], picture[(5, 28)], picture[(99, 99)]),
-            (WHITE, WHITE, WHITE)
-        );
+        assert_eq!((picture[(28, 5)], picture[(5, 28)], picture[(99, 99)]), (WHITE, WHITE, WHITE));
         let mut none = RgbImage::new(0, 0);
-        paint_over(
-            &mut none,
-            &[Polygon::new(vec![(0.0, 0.0), (1.0, 0.0), (1.0, 1.0)]).unwrap()],
-        );
+        paint_over(&mut none, &[Polygon::new(vec![(0.0, 0.0), (1.0, 0.0), (1.0, 1.0)]).unwrap()]);
     }
 
     proptest! {

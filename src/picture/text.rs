@@ -59,11 +59,7 @@ fn glyph(character: char) -> [u8; 8] {
             .or_else(|| BLOCK_FONTS.get(character))
     };
     let printable = !character.is_control();
-    printable
-        .then(|| known(character))
-        .flatten()
-        .or_else(|| known(UNKNOWN))
-        .unwrap_or_default()
+    printable.then(|| known(character)).flatten().or_else(|| known(UNKNOWN)).unwrap_or_default()
 }
 
 #[cfg(test)]
@@ -76,17 +72,9 @@ mod tests {
 
     fn drawn(text: &str, scale: i64) -> RgbImage {
         let size = |pixels| u32::try_from(pixels).unwrap();
-        let mut picture = RgbImage::new(
-            size(width(text.chars().count(), scale)),
-            size(height(scale)),
-        );
-        draw(
-            &mut Canvas::new(&mut picture),
-            text.chars(),
-            (0, 0),
-            scale,
-            WHITE,
-        );
+        let mut picture =
+            RgbImage::new(size(width(text.chars().count(), scale)), size(height(scale)));
+        draw(&mut Canvas::new(&mut picture), text.chars(), (0, 0), scale, WHITE);
         picture
     }
 
