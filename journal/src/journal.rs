@@ -100,6 +100,15 @@ impl Journal {
         self.writer.append(batch, Durability::PowerCut, KeyCheck::Trust).map(Appended::seq)
     }
 
+    /// Appends every record as a batch of its own, all of them made durable by the same sync: damage to one costs no
+    /// other. Returns what became of each, in order.
+    ///
+    /// Much faster than as many calls of [`Journal::append`].
+    #[must_use]
+    pub fn append_each(&self, records: &[NewRecord<'_>]) -> Vec<Result<Appended, Error>> {
+        self.writer.append_each(records, Durability::PowerCut, KeyCheck::Refuse)
+    }
+
     /// Appends a batch and returns once it survives the end of this process. It survives a power cut, and can be
     /// read, after the next sync, whoever causes it.
     ///

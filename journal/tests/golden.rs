@@ -136,7 +136,11 @@ fn journals_of_every_version_are_read_as_they_always_were() {
             let journal = reopen(&storage);
             let seq = append(&journal, b"appended by today's program");
             assert!(before.iter().all(|(earlier, _)| *earlier < seq));
-            assert!(read_all(&journal.view()).records.starts_with(&before), "{}", directory.display());
+            assert!(
+                read_all(&journal.view()).records.starts_with(&before),
+                "{}",
+                directory.display()
+            );
             assert!(journal.view().reader(Seq::FIRST, Default::default()).is_ok());
             count += 1;
         }

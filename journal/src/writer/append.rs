@@ -26,27 +26,71 @@ impl Writer {
         durability: Durability,
         keys: KeyCheck,
     ) -> Result<Appended, Error> {
+        let (state, appended, end) = self.take(self.lock(), records, keys)?;
+        self.commit(state, end, durability)?;
+        Ok(appended)
+    }
+
+    /// Appends every record as a batch of its own; the operating system is asked once for all of them.
+    pub(crate) fn append_each(
+        &self,
+        records: &[NewRecord<'_>],
+        durability: Durability,
+        keys: KeyCheck,
+    ) -> Vec<Result<Appended, Error>> {
+        let mut outcomes = Vec::with_capacity(records.len());
+        let mut last = Seq(0);
+        let mut state = self.lock();
+        for record in records {
+            let outcome = match self.take(state, std::slice::from_ref(record), keys) {
+                Ok((guard, appended, end)) => {
+                    state = guard;
+                    last = last.max(end);
+                    Ok(appended)
+                }
+                Err(error) => {
+                    state = self.lock();
+                    Err(error)
+                }
+            };
+            outcomes.push(outcome);
+        }
+        if let Err(error) = self.commit(state, last, durability) {
+            for outcome in &mut outcomes {
+                *outcome = outcome.clone().and(Err(error.clone()));
+            }
+        }
+        outcomes
+    }
+
+    /// Gives a batch its seqs and encodes it, or finds the record it duplicates. Returns the seq up to which the
+    /// caller has to commit.
+    fn take<'a>(
+        &'a self,
+        state: MutexGuard<'a, State>,
+        records: &[NewRecord<'_>],
+        keys: KeyCheck,
+    ) -> Result<(MutexGuard<'a, State>, Appended, Seq), Error> {
         validate(records)?;
         let bytes = frame_len(records).ok_or(Error::TooLarge {
             what: "the batch",
             found: records.iter().map(|record| record.payload.len() as u64).sum(),
             limit: FRAME_BYTES_MAX as u64,
         })?;
+        let reserve = self.settings.sizes.reserve;
         let (mut state, reading) =
-            self.ready(bytes as u64, records.len() as u64, self.settings.sizes.reserve)?;
+            self.ready(state, bytes as u64, records.len() as u64, reserve)?;
         if keys == KeyCheck::Refuse
             && let Some((index, seq)) = self.find_duplicate(&mut state, records)?
         {
             state.stats.duplicates += 1;
-            self.commit(state, seq.next(), durability)?;
-            return Ok(Appended::Duplicate { index, seq });
+            return Ok((state, Appended::Duplicate { index, seq }, seq.next()));
         }
         self.note_clock(&mut state, reading);
         let first = self.enqueue(&mut state, records, reading.wall);
         state.stats.batches += 1;
         let end = state.next_seq;
-        self.commit(state, end, durability)?;
-        Ok(Appended::New(first))
+        Ok((state, Appended::New(first), end))
     }
 
     /// Appends one of the journal's own records, durably, from the reserve if there is no other room.
@@ -64,7 +108,7 @@ impl Writer {
             found: payload.len() as u64,
             limit: FRAME_BYTES_MAX as u64,
         })?;
-        let (mut state, reading) = self.ready(bytes as u64, 1, 0)?;
+        let (mut state, reading) = self.ready(self.lock(), bytes as u64, 1, 0)?;
         let seq = self.enqueue(&mut state, &records, reading.wall);
         state.pending.notable = true;
         let end = state.next_seq;
@@ -72,47 +116,50 @@ impl Writer {
         Ok(seq)
     }
 
-    /// Waits until `records` of `bytes` can be appended and still `reserve` be left, beginning a new segment where one is
-    /// due. Returns the state locked, and the time.
-    fn ready(
-        &self,
+    /// Waits until `records` of `bytes` can be appended and still `reserve` be left, beginning a new segment where
+    /// one is due. Returns the state, locked, and the time.
+    fn ready<'a>(
+        &'a self,
+        mut state: MutexGuard<'a, State>,
         bytes: u64,
         records: u64,
         reserve: u64,
-    ) -> Result<(MutexGuard<'_, State>, ClockReading), Error> {
-        let mut state = self.lock();
+    ) -> Result<(MutexGuard<'a, State>, ClockReading), Error> {
         let mut roll_failed = false;
         loop {
             state.ensure_open()?;
             let reading = self.clock.read();
-            let today = reading.wall.day();
-            let roll_due = !roll_failed && self.is_roll_due(&state, bytes, today);
+            let roll_due = !roll_failed && self.is_roll_due(&state, bytes, reading.wall.day());
             let full = state.pending.bytes.len() + bytes as usize > UNSYNCED_BYTES_MAX
                 || state.unsynced_records() + records > UNSYNCED_RECORDS_MAX;
-            if state.suspended.is_some() || state.witness_clean || roll_due || full {
-                if state.busy {
-                    state = self.wait(state);
-                    continue;
-                }
-                if state.suspended.is_some() {
-                    self.resume(&mut state)?;
-                } else if state.witness_clean {
-                    self.unmark_clean(&mut state)?;
-                } else if roll_due {
-                    match self.roll(&mut state) {
-                        // On a full disk the old segment takes what it has room for.
-                        Err(error) if error.is_storage_full() && state.active.is_some() => {
-                            roll_failed = true;
-                        }
-                        result => result?,
-                    }
-                } else {
-                    self.sync_exclusively(&mut state)?;
-                }
+            let suspended = state.suspended.is_some();
+            if !(suspended || state.witness_clean || roll_due || full) {
+                self.make_room(&mut state, bytes + CLOCK_FRAME_BYTES, reserve)?;
+                return Ok((state, reading));
+            }
+            if state.busy {
+                state = self.wait(state);
                 continue;
             }
-            self.make_room(&mut state, bytes + CLOCK_FRAME_BYTES, reserve)?;
-            return Ok((state, reading));
+            let result = if suspended {
+                self.resume(&mut state)
+            } else if state.witness_clean {
+                self.unmark_clean(&mut state)
+            } else if roll_due {
+                self.roll(&mut state)
+            } else {
+                self.sync_exclusively(&mut state)
+            };
+            match result {
+                Ok(()) => {}
+                // The frames of others have failed. Whether this batch can be taken, trying again will tell.
+                Err(_) if !suspended && state.suspended.is_some() => {}
+                // On a full disk the old segment takes what it has room for.
+                Err(error) if roll_due && error.is_storage_full() && !suspended => {
+                    roll_failed = true;
+                }
+                Err(error) => return Err(error),
+            }
         }
     }
 

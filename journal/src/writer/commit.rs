@@ -7,8 +7,6 @@ use std::time::Instant;
 use super::{Durability, Failure, Pending, State, Synced, Writer};
 use crate::{Error, Seq};
 
-const ZEROS: [u8; 4096] = [0; 4096];
-
 impl Writer {
     /// Returns once every record before `end` is as durable as asked for, or its outcome is settled otherwise.
     pub(crate) fn commit<'a>(
@@ -120,16 +118,13 @@ impl Writer {
 
     /// Writes what is pending and the padding behind it, and takes it out: later frames begin a new block.
     fn begin_sync(&self, state: &mut State) -> Result<Pending, (Pending, io::Error)> {
-        let written = write_pending(state).and_then(|()| {
-            let end = state.pending.end();
-            let padded = self.settings.sizes.padded(end);
-            match &state.active {
-                Some(active) => active.file.write_at(&ZEROS[..(padded - end) as usize], end),
-                None => Ok(()),
-            }
-        });
         let padded = self.settings.sizes.padded(state.pending.end());
-        let frames = std::mem::replace(&mut state.pending, Pending::at(padded));
+        let len = state.pending.bytes.len();
+        // The padding is written with the frames: one call, and whole blocks need not be read first.
+        state.pending.bytes.resize((padded - state.pending.start) as usize, 0);
+        let written = write_pending(state);
+        let mut frames = std::mem::replace(&mut state.pending, Pending::at(padded));
+        frames.bytes.truncate(len);
         match written {
             Ok(()) => Ok(frames),
             Err(error) => Err((frames, error)),
