@@ -31,7 +31,11 @@ pub const LEARNING_FRAMES_MAX: u32 = 100_000;
 /// is cut to this.
 pub const ABSORB_FRAMES_MAX: u32 = 60_000;
 
-/// Changes of light in as many pictures in a row mean that light is not the reason; the scene is learned anew.
+/// A changed light is believed when it is there in so many pictures in a row: a single one may be damaged, or
+/// show a lightning or the flank of a lorry.
+const LIGHT_LASTS: u32 = 2;
+
+/// Changes of light in more pictures in a row mean that light is not the reason; the scene is learned anew.
 const LIGHT_CHANGES_MAX: u32 = 10;
 
 /// The smallest threshold, in per cent. A smaller one counts as this.
@@ -219,14 +223,19 @@ impl Scene {
                 self.left_out.extend(cells.map(|(changed, masked)| *changed || *masked));
                 outcome
             }
-            Verdict::Light(light) if self.light_changes < LIGHT_CHANGES_MAX => {
+            verdict => {
                 self.light_changes += 1;
-                background.relight(grey, |index, before| light.predict(&self.grid, index, before));
-                Outcome::LightChanged { changed_percent }
-            }
-            Verdict::Light(_) | Verdict::Scene => {
-                self.light_changes = 0;
-                self.stage = Stage::learning();
+                match verdict {
+                    _ if self.light_changes < LIGHT_LASTS => {}
+                    Verdict::Light(light) if self.light_changes <= LIGHT_CHANGES_MAX => {
+                        let predict = |index, before| light.predict(&self.grid, index, before);
+                        background.relight(grey, predict);
+                    }
+                    _ => {
+                        self.light_changes = 0;
+                        self.stage = Stage::learning();
+                    }
+                }
                 Outcome::LightChanged { changed_percent }
             }
         }

@@ -22,8 +22,9 @@ pub enum Outcome {
     },
     /// Something moves.
     Motion(Motion),
-    /// Much of the picture changed at once, and it is the light or the whole scene. It was learned anew, or is
-    /// being learned, and nothing else can be said.
+    /// Much of the picture changed at once, and it is the light or the whole scene; nothing else can be said.
+    /// Where it lasts, the second such picture is taken for the background in the new light, or the new scene is
+    /// learned.
     LightChanged {
         /// Changed area, in per cent of the picture without its masks.
         changed_percent: f64,
