@@ -107,8 +107,7 @@ impl FileSource {
                 })
             }
             Err(fault) => {
-                let place = self.path.display().to_string();
-                let problem = FrameProblem { place, offset: Some(offset), fault };
+                let problem = FrameProblem::in_file(&self.path, Some(offset), fault);
                 if problem.is_lost_picture() {
                     self.number += 1;
                     self.refused += 1;

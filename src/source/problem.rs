@@ -1,6 +1,7 @@
 //! [`FrameProblem`], a picture that came but cannot be used. It is reported and the source goes on.
 
 use std::fmt;
+use std::path::Path;
 
 use super::{FRAME_BYTES_MAX, PICTURE_PIXELS_MAX};
 
@@ -72,6 +73,20 @@ pub enum PictureFault {
 }
 
 impl FrameProblem {
+    /// A problem with a file, or at an offset in one. Control characters in its name are escaped: whoever uploads
+    /// a file chooses the name, and must not write lines into a log with it.
+    pub(super) fn in_file(path: &Path, offset: Option<u64>, fault: PictureFault) -> Self {
+        let mut place = String::new();
+        for character in path.to_string_lossy().chars() {
+            if character.is_control() {
+                place.extend(character.escape_default());
+            } else {
+                place.push(character);
+            }
+        }
+        Self { place, offset, fault }
+    }
+
     /// Whether a picture was lost: false for bytes and files that never were one.
     #[must_use]
     pub const fn is_lost_picture(&self) -> bool {
@@ -108,6 +123,13 @@ mod tests {
             problem(None, PictureFault::Vanished).to_string(),
             "recording.mjpeg: the file was gone before it could be read"
         );
+    }
+
+    #[test]
+    fn a_files_name_cannot_forge_a_line() {
+        let path = Path::new("a\n[2026-11-23 10:00:00] ERROR: b\u{1b}[31m ü.jpg");
+        let text = FrameProblem::in_file(path, None, PictureFault::Vanished).to_string();
+        assert!(!text.chars().any(char::is_control) && text.contains("ü.jpg"), "{text}");
     }
 
     #[test]

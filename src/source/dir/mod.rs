@@ -209,5 +209,5 @@ fn ignored(path: &Path, reason: &'static str) -> FrameProblem {
 }
 
 fn problem(path: &Path, fault: PictureFault) -> FrameProblem {
-    FrameProblem { place: path.display().to_string(), offset: None, fault }
+    FrameProblem::in_file(path, None, fault)
 }
