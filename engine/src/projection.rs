@@ -15,7 +15,7 @@
 
 use std::collections::BTreeSet;
 use std::io;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use lenslog_journal::{Day, Kind, Seq, SeqRange};
 
@@ -150,8 +150,8 @@ pub enum ProjectionError {
 
 impl ProjectionError {
     /// Names what was attempted on what, for [`Result::map_err`].
-    pub fn retry(what: &'static str, path: impl Into<PathBuf>) -> impl FnOnce(io::Error) -> Self {
-        let path = path.into();
+    pub fn retry(what: &'static str, path: &Path) -> impl FnOnce(io::Error) -> Self + use<> {
+        let path = path.to_owned();
         move |source| Self::Retry { what, path, source }
     }
 }

@@ -1,0 +1,196 @@
+//! [`Snapshot`]: the simplest projection there is: a value in memory, kept in one small file with its checkpoint.
+
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use lenslog_journal::storage::{EntryKind, Storage, read_file, replace_file};
+
+use crate::{
+    Checkpoint, CommitKind, Inspection, Opened, Projection, ProjectionError, Recorded, Scope, Spec,
+    Verifier, Vocabulary,
+};
+
+/// Largest file of a snapshot, in bytes: a larger one is taken for broken.
+pub const SNAPSHOT_BYTES_MAX: usize = 64 << 20;
+
+const SEPARATOR: &str = "---\n";
+
+/// A value that a journal's records add up to, such as a count or a total a day.
+pub trait Summary<V: Vocabulary>: Default + Send + 'static {
+    /// Name of the projection: lower case, one word.
+    const NAME: &'static str;
+    /// Version of the logic: rises whenever the same events would add up to something else.
+    const LOGIC: u32;
+
+    /// Adds a record. Pure: no clock, no environment, nothing random.
+    fn add(&mut self, record: &Recorded<V::Event>);
+
+    /// The value as text, for people to read and [`Summary::from_text`] to read back.
+    fn to_text(&self) -> String;
+
+    /// Reads what [`Summary::to_text`] wrote.
+    fn from_text(text: &str) -> Option<Self>;
+}
+
+/// A [`Summary`] kept in a file: the text, after the lines of the checkpoint.
+///
+/// The file is replaced in one step at every durable commit, every few seconds while something happens: it is never
+/// half written.
+#[derive(Debug)]
+pub struct Snapshot<S> {
+    storage: Arc<dyn Storage>,
+    path: PathBuf,
+    live: S,
+    rebuilt: Option<S>,
+    /// The file as it was written last.
+    identity: Option<(u64, u64)>,
+}
+
+impl<S: Default> Snapshot<S> {
+    /// The summary kept at `path`, in a directory that exists.
+    #[must_use]
+    pub fn new(storage: Arc<dyn Storage>, path: impl Into<PathBuf>) -> Self {
+        Self { storage, path: path.into(), live: S::default(), rebuilt: None, identity: None }
+    }
+
+    /// The value as it is in memory.
+    pub const fn value(&self) -> &S {
+        &self.live
+    }
+
+    fn read(&self) -> Result<Option<String>, ProjectionError> {
+        match read_file(&*self.storage, &self.path, SNAPSHOT_BYTES_MAX) {
+            Ok(bytes) => Ok(Some(String::from_utf8_lossy(&bytes).into_owned())),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+            Err(error) if error.kind() == io::ErrorKind::FileTooLarge => Ok(Some(String::new())),
+            Err(error) => Err(ProjectionError::retry("cannot read", &self.path)(error)),
+        }
+    }
+
+    fn write(&mut self, text: &str) -> Result<(), ProjectionError> {
+        let stat = replace_file(&*self.storage, &self.path, text.as_bytes())
+            .and_then(|()| self.storage.stat(&self.path))
+            .map_err(ProjectionError::retry("cannot write", &self.path))?;
+        self.identity = Some(stat.identity);
+        Ok(())
+    }
+}
+
+fn parse<V: Vocabulary, S: Summary<V>>(text: &str) -> Option<(Checkpoint, S)> {
+    let (checkpoint, value) = text.split_once(SEPARATOR)?;
+    Some((Checkpoint::from_text(checkpoint)?, S::from_text(value)?))
+}
+
+impl<V: Vocabulary, S: Summary<V>> Projection<V> for Snapshot<S> {
+    fn spec(&self) -> Spec {
+        Spec { name: S::NAME, logic: S::LOGIC, kinds: None, options: String::new() }
+    }
+
+    fn open(&mut self) -> Result<Opened, ProjectionError> {
+        self.live = S::default();
+        let Some(text) = self.read()? else { return Ok(Opened::Absent) };
+        let Some((checkpoint, value)) = parse::<V, S>(&text) else {
+            let reason = format!("{} is not a snapshot", self.path.display());
+            return Ok(Opened::Broken { reason });
+        };
+        self.live = value;
+        self.identity = self.storage.stat(&self.path).ok().map(|stat| stat.identity);
+        Ok(Opened::At { checkpoint, needs: Default::default() })
+    }
+
+    fn apply(&mut self, record: &Recorded<V::Event>) -> Result<(), ProjectionError> {
+        self.rebuilt.as_mut().unwrap_or(&mut self.live).add(record);
+        Ok(())
+    }
+
+    /// A visible commit changes nothing on disk: what a crash takes back is added again.
+    fn commit(&mut self, checkpoint: &Checkpoint, kind: CommitKind) -> Result<(), ProjectionError> {
+        match kind {
+            CommitKind::Visible => Ok(()),
+            CommitKind::Durable => {
+                let text = checkpoint.to_text() + SEPARATOR + &self.live.to_text();
+                self.write(&text)
+            }
+        }
+    }
+
+    fn inspect(&mut self) -> Result<Inspection, ProjectionError> {
+        let Some(identity) = self.identity else { return Ok(Inspection::Intact) };
+        match self.storage.stat(&self.path) {
+            Ok(stat) if stat.kind != EntryKind::File => Err(ProjectionError::Blocked {
+                path: self.path.clone(),
+                problem: "is not a file".to_owned(),
+                remedy: "move it away",
+            }),
+            Ok(stat) if stat.identity == identity => Ok(Inspection::Intact),
+            _ => {
+                let reason = format!("{} was deleted or replaced", self.path.display());
+                Ok(Inspection::Tampered { reason, scope: Scope::All })
+            }
+        }
+    }
+
+    /// A summary is one value: it is always rebuilt whole.
+    fn begin_rebuild(&mut self, _scope: &Scope) -> Result<(), ProjectionError> {
+        self.rebuilt = Some(S::default());
+        Ok(())
+    }
+
+    fn finish_rebuild(
+        &mut self,
+        checkpoint: &Checkpoint,
+        keep_old: bool,
+    ) -> Result<(), ProjectionError> {
+        if keep_old && self.read()?.is_some() {
+            let mut aside = self.path.clone().into_os_string();
+            aside.push(".old");
+            let kept = self.storage.rename(&self.path, Path::new(&aside));
+            kept.map_err(ProjectionError::retry("cannot set aside", &self.path))?;
+        }
+        self.live = self.rebuilt.take().unwrap_or_default();
+        Projection::<V>::commit(self, checkpoint, CommitKind::Durable)
+    }
+
+    fn abort_rebuild(&mut self) {
+        self.rebuilt = None;
+    }
+
+    fn verifier(&self) -> Result<Option<Box<dyn Verifier<V>>>, ProjectionError> {
+        let Some(text) = self.read()? else { return Ok(None) };
+        let (checkpoint, kept) = parse::<V, S>(&text).ok_or_else(|| ProjectionError::Broken {
+            reason: format!("{} is not a snapshot", self.path.display()),
+        })?;
+        let path = self.path.clone();
+        Ok(Some(Box::new(SnapshotVerifier { path, checkpoint, kept, added: S::default() })))
+    }
+}
+
+struct SnapshotVerifier<S> {
+    path: PathBuf,
+    checkpoint: Checkpoint,
+    kept: S,
+    added: S,
+}
+
+impl<V: Vocabulary, S: Summary<V>> Verifier<V> for SnapshotVerifier<S> {
+    fn checkpoint(&self) -> &Checkpoint {
+        &self.checkpoint
+    }
+
+    fn apply(&mut self, record: &Recorded<V::Event>) -> Result<(), ProjectionError> {
+        self.added.add(record);
+        Ok(())
+    }
+
+    fn finish(self: Box<Self>) -> Result<Vec<String>, ProjectionError> {
+        let (kept, added) = (self.kept.to_text(), self.added.to_text());
+        if kept == added {
+            return Ok(Vec::new());
+        }
+        let line = kept.lines().zip(added.lines()).position(|(one, other)| one != other);
+        let line =
+            line.map_or_else(|| "its length".to_owned(), |line| format!("line {}", line + 1));
+        Ok(vec![format!("{} differs from the journal in {line}", self.path.display())])
+    }
+}

@@ -1,0 +1,260 @@
+//! Followers help themselves: they catch up after faults, park what cannot be applied, rebuild what is gone.
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+mod common;
+
+use std::fs;
+use std::path::Path;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use common::{Balances, Entry, Ledger, Setting, balances, count, value};
+use lenslog_engine::{
+    Projection, ProjectionState, RebuildError, RebuildOptions, Runner, Snapshot, rebuild, verify,
+};
+use lenslog_journal::storage::{Fault, FaultyStorage, RealStorage};
+use lenslog_journal::{Kind, Lost, NewRecord, ReaderOptions, Seq};
+
+/// Long: a test that waits this long has failed.
+const PATIENCE: Duration = Duration::from_secs(20);
+
+fn ignore() -> lenslog_engine::OnLost {
+    Arc::new(|_: &Lost| {})
+}
+
+fn caught_up(runner: &Runner, setting: &Setting) {
+    let behind = runner.wait_for(setting.journal.next_seq(), PATIENCE);
+    assert!(behind.is_empty(), "{:?}", runner.status());
+}
+
+#[test]
+fn what_is_appended_while_running_and_while_not_is_followed() {
+    let setting = Setting::new();
+    let directory = tempfile::tempdir().unwrap();
+    let mut total = 0;
+    for round in 0..3 {
+        setting.pay(1, 10);
+        let view = setting.journal.view();
+        let mut runner =
+            Runner::start::<Ledger>(&view, vec![Box::new(balances(directory.path()))], ignore());
+        setting.pay(1, round);
+        total += 10 + round;
+        caught_up(&runner, &setting);
+        let status = runner.stop();
+        assert_eq!(status[0].state, ProjectionState::Stopped);
+        assert_eq!(value(&RealStorage, &directory.path().join("balances")), format!("1 {total}\n"));
+    }
+}
+
+#[test]
+fn a_projection_whose_disk_is_full_catches_up_by_itself_and_stops_no_other() {
+    let setting = Setting::new();
+    let directory = tempfile::tempdir().unwrap();
+    let small = FaultyStorage::new();
+    let failing = Snapshot::<Balances>::new(Arc::new(small.clone()), "/balances");
+    small.inject(Fault::AllSyncsFail);
+    let projections: Vec<Box<dyn Projection<Ledger>>> =
+        vec![Box::new(failing), Box::new(count(directory.path()))];
+    let mut runner = Runner::start(&setting.journal.view(), projections, ignore());
+    for cents in 1..=10 {
+        setting.pay(1, cents);
+    }
+    let behind = runner.wait_for(setting.journal.next_seq(), Duration::from_millis(300));
+    assert_eq!(behind, ["balances"]);
+    let status = runner.status();
+    assert_eq!(status[1].next, setting.journal.next_seq());
+    assert!(status[0].errors > 0 && status[0].last_error.is_some());
+    small.heal();
+    caught_up(&runner, &setting);
+    runner.stop();
+    assert_eq!(value(&small, Path::new("/balances")), "1 55\n");
+    assert_eq!(value(&RealStorage, &directory.path().join("count")), "10");
+}
+
+#[test]
+fn an_event_that_cannot_be_decoded_is_parked_and_the_next_ones_are_applied() {
+    let setting = Setting::new();
+    let directory = tempfile::tempdir().unwrap();
+    setting.pay(1, 1);
+    let broken =
+        NewRecord { kind: Kind(1), version: 1, day: None, key: None, payload: b"\x01short" };
+    let seq = setting.journal.append(&[broken]).unwrap().seq();
+    let unknown = NewRecord { kind: Kind(99), payload: b"?", ..broken };
+    setting.journal.append(&[unknown]).unwrap();
+    setting.pay(1, 2);
+    let view = setting.journal.view();
+    let mut runner =
+        Runner::start::<Ledger>(&view, vec![Box::new(balances(directory.path()))], ignore());
+    caught_up(&runner, &setting);
+    runner.stop();
+    let text = fs::read_to_string(directory.path().join("balances")).unwrap();
+    assert!(text.contains(&format!("parked {seq} ")), "{text}");
+    assert!(text.ends_with("1 3\n"), "{text}");
+}
+
+#[test]
+fn a_file_deleted_or_replaced_while_running_comes_back() {
+    let setting = Setting::new();
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("balances");
+    setting.pay(1, 5);
+    let view = setting.journal.view();
+    let mut runner =
+        Runner::start::<Ledger>(&view, vec![Box::new(balances(directory.path()))], ignore());
+    caught_up(&runner, &setting);
+    for rebuilds in 2..4 {
+        if rebuilds == 2 {
+            fs::remove_file(&path).unwrap();
+        } else {
+            fs::copy(&path, directory.path().join("copy")).unwrap();
+            fs::rename(directory.path().join("copy"), &path).unwrap();
+        }
+        let wait = || runner.status()[0].rebuilds >= rebuilds;
+        let deadline = std::time::Instant::now() + PATIENCE;
+        while !wait() {
+            assert!(std::time::Instant::now() < deadline, "{:?}", runner.status());
+            std::thread::yield_now();
+        }
+        caught_up(&runner, &setting);
+        assert_eq!(value(&RealStorage, &path), "1 5\n");
+    }
+    runner.stop();
+}
+
+#[test]
+fn losses_met_in_the_journal_are_reported_and_following_goes_on_behind_them() {
+    let setting = Setting::new();
+    let directory = tempfile::tempdir().unwrap();
+    for cents in 1..=4 {
+        setting.pay(1, cents);
+    }
+    setting.damage(2);
+    let told: Arc<Mutex<Vec<Lost>>> = Arc::default();
+    let heard = Arc::clone(&told);
+    let journal = setting.journal.clone();
+    let on_lost: lenslog_engine::OnLost = Arc::new(move |lost| {
+        journal.report_lost(lost).unwrap();
+        heard.lock().unwrap().push(*lost);
+    });
+    // It stands at the beginning already: what it follows, it follows with a loss in it.
+    let mut projection = balances(directory.path());
+    let spec = Projection::<Ledger>::spec(&projection);
+    let start = lenslog_engine::Checkpoint::at_start(setting.journal.view().journal_id(), &spec);
+    Projection::<Ledger>::commit(&mut projection, &start, lenslog_engine::CommitKind::Durable)
+        .unwrap();
+    let view = setting.journal.view();
+    let mut runner = Runner::start::<Ledger>(&view, vec![Box::new(projection)], on_lost);
+    caught_up(&runner, &setting);
+    runner.stop();
+    assert_eq!(told.lock().unwrap().len(), 1);
+    assert!(setting.journal.health().is_degraded());
+    assert_eq!(value(&RealStorage, &directory.path().join("balances")), "1 8\n");
+}
+
+#[test]
+fn a_damaged_journal_replaces_nothing_unless_loss_is_accepted_and_then_the_old_is_kept() {
+    let setting = Setting::new();
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("balances");
+    for cents in 1..=4 {
+        setting.pay(1, cents);
+    }
+    let view = setting.journal.view();
+    let mut projection = balances(directory.path());
+    let mut go_on = |_| true;
+    rebuild::<Ledger>(&mut projection, &view, &RebuildOptions::default(), &mut go_on).unwrap();
+    let before = fs::read(&path).unwrap();
+    setting.damage(3);
+    let refused = rebuild::<Ledger>(&mut projection, &view, &RebuildOptions::default(), &mut go_on);
+    let Err(RebuildError::Damaged { lost }) = refused else { panic!("{refused:?}") };
+    assert_eq!((lost[0].range.from, lost[0].range.to), (Seq(3), Seq(4)));
+    assert_eq!(fs::read(&path).unwrap(), before);
+    let accepting = RebuildOptions { accept_loss: true, ..RebuildOptions::default() };
+    let rebuilt = rebuild::<Ledger>(&mut projection, &view, &accepting, &mut go_on).unwrap();
+    assert_eq!(rebuilt.lost.len(), 1);
+    assert_eq!(value(&RealStorage, &path), "1 7\n");
+    assert_eq!(fs::read(directory.path().join("balances.old")).unwrap(), before);
+}
+
+#[test]
+fn an_outdated_projection_is_made_again_but_kept_where_the_journal_is_damaged() {
+    let setting = Setting::new();
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("balances");
+    setting.pay(1, 1);
+    setting.pay(1, 2);
+    let view = setting.journal.view();
+    let old = balances(directory.path());
+    let mut runner = Runner::start::<Ledger>(&view, vec![Box::new(old)], ignore());
+    caught_up(&runner, &setting);
+    runner.stop();
+    let newer = || {
+        let newer = Snapshot::<Balances<2>>::new(Arc::new(RealStorage), &path);
+        Runner::start::<Ledger>(&view, vec![Box::new(newer)], ignore())
+    };
+    setting.damage(1);
+    let mut runner = newer();
+    let behind = runner.wait_for(setting.journal.next_seq(), Duration::from_millis(300));
+    assert_eq!(behind, ["balances"]);
+    let status = runner.status().remove(0);
+    assert_eq!(status.state, ProjectionState::Kept);
+    assert!(status.last_error.unwrap().contains("--accept-loss"));
+    assert_eq!(value(&RealStorage, &path), "1 3\n");
+    // Somebody accepts the loss, and it goes on.
+    let accepting = RebuildOptions { accept_loss: true, ..RebuildOptions::default() };
+    runner.rebuild("balances", &accepting).unwrap().unwrap();
+    caught_up(&runner, &setting);
+    runner.stop();
+    assert_eq!(value(&RealStorage, &path), "1 2\n");
+}
+
+#[test]
+fn a_checkpoint_beyond_the_head_or_of_another_journal_is_made_again() {
+    let directory = tempfile::tempdir().unwrap();
+    let first = Setting::new();
+    for cents in 1..=5 {
+        first.pay(1, cents);
+    }
+    let follow = |setting: &Setting| {
+        let projections: Vec<Box<dyn Projection<Ledger>>> =
+            vec![Box::new(balances(directory.path()))];
+        let mut runner = Runner::start(&setting.journal.view(), projections, ignore());
+        caught_up(&runner, setting);
+        runner.stop();
+        value(&RealStorage, &directory.path().join("balances"))
+    };
+    assert_eq!(follow(&first), "1 15\n");
+    // The same seed gives the same journal identity: only its content tells that it is another history.
+    let second = Setting::new();
+    second.pay(2, 7);
+    assert_eq!(follow(&second), "2 7\n");
+}
+
+#[test]
+fn verify_finds_what_differs_and_names_what_the_journal_lost() {
+    let setting = Setting::new();
+    let directory = tempfile::tempdir().unwrap();
+    for cents in 1..=3 {
+        setting.pay(1, cents);
+    }
+    let view = setting.journal.view();
+    let mut projection = balances(directory.path());
+    let other = count(directory.path());
+    rebuild::<Ledger>(&mut projection, &view, &RebuildOptions::default(), &mut |_| true).unwrap();
+    let check = || {
+        let all: [&dyn Projection<Ledger>; 2] = [&projection, &other];
+        verify(&view, &all, ReaderOptions::default(), &mut |_| true).unwrap()
+    };
+    let report = check();
+    assert!(!report.is_damaged() && report.projections[0].differences.is_empty());
+    assert_eq!(report.projections[1].differences, ["it is not there"]);
+    let path = directory.path().join("balances");
+    let text = fs::read_to_string(&path).unwrap();
+    fs::write(&path, text.replace("1 6", "1 9")).unwrap();
+    assert!(check().projections[0].differences[0].contains("line 1"));
+    setting.append(&Entry::Closed { account: 9 });
+    setting.damage(2);
+    let report = check();
+    assert!(report.is_damaged());
+    assert!(report.lost[0].to_string().contains("seq 2 lost"), "{}", report.lost[0]);
+}
