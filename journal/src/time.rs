@@ -154,7 +154,7 @@ pub struct ClockReading {
 }
 
 /// Where the journal learns what time it is.
-pub trait Clock: Send + Sync + 'static {
+pub trait Clock: fmt::Debug + Send + Sync + 'static {
     /// Reads wall-clock time and time since boot, as one pair.
     fn read(&self) -> ClockReading;
 }

@@ -1,0 +1,113 @@
+//! The commented file that `lenslog config init` writes.
+
+use std::path::{Path, PathBuf};
+
+/// The camera device that is probably meant: the first under `/dev/v4l/by-id`, else `/dev/video0`.
+#[must_use]
+pub fn find_camera() -> Option<PathBuf> {
+    let stable = std::fs::read_dir("/dev/v4l/by-id").ok().and_then(|entries| {
+        let mut paths: Vec<_> = entries.flatten().map(|entry| entry.path()).collect();
+        paths.sort();
+        paths.into_iter().find(|path| path.to_string_lossy().ends_with("-index0"))
+    });
+    stable.or_else(|| Some(PathBuf::from("/dev/video0")).filter(|path| path.exists()))
+}
+
+/// The text of a configuration file with every key, its default and what it means.
+#[must_use]
+pub fn example(camera: Option<&Path>) -> String {
+    let camera = camera.map_or_else(
+        || "# No camera device was found. This is a synthetic scene to try things with.\n".to_owned(),
+        |device| {
+            format!(
+                "# A camera was found at {}. This version does not read camera devices yet;\n\
+                 # until then this is a synthetic scene to try things with.\n",
+                device.display()
+            )
+        },
+    );
+    TEMPLATE.replace("{camera}", &camera)
+}
+
+const TEMPLATE: &str = r#"# Lenslog. Every key is here with its default; those in comments need not be set.
+# `lenslog config check` finds mistakes, `lenslog config show` prints what is in force.
+# Any key can be overridden: LENSLOG__STORAGE__MAX_STORAGE_GB=2 lenslog record
+
+[storage]
+data_dir = "data"                     # relative to this file
+# db_path = "data/events.db"
+# log_dir = "logs"
+max_storage_gb = 4.0                  # 1 GB = 1,000,000,000 bytes
+# min_retention_days = 7
+# max_retention_days = 0              # 0: no upper bound
+# images_retention_days = 0           # 0: as long as their events
+# storage_check_interval = 100        # events
+# when_full = "stop"                  # or "overwrite_oldest"
+# require_mount = ""
+
+{camera}[cameras.camera_1]                    # any number of cameras, each with an id of its own
+name = "front door"                   # as it stands in events.log
+source = "test:"                      # file:PATH (MJPEG), dir:PATH (pictures that appear), test: (a synthetic scene)
+# fps = 5
+# masks = [[[0.0, 0.0], [1.0, 0.0], [1.0, 0.2], [0.0, 0.2]]]   # polygons in fractions of the picture: ignored
+# privacy_masks = []                  # painted over before anything is stored
+# zones = []                          # where any are given, only motion that touches one counts
+# motion = { threshold_percent = 2.0 }                         # overrides for this camera
+# events = { deduplication_window = "30s" }
+
+[motion]
+# threshold_percent = 2.0             # changed pixels
+# learning_frames = 25
+
+[events]
+# deduplication_window = "30s"        # begins again at every sighting
+# max_event = "10m"
+# newcomers = true                    # more things at once than before are a new event
+
+[images]
+# keep = "annotated"                  # "clean", "both", "none"
+# quality = 85
+
+[log]
+# level = "info"                      # "error", "warn", "debug", "trace"
+# format = "auto"                     # "json"
+# plaintext_metadata = false          # frame numbers and the like in events.log
+
+[time]
+# zone = ""                           # "+01:00" instead of the machine's time zone
+"#;
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use super::*;
+    use crate::config::{Config, Overrides, load_text};
+
+    #[test]
+    fn the_example_is_valid_and_its_commented_values_are_the_defaults() {
+        for camera in [None, Some(Path::new("/dev/video0"))] {
+            let text = example(camera);
+            let uncommented: String = text
+                .lines()
+                .map(|line| match line.strip_prefix("# ") {
+                    Some(rest) if rest.split(" = ").next().is_some_and(|key| {
+                        rest.contains(" = ") && key.chars().all(|c| c.is_ascii_lowercase() || c == '_')
+                    }) => format!("{rest}\n"),
+                    _ => format!("{line}\n"),
+                })
+                .collect();
+            for text in [&text, &uncommented] {
+                let read = |text: &str| {
+                    load_text(text, None, &BTreeMap::new(), &Overrides::default()).unwrap()
+                };
+                let (mut config, warnings) = read(text);
+                assert!(warnings.is_empty(), "{warnings:?}");
+                assert_eq!(config.cameras.len(), 1);
+                config.cameras.clear();
+                let (default, _) = read("");
+                assert_eq!(config, Config { ..default });
+            }
+        }
+    }
+}

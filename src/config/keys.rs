@@ -1,0 +1,197 @@
+//! Which keys exist, where they stand in a file, and which one was probably meant.
+
+use toml::de::{DeTable, DeValue};
+
+use super::types::{Camera, CameraEvents, CameraMotion, Config};
+use super::{ConfigError, Seconds};
+
+/// Stands for the id of any camera in the names of keys.
+const ANY: &str = "*";
+
+/// Every key there is, as `table.key`, cameras under `cameras.*`. Derived from the types, so that none is forgotten.
+pub(super) fn known() -> Vec<String> {
+    let camera = Camera {
+        motion: CameraMotion { threshold_percent: Some(1.0), learning_frames: Some(1) },
+        events: CameraEvents {
+            deduplication_window: Some(Seconds::new(1)),
+            max_event: Some(Seconds::new(1)),
+            newcomers: Some(true),
+        },
+        ..Camera::default()
+    };
+    let config = Config { cameras: [(ANY.to_owned(), camera)].into(), ..Config::default() };
+    let mut keys = Vec::new();
+    if let Ok(toml::Value::Table(table)) = toml::Value::try_from(&config) {
+        collect(&table, "", &mut keys);
+    }
+    keys
+}
+
+fn collect(table: &toml::Table, prefix: &str, keys: &mut Vec<String>) {
+    for (name, value) in table {
+        let key = format!("{prefix}{name}");
+        match value {
+            // The names of controls are the camera's.
+            toml::Value::Table(inner) if name != "controls" => {
+                collect(inner, &format!("{key}."), keys);
+            }
+            _ => keys.push(key),
+        }
+    }
+}
+
+/// The key as it stands in [`known`].
+fn generic(path: &[&str]) -> String {
+    let parts = path.iter().enumerate().map(|(index, part)| match (index, path.first()) {
+        (1, Some(&"cameras")) => ANY,
+        _ => part,
+    });
+    parts.collect::<Vec<_>>().join(".")
+}
+
+/// Whether a key, or a table of keys, exists.
+pub(super) fn exists(path: &[&str], known: &[String]) -> bool {
+    let key = generic(path);
+    known.iter().any(|name| {
+        name.strip_prefix(&key).is_some_and(|rest| rest.is_empty() || rest.starts_with('.'))
+            || (name.ends_with(".controls") && key.starts_with(name.as_str()))
+    })
+}
+
+/// Finds the first key in a file that does not exist.
+pub(super) fn check(text: &str, origin: &str) -> Result<(), ConfigError> {
+    let Ok(table) = DeTable::parse(text) else { return Ok(()) };
+    check_table(table.get_ref(), &mut Vec::new(), text, origin, &known())
+}
+
+fn check_table(
+    table: &DeTable<'_>,
+    path: &mut Vec<String>,
+    text: &str,
+    origin: &str,
+    known: &[String],
+) -> Result<(), ConfigError> {
+    for (name, value) in table {
+        path.push(name.get_ref().to_string());
+        let parts: Vec<&str> = path.iter().map(String::as_str).collect();
+        if !exists(&parts, known) {
+            let line = line_of(text, name.span().start);
+            return Err(unknown(&parts, format!("{origin} line {line}"), known));
+        }
+        if let DeValue::Table(inner) = value.get_ref() {
+            check_table(inner, path, text, origin, known)?;
+        }
+        path.pop();
+    }
+    Ok(())
+}
+
+/// The error of a key that does not exist, with the one that was probably meant.
+pub(super) fn unknown(path: &[&str], place: String, known: &[String]) -> ConfigError {
+    let key = generic(path);
+    let nearest = known
+        .iter()
+        .map(|name| (distance(&key, name), name))
+        .min()
+        .filter(|(distance, name)| *distance <= (name.len() / 3).max(2))
+        .map(|(_, name)| match path {
+            ["cameras", id, ..] => name.replacen(ANY, id, 1),
+            _ => name.clone(),
+        });
+    ConfigError::UnknownKey { place, key: path.join("."), nearest }
+}
+
+/// Line of a byte offset, from 1.
+pub(super) fn line_of(text: &str, offset: usize) -> usize {
+    text.as_bytes().iter().take(offset).filter(|byte| **byte == b'\n').count() + 1
+}
+
+/// The line on which a key is set.
+pub(super) fn line_of_key(text: &str, path: &[&str]) -> Option<usize> {
+    let table = DeTable::parse(text).ok()?;
+    let mut table = table.get_ref();
+    let (last, tables) = path.split_last()?;
+    for name in tables {
+        let (_, value) = table.iter().find(|(key, _)| key.get_ref() == name)?;
+        let DeValue::Table(inner) = value.get_ref() else { return None };
+        table = inner;
+    }
+    let (key, _) = table.iter().find(|(key, _)| key.get_ref() == last)?;
+    Some(line_of(text, key.span().start))
+}
+
+/// Number of letters to insert, delete or replace, to make one word of the other.
+fn distance(one: &str, other: &str) -> usize {
+    let other: Vec<char> = other.chars().collect();
+    let mut row: Vec<usize> = (0..=other.len()).collect();
+    for (index, letter) in one.chars().enumerate() {
+        let mut diagonal = index;
+        if let Some(first) = row.first_mut() {
+            *first = index + 1;
+        }
+        for (column, candidate) in other.iter().enumerate() {
+            let replaced = diagonal + usize::from(letter != *candidate);
+            diagonal = row[column + 1];
+            row[column + 1] = replaced.min(row[column] + 1).min(diagonal + 1);
+        }
+    }
+    row.last().copied().unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_key_of_the_design_is_known() {
+        let known = known();
+        for key in [
+            "storage.max_storage_gb",
+            "storage.when_full",
+            "cameras.*.controls",
+            "cameras.*.motion.threshold_percent",
+            "motion.learning_frames",
+            "detector.min_object_confidence",
+            "events.max_event",
+            "images.keep",
+            "description.hold",
+            "metrics.metrics_interval",
+            "log.plaintext_metadata",
+            "time.zone",
+        ] {
+            assert!(known.contains(&key.to_owned()), "{key}");
+        }
+    }
+
+    #[test]
+    fn a_misspelt_key_is_named_with_its_line_and_the_nearest_one() {
+        let check = |text: &str| check(text, "lenslog.toml").unwrap_err().to_string();
+        assert_eq!(
+            check("[motion]\n\nthreshhold_percent = 3\n"),
+            "lenslog.toml line 3: there is no key `motion.threshhold_percent`; \
+             did you mean `motion.threshold_percent`?"
+        );
+        assert_eq!(
+            check("[cameras.door]\nname = 'x'\nsuorce = 'test:'\n"),
+            "lenslog.toml line 3: there is no key `cameras.door.suorce`; \
+             did you mean `cameras.door.source`?"
+        );
+        assert!(check("[unheard_of_section]\nx = 1\n").ends_with("`unheard_of_section`"));
+    }
+
+    #[test]
+    fn names_of_controls_are_free() {
+        let text = "[cameras.door]\ncontrols = { power_line_frequency = 1 }\n";
+        assert!(check(text, "x").is_ok());
+    }
+
+    #[test]
+    fn distances_are_those_of_levenshtein() {
+        for (one, other, expected) in
+            [("", "abc", 3), ("kitten", "sitting", 3), ("same", "same", 0), ("ab", "ba", 2)]
+        {
+            assert_eq!(distance(one, other), expected, "{one} {other}");
+            assert_eq!(distance(other, one), expected, "{other} {one}");
+        }
+    }
+}

@@ -1,0 +1,308 @@
+//! Finds the configuration, reads it, and lays the environment and the flags over it.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use super::error::Place;
+use super::keys;
+use super::validate::{Warning, validate};
+use super::{Camera, Config, ConfigError};
+
+/// Prefix of environment variables that override a key: `LENSLOG__STORAGE__MAX_STORAGE_GB=2`.
+const PREFIX: &str = "LENSLOG__";
+/// Id of the camera that `--source` makes.
+const CAMERA: &str = "camera_1";
+const FILE: &str = "lenslog.toml";
+
+/// What the command line sets.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Overrides {
+    /// `--data`: the data directory.
+    pub data: Option<PathBuf>,
+    /// `--source`: a camera's source. It is `camera_1`, or takes the place of all that are configured.
+    pub source: Option<String>,
+}
+
+/// The file to read: `--config`, `$LENSLOG_CONFIG`, `./lenslog.toml`, `~/.config/lenslog/`, `/etc/lenslog/`; the first
+/// that is named or exists.
+#[must_use]
+pub fn find(flag: Option<&Path>) -> Option<PathBuf> {
+    let named = flag.map(Path::to_owned).or_else(|| variable("LENSLOG_CONFIG").map(PathBuf::from));
+    named.or_else(|| {
+        let home = std::env::home_dir().map(|home| home.join(".config/lenslog").join(FILE));
+        let places = [Some(PathBuf::from(FILE)), home, Some(Path::new("/etc/lenslog").join(FILE))];
+        places.into_iter().flatten().find(|path| path.exists())
+    })
+}
+
+fn variable(name: &str) -> Option<String> {
+    std::env::var(name).ok().filter(|value| !value.is_empty())
+}
+
+/// Reads a configuration file, or none, and lays the environment and the flags over it.
+///
+/// # Errors
+///
+/// [`ConfigError`], naming file and line.
+pub fn load(
+    file: Option<&Path>,
+    overrides: &Overrides,
+) -> Result<(Config, Vec<Warning>), ConfigError> {
+    let environment = environment();
+    let Some(path) = file else {
+        return load_text("", None, &environment, overrides);
+    };
+    let text = std::fs::read_to_string(path)
+        .map_err(|source| ConfigError::Read { path: path.to_owned(), source })?;
+    load_text(&text, Some(path), &environment, overrides)
+}
+
+/// The variables that override something.
+fn environment() -> BTreeMap<String, String> {
+    std::env::vars_os()
+        .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
+        .filter(|(name, _)| {
+            name.starts_with(PREFIX) || name == "LENSLOG_DATA" || name == "LENSLOG_LOG"
+        })
+        .collect()
+}
+
+/// As [`load`], with everything given.
+///
+/// # Errors
+///
+/// [`ConfigError`], naming file and line.
+pub fn load_text(
+    text: &str,
+    path: Option<&Path>,
+    environment: &BTreeMap<String, String>,
+    overrides: &Overrides,
+) -> Result<(Config, Vec<Warning>), ConfigError> {
+    let origin = path.map_or_else(|| "the defaults".to_owned(), |path| path.display().to_string());
+    let syntax = |error: &toml::de::Error| ConfigError::Syntax {
+        place: Place {
+            origin: origin.clone(),
+            line: error.span().map(|span| keys::line_of(text, span.start)),
+        }
+        .to_string(),
+        message: error.message().to_owned(),
+    };
+    keys::check(text, &origin)?;
+    // Read alone first: types that are wrong are told with their line.
+    let mut config: Config = toml::from_str(text).map_err(|error| syntax(&error))?;
+    let mut places = Places { text, origin: &origin, environment: BTreeMap::new() };
+    if environment.keys().any(|name| name.starts_with(PREFIX)) {
+        let mut table: toml::Table = toml::from_str(text).map_err(|error| syntax(&error))?;
+        for (name, value) in environment.iter().filter(|(name, _)| name.starts_with(PREFIX)) {
+            set(&mut table, name, value, &mut places)?;
+        }
+        config = table.try_into().map_err(|error: toml::de::Error| ConfigError::Syntax {
+            place: "the environment".to_owned(),
+            message: error.message().to_owned(),
+        })?;
+    }
+    resolve(&mut config, path.and_then(Path::parent));
+    if let Some(data) = environment.get("LENSLOG_DATA") {
+        config.storage.data_dir = PathBuf::from(data);
+    }
+    if let Some(level) = environment.get("LENSLOG_LOG") {
+        config.log.level.clone_from(level);
+    }
+    if let Some(data) = &overrides.data {
+        config.storage.data_dir.clone_from(data);
+    }
+    if let Some(source) = &overrides.source {
+        let (id, mut camera) = config
+            .cameras
+            .pop_first()
+            .filter(|_| config.cameras.is_empty())
+            .unwrap_or_else(|| (CAMERA.to_owned(), Camera::default()));
+        camera.source.clone_from(source);
+        config.cameras = BTreeMap::from([(id, camera)]);
+    }
+    fill_in(&mut config);
+    let warnings = validate(&config, &places)?;
+    Ok((config, warnings))
+}
+
+/// Where each key was set.
+pub(super) struct Places<'a> {
+    text: &'a str,
+    origin: &'a str,
+    /// Keys set by a variable, and which.
+    environment: BTreeMap<String, String>,
+}
+
+impl Places<'_> {
+    /// Where the key was set, for a message.
+    pub(super) fn of(&self, path: &[&str]) -> String {
+        if let Some(name) = self.environment.get(&path.join(".")) {
+            return format!("environment variable {name}");
+        }
+        let line = keys::line_of_key(self.text, path);
+        Place { origin: self.origin.to_owned(), line }.to_string()
+    }
+}
+
+/// Sets the key that an environment variable names.
+fn set(
+    table: &mut toml::Table,
+    name: &str,
+    value: &str,
+    places: &mut Places<'_>,
+) -> Result<(), ConfigError> {
+    let key = name.strip_prefix(PREFIX).unwrap_or(name).to_lowercase();
+    let path: Vec<&str> = key.split("__").collect();
+    let known = keys::known();
+    if !keys::exists(&path, &known) {
+        return Err(keys::unknown(&path, format!("environment variable {name}"), &known));
+    }
+    places.environment.insert(path.join("."), name.to_owned());
+    let Some((last, tables)) = path.split_last() else { return Ok(()) };
+    let mut table = table;
+    for part in tables {
+        let inner = table
+            .entry((*part).to_owned())
+            .or_insert_with(|| toml::Value::Table(toml::Table::new()));
+        let toml::Value::Table(inner) = inner else { return Ok(()) };
+        table = inner;
+    }
+    // `2`, `true` and `["a"]` are TOML; anything else is a string.
+    let parsed = toml::from_str::<toml::Table>(&format!("value = {value}"));
+    let parsed = parsed.ok().and_then(|mut table| table.remove("value"));
+    let string = || toml::Value::String(value.to_owned());
+    table.insert((*last).to_owned(), parsed.unwrap_or_else(string));
+    Ok(())
+}
+
+/// Relative paths in a file are relative to it.
+fn resolve(config: &mut Config, directory: Option<&Path>) {
+    let Some(directory) = directory.filter(|directory| !directory.as_os_str().is_empty()) else {
+        return;
+    };
+    let storage = &mut config.storage;
+    for path in [
+        &mut storage.data_dir,
+        &mut storage.db_path,
+        &mut storage.log_dir,
+        &mut storage.require_mount,
+        &mut config.detector.model,
+        &mut config.detector.labels,
+        &mut config.detector.onnxruntime,
+        &mut config.description.api_key_file,
+    ] {
+        if !path.as_os_str().is_empty() {
+            *path = directory.join(&*path);
+        }
+    }
+    for camera in config.cameras.values_mut() {
+        for kind in ["file:", "dir:"] {
+            if let Some(path) = camera.source.strip_prefix(kind)
+                && !path.is_empty()
+            {
+                camera.source = format!("{kind}{}", directory.join(path).display());
+                break;
+            }
+        }
+    }
+}
+
+/// Paths that follow from others.
+fn fill_in(config: &mut Config) {
+    let storage = &mut config.storage;
+    if storage.db_path.as_os_str().is_empty() {
+        storage.db_path = storage.data_dir.join("events.db");
+    }
+    if storage.log_dir.as_os_str().is_empty() {
+        let parent = storage.data_dir.parent().unwrap_or(Path::new(""));
+        storage.log_dir = parent.join("logs");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::Seconds;
+
+    fn read(text: &str) -> Result<Config, String> {
+        read_with(text, &[], &Overrides::default())
+    }
+
+    fn read_with(
+        text: &str,
+        environment: &[(&str, &str)],
+        overrides: &Overrides,
+    ) -> Result<Config, String> {
+        let environment =
+            environment.iter().map(|(name, value)| ((*name).into(), (*value).into())).collect();
+        load_text(text, Some(Path::new("/etc/lenslog/lenslog.toml")), &environment, overrides)
+            .map(|(config, _)| config)
+            .map_err(|error| error.to_string())
+    }
+
+    #[test]
+    fn nothing_at_all_is_the_defaults() {
+        let (config, _) =
+            load_text("", None, &BTreeMap::new(), &Overrides::default()).unwrap();
+        assert_eq!(config.storage.data_dir, Path::new("data"));
+        assert_eq!(config.storage.db_path, Path::new("data/events.db"));
+        assert_eq!(config.storage.log_dir, Path::new("logs"));
+        assert_eq!(config.events.deduplication_window, Seconds::new(30));
+        assert!(config.cameras.is_empty());
+    }
+
+    #[test]
+    fn relative_paths_are_the_files() {
+        let config = read("[storage]\ndata_dir = 'd'\n[cameras.a]\nsource = 'file:clip.mjpeg'\n");
+        let config = config.unwrap();
+        assert_eq!(config.storage.data_dir, Path::new("/etc/lenslog/d"));
+        assert_eq!(config.storage.db_path, Path::new("/etc/lenslog/d/events.db"));
+        assert_eq!(config.cameras["a"].source, "file:/etc/lenslog/clip.mjpeg");
+    }
+
+    #[test]
+    fn flags_go_before_the_environment_and_that_before_the_file() {
+        let text = "[storage]\nmax_storage_gb = 1\n[events]\nmax_event = '1m'\n";
+        let environment =
+            [("LENSLOG__STORAGE__MAX_STORAGE_GB", "2"), ("LENSLOG__EVENTS__MAX_EVENT", "2m")];
+        let config = read_with(text, &environment, &Overrides::default()).unwrap();
+        assert_eq!(config.storage.max_storage_gb, 2.0);
+        assert_eq!(config.events.max_event, Seconds::new(120));
+        let environment = [("LENSLOG_DATA", "/env"), ("LENSLOG_LOG", "debug")];
+        let overrides = Overrides { data: Some("/flag".into()), source: None };
+        let config = read_with(text, &environment, &overrides).unwrap();
+        assert_eq!(config.storage.data_dir, Path::new("/flag"));
+        assert_eq!(config.log.level, "debug");
+        assert_eq!(config.storage.db_path, Path::new("/flag/events.db"));
+    }
+
+    #[test]
+    fn a_source_flag_makes_a_camera_or_takes_the_place_of_the_only_one() {
+        let overrides = Overrides { data: None, source: Some("test:".into()) };
+        let config = read_with("", &[], &overrides).unwrap();
+        assert_eq!(config.cameras["camera_1"].source, "test:");
+        let text = "[cameras.door]\nname = 'front door'\nsource = 'file:x'\n";
+        let config = read_with(text, &[], &overrides).unwrap();
+        assert_eq!(config.cameras["door"].name, "front door");
+        assert_eq!(config.cameras["door"].source, "test:");
+    }
+
+    #[test]
+    fn what_is_wrong_is_told_with_file_and_line() {
+        for (text, expected) in [
+            ("[storage\n", "/etc/lenslog/lenslog.toml line 1: "),
+            ("[motion]\nlearning_frames = 'many'\n", "lenslog.toml line 2: invalid type"),
+            ("[events]\nmax_event = 'soon'\n", "line 2: 'soon' is not a length of time"),
+            ("[images]\nkeep = 'some'\n", "line 2: unknown variant `some`"),
+            ("[motion]\nthreshold_percent = 500.0\n", "line 2: motion.threshold_percent is 500"),
+            ("[cameras.a]\nsource = 'tset:'\n", "line 2: cameras.a.source is 'tset:'"),
+        ] {
+            let error = read(text).unwrap_err();
+            assert!(error.contains(expected), "{text}\n{error}");
+        }
+        let error = read_with("", &[("LENSLOG__MOTION__TRESHOLD_PERCENT", "1")], &Overrides::default());
+        let error = error.unwrap_err();
+        assert!(error.contains("LENSLOG__MOTION__TRESHOLD_PERCENT"), "{error}");
+        assert!(error.contains("did you mean `motion.threshold_percent`"), "{error}");
+    }
+}

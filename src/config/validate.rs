@@ -1,0 +1,192 @@
+//! Checks values that are of the right type and still make no sense.
+
+use std::fmt;
+
+use super::load::Places;
+use super::{Camera, Config, ConfigError};
+use crate::motion::{LEARNING_FRAMES_MAX, Polygon, THRESHOLD_PERCENT_MIN};
+use crate::picture::Quality;
+use crate::source::{FrameRate, SourceSpec};
+
+/// Most cameras one recorder takes.
+const CAMERAS_MAX: usize = 64;
+/// Longest id of a camera, in characters.
+const CAMERA_ID_CHARS_MAX: usize = lenslog_events::limits::CAMERA_ID_BYTES_MAX;
+
+/// Something that is set and has no effect yet, or not the one somebody may expect.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Warning {
+    /// Where it was set.
+    pub place: String,
+    /// The key.
+    pub key: &'static str,
+    /// What about it.
+    pub problem: &'static str,
+}
+
+impl fmt::Display for Warning {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(formatter, "{}: {}: {}", self.place, self.key, self.problem)
+    }
+}
+
+pub(super) fn validate(
+    config: &Config,
+    places: &Places<'_>,
+) -> Result<Vec<Warning>, ConfigError> {
+    let check = Check { places };
+    let storage = &config.storage;
+    check.range(&["storage", "max_storage_gb"], storage.max_storage_gb, 0.001, 1_000_000.0)?;
+    let max = storage.max_retention_days;
+    check.that(
+        max == 0 || max >= storage.min_retention_days,
+        &["storage", "max_retention_days"],
+        max,
+        "0, or no less than storage.min_retention_days",
+    )?;
+    check.that(
+        config.cameras.len() <= CAMERAS_MAX,
+        &["cameras"],
+        format!("{} cameras", config.cameras.len()),
+        format!("at most {CAMERAS_MAX}"),
+    )?;
+    for (id, camera) in &config.cameras {
+        check.camera(id, camera)?;
+    }
+    check.threshold(&["motion", "threshold_percent"], config.motion.threshold_percent)?;
+    check.learning(&["motion", "learning_frames"], config.motion.learning_frames)?;
+    let confidence = config.detector.min_object_confidence;
+    check.range(&["detector", "min_object_confidence"], confidence, 0.0, 1.0)?;
+    check.that(
+        Quality::new(config.images.quality).is_some(),
+        &["images", "quality"],
+        config.images.quality,
+        "1 to 100",
+    )?;
+    check.that(
+        matches!(config.log.level.as_str(), "error" | "warn" | "info" | "debug" | "trace"),
+        &["log", "level"],
+        format!("'{}'", config.log.level),
+        "error, warn, info, debug or trace",
+    )?;
+    check.that(
+        config.time.zone.is_empty() || config.time.offset_minutes().is_some(),
+        &["time", "zone"],
+        format!("'{}'", config.time.zone),
+        "empty for the machine's time zone, or an offset such as +01:00",
+    )?;
+    Ok(not_yet(config, places))
+}
+
+/// What later versions act on: accepted, so that one file serves them all, and told.
+fn not_yet(config: &Config, places: &Places<'_>) -> Vec<Warning> {
+    let default = Config::default();
+    let mut warnings = Vec::new();
+    let mut tell = |differs: bool, key: &'static str, problem: &'static str| {
+        if differs {
+            let path: Vec<&str> = key.split('.').collect();
+            warnings.push(Warning { place: places.of(&path), key, problem });
+        }
+    };
+    let no_detector = "this version has no object detector: motion alone makes events";
+    tell(config.detector != default.detector, "detector.model", no_detector);
+    let no_description = "this version does not ask for descriptions";
+    tell(config.description != default.description, "description.endpoint", no_description);
+    let no_metrics = "this version keeps no metrics";
+    tell(config.metrics != default.metrics, "metrics.listen", no_metrics);
+    let no_rotation = "this version does not rotate by itself";
+    let storage = (&config.storage, &default.storage);
+    tell(storage.0.when_full != storage.1.when_full, "storage.when_full", no_rotation);
+    let days = storage.0.min_retention_days != storage.1.min_retention_days;
+    tell(days, "storage.min_retention_days", no_rotation);
+    tell(storage.0.max_retention_days != 0, "storage.max_retention_days", no_rotation);
+    tell(storage.0.images_retention_days != 0, "storage.images_retention_days", no_rotation);
+    let mount = !storage.0.require_mount.as_os_str().is_empty();
+    tell(mount, "storage.require_mount", "this version does not wait for mounts");
+    warnings
+}
+
+struct Check<'a> {
+    places: &'a Places<'a>,
+}
+
+impl Check<'_> {
+    fn that(
+        &self,
+        holds: bool,
+        path: &[&str],
+        found: impl fmt::Display,
+        expected: impl fmt::Display,
+    ) -> Result<(), ConfigError> {
+        if holds {
+            return Ok(());
+        }
+        Err(ConfigError::Value {
+            place: self.places.of(path),
+            key: path.join("."),
+            found: found.to_string(),
+            expected: expected.to_string(),
+        })
+    }
+
+    fn range(&self, path: &[&str], found: f64, min: f64, max: f64) -> Result<(), ConfigError> {
+        self.that((min..=max).contains(&found), path, found, format!("{min} to {max}"))
+    }
+
+    fn threshold(&self, path: &[&str], percent: f64) -> Result<(), ConfigError> {
+        self.range(path, percent, THRESHOLD_PERCENT_MIN, 100.0)
+    }
+
+    fn learning(&self, path: &[&str], frames: u32) -> Result<(), ConfigError> {
+        self.that(
+            (1..=LEARNING_FRAMES_MAX).contains(&frames),
+            path,
+            frames,
+            format!("1 to {LEARNING_FRAMES_MAX}"),
+        )
+    }
+
+    fn camera(&self, id: &str, camera: &Camera) -> Result<(), ConfigError> {
+        let plain = |character: char| character.is_ascii_alphanumeric() || "_-".contains(character);
+        self.that(
+            !id.is_empty() && id.len() <= CAMERA_ID_CHARS_MAX && id.chars().all(plain),
+            &["cameras", id],
+            format!("'{id}'"),
+            format!("1 to {CAMERA_ID_CHARS_MAX} of the characters A-Z a-z 0-9 _ -"),
+        )?;
+        let key = |name| ["cameras", id, name];
+        if let Err(error) = camera.source.parse::<SourceSpec>() {
+            let source = crate::redact::redacted(&camera.source);
+            self.that(false, &key("source"), format!("'{source}'"), error)?;
+        }
+        self.that(
+            FrameRate::from_fps(camera.fps).is_some(),
+            &key("fps"),
+            camera.fps,
+            format!("{} to {}", FrameRate::MIN.fps(), FrameRate::MAX.fps()),
+        )?;
+        let name_max = lenslog_events::limits::CAMERA_NAME_BYTES_MAX;
+        let name = format!("{} bytes long", camera.name.len());
+        let short = format!("at most {name_max} bytes");
+        self.that(camera.name.len() <= name_max, &key("name"), name, short)?;
+        for (name, polygons) in [
+            ("masks", &camera.masks),
+            ("privacy_masks", &camera.privacy_masks),
+            ("zones", &camera.zones),
+        ] {
+            for polygon in polygons {
+                if let Err(error) = Polygon::new(polygon.clone()) {
+                    let found = format!("a polygon of {} corners", polygon.len());
+                    self.that(false, &key(name), found, error)?;
+                }
+            }
+        }
+        if let Some(percent) = camera.motion.threshold_percent {
+            self.threshold(&["cameras", id, "motion", "threshold_percent"], percent)?;
+        }
+        if let Some(frames) = camera.motion.learning_frames {
+            self.learning(&["cameras", id, "motion", "learning_frames"], frames)?;
+        }
+        Ok(())
+    }
+}

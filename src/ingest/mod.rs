@@ -1,0 +1,209 @@
+//! Ingest: lines of JSON become events, whoever wrote them.
+//!
+//! A bad line is told with its number and stops no other. An event whose id a retained segment knows already is
+//! refused as a duplicate and acknowledged with the seq of the first.
+
+mod lines;
+
+use std::collections::HashSet;
+use std::io::{self, Read};
+use std::sync::Arc;
+
+use lenslog_engine::{Encoded, Vocabulary};
+use lenslog_events::limits::LINE_BYTES_MAX;
+use lenslog_events::{Event, RecorderVocabulary, parse_line};
+use lenslog_journal::{Appended, Clock, Journal, Timestamp};
+use serde::{Deserialize, Serialize};
+
+use lines::{Line, LineReader};
+
+/// Lines that share one sync at most.
+const BATCH_LINES_MAX: usize = 1000;
+/// Bytes of events that share one sync at most.
+const BATCH_BYTES_MAX: usize = 8 << 20;
+/// Names of unknown fields that are told; further ones are kept without a word.
+const UNKNOWN_NAMES_MAX: usize = 100;
+
+/// What became of a line, or of all of them.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "is", rename_all = "snake_case")]
+pub enum Outcome {
+    /// It is an event that survives a power cut.
+    Accepted {
+        /// Its number, from 1.
+        line: u64,
+        /// The event's id.
+        event_id: String,
+        /// The seq of its record.
+        seq: u64,
+        /// It was known before: nothing was appended, and the seq is that of the first.
+        duplicate: bool,
+    },
+    /// It is no event.
+    Refused {
+        /// Its number, from 1.
+        line: u64,
+        /// Why.
+        reason: String,
+        /// Nothing is wrong with it: there is no room.
+        storage_full: bool,
+    },
+    /// A field that is not known; it is kept in the event's metadata. Told once a name.
+    UnknownField {
+        /// The first line that has it.
+        line: u64,
+        /// Its name.
+        name: String,
+    },
+}
+
+/// Sums over all lines.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct Totals {
+    /// Events appended.
+    pub accepted: u64,
+    /// Events that were known already.
+    pub duplicates: u64,
+    /// Lines that are no events, or that there was no room for.
+    pub refused: u64,
+    /// Lines that there was no room for.
+    pub storage_full: u64,
+}
+
+/// Makes events of lines.
+pub struct Ingestor {
+    journal: Journal,
+    clock: Arc<dyn Clock>,
+    told: HashSet<String>,
+    totals: Totals,
+}
+
+/// An event on its way into the journal.
+struct Pending {
+    line: u64,
+    event_id: String,
+    encoded: Encoded,
+}
+
+impl Ingestor {
+    /// Ingests into `journal`.
+    #[must_use]
+    pub fn new(journal: Journal, clock: Arc<dyn Clock>) -> Self {
+        Self { journal, clock, told: HashSet::new(), totals: Totals::default() }
+    }
+
+    /// Reads `input` to its end. `tell` hears of every line; where it fails, nobody listens any more and the
+    /// ingest ends.
+    ///
+    /// # Errors
+    ///
+    /// Those of reading `input` and of `tell`. What was told as accepted is durable.
+    pub fn run(
+        mut self,
+        input: impl Read,
+        tell: &mut dyn FnMut(Vec<Outcome>) -> io::Result<()>,
+    ) -> io::Result<Totals> {
+        let mut reader = LineReader::new(input, LINE_BYTES_MAX);
+        let mut line = Vec::new();
+        let mut batch: Vec<Pending> = Vec::new();
+        let mut bytes = 0;
+        loop {
+            let read = reader.next(&mut line)?;
+            let mut outcomes = Vec::new();
+            match read {
+                Some(Line::Whole) if line.trim_ascii().is_empty() => {}
+                Some(Line::Whole) => {
+                    let now = self.clock.read().wall;
+                    match self.parse(&line, reader.number(), now, &mut outcomes) {
+                        Ok(pending) => {
+                            bytes += pending.encoded.payload.len();
+                            batch.push(pending);
+                        }
+                        Err(outcome) => outcomes.push(outcome),
+                    }
+                }
+                Some(Line::TooLong) => outcomes.push(Outcome::Refused {
+                    line: reader.number(),
+                    reason: format!("it is longer than {LINE_BYTES_MAX} bytes"),
+                    storage_full: false,
+                }),
+                None => {}
+            }
+            let full = batch.len() >= BATCH_LINES_MAX || bytes >= BATCH_BYTES_MAX;
+            // Whoever sends one line and waits for its acknowledgement is not kept waiting for a second.
+            if full || read.is_none() || !reader.has_line() {
+                self.append(&mut batch, &mut outcomes);
+                bytes = 0;
+            }
+            self.count(&outcomes);
+            if !outcomes.is_empty() {
+                tell(outcomes)?;
+            }
+            if read.is_none() {
+                return Ok(self.totals);
+            }
+        }
+    }
+
+    fn parse(
+        &mut self,
+        line: &[u8],
+        number: u64,
+        now: Timestamp,
+        outcomes: &mut Vec<Outcome>,
+    ) -> Result<Pending, Outcome> {
+        let parsed = parse_line(line, now).map_err(|error| Outcome::Refused {
+            line: number,
+            reason: error.to_string(),
+            storage_full: false,
+        })?;
+        for name in parsed.unknown_fields() {
+            if self.told.len() < UNKNOWN_NAMES_MAX && self.told.insert(name.clone()) {
+                outcomes.push(Outcome::UnknownField { line: number, name: name.clone() });
+            }
+        }
+        let event = parsed.into_event(|| format!("evt_{}", uuid::Uuid::now_v7()));
+        let event_id = event.event_id.clone();
+        let encoded = RecorderVocabulary::encode(&Event::Detected(event));
+        Ok(Pending { line: number, event_id, encoded })
+    }
+
+    /// Appends a batch; every line's outcome is settled then.
+    fn append(&self, batch: &mut Vec<Pending>, outcomes: &mut Vec<Outcome>) {
+        if batch.is_empty() {
+            return;
+        }
+        let records: Vec<_> = batch.iter().map(|pending| pending.encoded.as_record()).collect();
+        let appended = self.journal.append_each(&records);
+        for (Pending { line, event_id, .. }, result) in batch.drain(..).zip(appended) {
+            outcomes.push(match result {
+                Ok(appended) => Outcome::Accepted {
+                    line,
+                    event_id,
+                    seq: appended.seq().0,
+                    duplicate: matches!(appended, Appended::Duplicate { .. }),
+                },
+                Err(error) => Outcome::Refused {
+                    line,
+                    reason: error.to_string(),
+                    storage_full: error.is_storage_full(),
+                },
+            });
+        }
+    }
+
+    fn count(&mut self, outcomes: &[Outcome]) {
+        let totals = &mut self.totals;
+        for outcome in outcomes {
+            match outcome {
+                Outcome::Accepted { duplicate: false, .. } => totals.accepted += 1,
+                Outcome::Accepted { duplicate: true, .. } => totals.duplicates += 1,
+                Outcome::Refused { storage_full, .. } => {
+                    totals.refused += 1;
+                    totals.storage_full += u64::from(*storage_full);
+                }
+                Outcome::UnknownField { .. } => {}
+            }
+        }
+    }
+}

@@ -1,0 +1,282 @@
+//! [`CameraThread`]: reads one camera's source and gives its frames to the pipeline; a lost camera is tried again.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+use lenslog_events::{CameraFound, CameraLost, CameraMinute, Event};
+use lenslog_journal::{Clock, Timestamp};
+
+use super::counters::Counters;
+use super::pipeline::{CameraSettings, Pipeline};
+use super::writer::EventWriter;
+use crate::source::{Cancel, Source, SourceError, SourceItem, SourceOptions, SourceSpec};
+
+/// The first pause before a lost camera is opened again; it doubles up to [`PAUSE_MAX`].
+const PAUSE_MIN: Duration = Duration::from_secs(1);
+const PAUSE_MAX: Duration = Duration::from_secs(60);
+
+/// How one camera is read.
+#[derive(Debug, Clone, PartialEq)]
+pub struct CameraPlan {
+    /// What concerns the pipeline.
+    pub settings: CameraSettings,
+    /// Where the frames come from.
+    pub spec: SourceSpec,
+    /// How it is read.
+    pub options: SourceOptions,
+}
+
+/// How a camera fares.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum CameraState {
+    /// Its source has not been opened yet.
+    Starting,
+    /// It delivers frames.
+    Up,
+    /// It cannot be read, and why; it is tried again.
+    Lost(String),
+    /// Its source has ended by itself.
+    Ended,
+    /// It could not be read, and why, and is not tried again.
+    Failed(String),
+}
+
+/// A camera being recorded.
+#[derive(Debug)]
+pub struct CameraThread {
+    plan: CameraPlan,
+    cancel: Cancel,
+    shared: Arc<Shared>,
+    thread: Option<JoinHandle<()>>,
+}
+
+#[derive(Debug)]
+struct Shared {
+    pipeline: Mutex<Pipeline>,
+    state: Mutex<CameraState>,
+    /// Frames are dated by this machine's clock, so that time passes between them too.
+    is_live: bool,
+    done: AtomicBool,
+}
+
+/// What all cameras share.
+#[derive(Debug, Clone)]
+pub struct Surroundings {
+    /// Puts events into the journal.
+    pub writer: Arc<EventWriter>,
+    /// What is counted.
+    pub counters: Arc<Counters>,
+    /// What time it is.
+    pub clock: Arc<dyn Clock>,
+    /// A camera that cannot be opened at first is not tried again.
+    pub fail_fast: bool,
+    /// Throws when a source ends, so that whoever waits looks again.
+    pub ended: Arc<Wake>,
+}
+
+/// Wakes the recorder's main thread.
+#[derive(Debug, Default)]
+pub struct Wake {
+    rung: Mutex<bool>,
+    bell: std::sync::Condvar,
+}
+
+impl Wake {
+    /// Rings.
+    pub fn ring(&self) {
+        *lock(&self.rung) = true;
+        self.bell.notify_all();
+    }
+
+    /// Waits until it rings, at most `timeout`.
+    pub fn wait(&self, timeout: Duration) {
+        let guard = lock(&self.rung);
+        let waited = self.bell.wait_timeout_while(guard, timeout, |rung| !*rung);
+        *waited.unwrap_or_else(PoisonError::into_inner).0 = false;
+    }
+}
+
+impl CameraThread {
+    /// Starts to read a camera. Throwing `cancel` ends it.
+    ///
+    /// # Errors
+    ///
+    /// What the operating system says where it gives no thread.
+    pub fn start(
+        plan: CameraPlan,
+        pipeline: Pipeline,
+        surroundings: Surroundings,
+        cancel: &Cancel,
+    ) -> std::io::Result<Self> {
+        let cancel = cancel.child();
+        let is_live = matches!(plan.spec, SourceSpec::Test) && plan.options.pace;
+        let shared = Arc::new(Shared {
+            pipeline: Mutex::new(pipeline),
+            state: Mutex::new(CameraState::Starting),
+            is_live,
+            done: AtomicBool::new(false),
+        });
+        let reader = Reader {
+            plan: plan.clone(),
+            shared: Arc::clone(&shared),
+            surroundings,
+            cancel: cancel.clone(),
+        };
+        let name = format!("camera {}", plan.settings.id);
+        let thread = std::thread::Builder::new().name(name).spawn(move || reader.run())?;
+        Ok(Self { plan, cancel, shared, thread: Some(thread) })
+    }
+
+    /// How it is read.
+    #[must_use]
+    pub const fn plan(&self) -> &CameraPlan {
+        &self.plan
+    }
+
+    /// How it fares.
+    #[must_use]
+    pub fn state(&self) -> CameraState {
+        lock(&self.shared.state).clone()
+    }
+
+    /// Whether nothing will come from it any more.
+    #[must_use]
+    pub fn is_done(&self) -> bool {
+        self.shared.done.load(Ordering::Acquire)
+    }
+
+    /// Lets time pass where frames are dated by this machine's clock: events end without a frame.
+    pub fn tick(&self, now: Timestamp) {
+        if self.shared.is_live && !self.is_done() {
+            lock(&self.shared.pipeline).elapsed(now);
+        }
+    }
+
+    /// The minute that is not journaled yet.
+    #[must_use]
+    pub fn minute_so_far(&self) -> Option<CameraMinute> {
+        lock(&self.shared.pipeline).minute_so_far()
+    }
+
+    /// Ends it and waits until its last event is journaled.
+    pub fn stop(&mut self) {
+        self.cancel.cancel();
+        if let Some(thread) = self.thread.take()
+            && thread.join().is_err()
+        {
+            tracing::error!(camera = self.plan.settings.id, "the camera's thread panicked");
+        }
+    }
+}
+
+/// What runs in a camera's thread.
+struct Reader {
+    plan: CameraPlan,
+    shared: Arc<Shared>,
+    surroundings: Surroundings,
+    cancel: Cancel,
+}
+
+impl Reader {
+    fn run(self) {
+        let state = self.read();
+        lock(&self.shared.pipeline).stop();
+        *lock(&self.shared.state) = state;
+        self.shared.done.store(true, Ordering::Release);
+        self.surroundings.ended.ring();
+    }
+
+    /// Reads until the source ends, it is told to stop, or there is no use in trying again.
+    fn read(&self) -> CameraState {
+        let mut pause = PAUSE_MIN;
+        let mut lost = false;
+        loop {
+            let error = match self.open() {
+                Ok(mut source) => {
+                    if std::mem::take(&mut lost) {
+                        self.found();
+                    }
+                    *lock(&self.shared.state) = CameraState::Up;
+                    pause = PAUSE_MIN;
+                    match self.deliver(&mut *source) {
+                        Ok(()) => return CameraState::Ended,
+                        Err(error) => error,
+                    }
+                }
+                Err(error) => error,
+            };
+            let is_file = matches!(self.plan.spec, SourceSpec::File(_));
+            let reason = error.to_string();
+            if !lost {
+                self.lost(&reason);
+                lost = true;
+            }
+            // A recording that cannot be read will not be there in a minute.
+            if is_file || (self.surroundings.fail_fast && self.is_starting()) {
+                return CameraState::Failed(reason);
+            }
+            *lock(&self.shared.state) = CameraState::Lost(reason);
+            if self.cancel.wait_until(Instant::now().checked_add(pause)) {
+                return CameraState::Ended;
+            }
+            pause = (pause * 2).min(PAUSE_MAX);
+        }
+    }
+
+    fn is_starting(&self) -> bool {
+        *lock(&self.shared.state) == CameraState::Starting
+    }
+
+    fn open(&self) -> Result<Box<dyn Source>, SourceError> {
+        let clock = Arc::clone(&self.surroundings.clock);
+        self.plan.spec.open(&self.plan.options, clock, &self.cancel)
+    }
+
+    fn deliver(&self, source: &mut dyn Source) -> Result<(), SourceError> {
+        let is_candidate = !self.plan.spec.has_motion_stage();
+        while let Some(item) = source.next_item()? {
+            match item {
+                SourceItem::Frame(frame) => lock(&self.shared.pipeline).look(frame, is_candidate),
+                SourceItem::Problem(problem) if problem.is_lost_picture() => {
+                    self.surroundings.counters.picture_lost();
+                    tracing::warn!(camera = self.plan.settings.id, %problem, "a picture is skipped");
+                }
+                SourceItem::Problem(problem) => {
+                    tracing::debug!(camera = self.plan.settings.id, %problem, "not a picture");
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn lost(&self, reason: &str) {
+        tracing::error!(camera = self.plan.settings.id, reason, "the camera is lost");
+        let reason = shortened(reason, lenslog_events::limits::REASON_BYTES_MAX);
+        self.surroundings.writer.write(&Event::CameraLost(CameraLost {
+            camera_id: self.plan.settings.id.clone(),
+            at: self.surroundings.clock.read().wall,
+            reason,
+        }));
+    }
+
+    fn found(&self) {
+        tracing::info!(camera = self.plan.settings.id, "the camera is back");
+        self.surroundings.writer.write(&Event::CameraFound(CameraFound {
+            camera_id: self.plan.settings.id.clone(),
+            at: self.surroundings.clock.read().wall,
+        }));
+    }
+}
+
+/// The beginning of a text, at most that many bytes, cut between characters.
+fn shortened(text: &str, bytes_max: usize) -> String {
+    let end = (0..=bytes_max.min(text.len())).rev().find(|end| text.is_char_boundary(*end));
+    text.get(..end.unwrap_or(0)).unwrap_or_default().to_owned()
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}

@@ -1,0 +1,7 @@
+//! The recorder.
+
+mod camera;
+mod counters;
+mod images;
+mod pipeline;
+mod writer;

@@ -1,0 +1,194 @@
+//! [`Pipeline`]: one camera's way from a frame to the journal: motion, policy, picture, event.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use lenslog_events::{
+    CameraMinute, Event, EventDetected, EventEnded, EventRef, Metadata,
+};
+use lenslog_journal::{Seq, Timestamp};
+use serde_json::{Value, json};
+
+use super::counters::Counters;
+use super::images::{EventPicture, ImageWriter};
+use super::writer::EventWriter;
+use crate::frame::Frame;
+use crate::motion::{MotionConfig, MotionDetector, Outcome, Polygon};
+use crate::picture::paint_over;
+use crate::policy::{
+    CameraState, Decision, EventBegin, EventEnd, EventKey, Input, Observation, PolicyConfig,
+    decide,
+};
+
+/// What concerns one camera.
+#[derive(Debug, Clone, PartialEq)]
+pub struct CameraSettings {
+    /// Its id.
+    pub id: String,
+    /// What people call it.
+    pub name: Option<String>,
+    /// When a change is motion.
+    pub motion: MotionConfig,
+    /// When a sighting is an event.
+    pub policy: PolicyConfig,
+    /// Parts that are painted over before anything else.
+    pub privacy: Vec<Polygon>,
+}
+
+/// One camera's way from a frame to the journal.
+#[derive(Debug)]
+pub struct Pipeline {
+    settings: CameraSettings,
+    detector: MotionDetector,
+    state: CameraState,
+    /// Events that have begun, by what the policy calls them.
+    open: HashMap<EventKey, EventRef>,
+    writer: Arc<EventWriter>,
+    images: ImageWriter,
+    counters: Arc<Counters>,
+}
+
+impl Pipeline {
+    /// A pipeline that has seen nothing.
+    #[must_use]
+    pub fn new(
+        settings: CameraSettings,
+        writer: Arc<EventWriter>,
+        images: ImageWriter,
+        counters: Arc<Counters>,
+    ) -> Self {
+        Self {
+            detector: MotionDetector::new(settings.motion.clone()),
+            state: CameraState::new(&settings.id),
+            open: HashMap::new(),
+            settings,
+            writer,
+            images,
+            counters,
+        }
+    }
+
+    /// Looks at a frame. `is_candidate`: it was taken because something happened, so motion is not asked for.
+    pub fn look(&mut self, mut frame: Frame, is_candidate: bool) {
+        self.counters.frame(frame.dropped_before);
+        paint_over(&mut frame.picture, &self.settings.privacy);
+        let outcome = (!is_candidate).then(|| self.detector.look(&frame.picture));
+        let observation = Observation {
+            time: frame.time,
+            size: frame.picture.dimensions(),
+            dropped_before: frame.dropped_before,
+            motion: outcome.as_ref(),
+            objects: None,
+        };
+        let input = Input::Frame(observation);
+        for decision in decide(&mut self.state, &self.settings.policy, input) {
+            match decision {
+                Decision::Begin(begin) => self.begin(begin, &frame, outcome.as_ref()),
+                other => self.carry_out(other),
+            }
+        }
+    }
+
+    /// Time passed without a frame.
+    pub fn elapsed(&mut self, now: Timestamp) {
+        self.without_frame(Input::Elapsed { now });
+    }
+
+    /// The camera or the recorder stops: what is open ends.
+    pub fn stop(&mut self) {
+        self.without_frame(Input::Stop);
+    }
+
+    /// The minute that is not over yet.
+    #[must_use]
+    pub fn minute_so_far(&self) -> Option<CameraMinute> {
+        self.state.minute_so_far()
+    }
+
+    fn without_frame(&mut self, input: Input<'_>) {
+        for decision in decide(&mut self.state, &self.settings.policy, input) {
+            self.carry_out(decision);
+        }
+    }
+
+    fn carry_out(&mut self, decision: Decision) {
+        match decision {
+            Decision::Minute(minute) => {
+                self.writer.write(&Event::CameraMinute(minute));
+            }
+            Decision::End(end) => self.end(end),
+            Decision::Suppress(reason) => self.counters.suppressed(reason.name()),
+            // Only a frame begins an event.
+            Decision::Begin(_) => {}
+        }
+    }
+
+    fn begin(&mut self, begin: EventBegin, frame: &Frame, outcome: Option<&Outcome>) {
+        let event_id = format!("evt_{}", uuid::Uuid::now_v7());
+        let picture = EventPicture {
+            event_id: &event_id,
+            time: begin.time,
+            camera_name: self.settings.name.as_deref().unwrap_or(&self.settings.id),
+            objects: &begin.objects,
+        };
+        let image_path = self.images.write(&frame.picture, &picture).unwrap_or_else(|error| {
+            self.counters.image_error();
+            tracing::error!(camera = self.settings.id, %error, "the event is journaled without its picture");
+            None
+        });
+        let event = EventDetected {
+            event_id,
+            timestamp: begin.time,
+            camera_id: self.settings.id.clone(),
+            camera_name: self.settings.name.clone(),
+            motion_confidence: begin.motion_confidence,
+            detected_objects: begin.objects,
+            image_path,
+            llm_description: None,
+            description_expected: false,
+            metadata: self.metadata(frame, outcome),
+        };
+        let seq = self.writer.write(&Event::Detected(event.clone()));
+        self.counters.event(&event, seq);
+        tracing::info!(
+            camera = self.settings.id,
+            event = event.event_id,
+            seq = seq.map_or(0, |seq| seq.0),
+            "event"
+        );
+        if let Some(event_seq) = seq {
+            self.remember(begin.key, event_seq, &event);
+        }
+    }
+
+    fn remember(&mut self, key: EventKey, event_seq: Seq, event: &EventDetected) {
+        let event_day = event.timestamp.day();
+        let event_id = event.event_id.clone();
+        self.open.insert(key, EventRef { event_seq, event_day, event_id });
+    }
+
+    fn end(&mut self, end: EventEnd) {
+        // An event whose seq is not known has no end either.
+        let Some(event) = self.open.remove(&end.key) else { return };
+        let EventEnd { last_seen, sightings, .. } = end;
+        self.writer.write(&Event::Ended(EventEnded { event, last_seen, sightings }));
+    }
+
+    fn metadata(&self, frame: &Frame, outcome: Option<&Outcome>) -> Metadata {
+        let mut metadata = Metadata::new();
+        metadata.insert("frame_number".to_owned(), json!(frame.number));
+        let (width, height) = frame.picture.dimensions();
+        metadata.insert("frame_size".to_owned(), json!([width, height]));
+        if let Some(Outcome::Motion(motion)) = outcome {
+            let rounded = (motion.changed_percent * 1000.0).round() / 1000.0;
+            metadata.insert("changed_percent".to_owned(), json!(rounded));
+            let threshold = self.settings.motion.threshold_percent;
+            metadata.insert("threshold_percent".to_owned(), json!(threshold));
+        }
+        if let Some(origin) = &frame.origin {
+            let name = origin.file_name().unwrap_or_default().to_string_lossy().into_owned();
+            metadata.insert("file".to_owned(), Value::String(name));
+        }
+        metadata
+    }
+}
