@@ -74,7 +74,7 @@
 //! let journal = Journal::open(directory.path(), &Options::default())?;
 //! let file = directory.path().join("highs.txt");
 //! let highs = Snapshot::<Highs>::new(Arc::new(RealStorage), &file);
-//! let mut runner = Runner::start::<Thermometer>(&journal.view(), vec![Box::new(highs)], Arc::new(|_| {}));
+//! let runner = Runner::start::<Thermometer>(&journal.view(), vec![Box::new(highs)], Arc::new(|_| {}));
 //!
 //! for (room, tenths) in [("attic", 312), ("cellar", 118), ("attic", 305)] {
 //!     let reading = Reading { room: room.to_owned(), tenths };

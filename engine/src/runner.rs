@@ -86,7 +86,7 @@ pub struct Runner {
 struct Worker {
     status: Arc<Mutex<ProjectionStatus>>,
     commands: Sender<Command>,
-    thread: Option<JoinHandle<()>>,
+    thread: Mutex<Option<JoinHandle<()>>>,
 }
 
 struct Command {
@@ -161,15 +161,14 @@ impl Runner {
     }
 
     /// Stops all threads; every projection commits durably what it has applied. Returns the last status.
-    pub fn stop(&mut self) -> Vec<ProjectionStatus> {
+    pub fn stop(&self) -> Vec<ProjectionStatus> {
         self.stop.store(true, Ordering::Release);
         self.view.nudge();
-        for worker in &mut self.threads {
-            if let Some(thread) = worker.thread.take() {
-                thread.thread().unpark();
-                if thread.join().is_err() {
-                    lock(&worker.status).last_error = Some("its thread panicked".to_owned());
-                }
+        for worker in &self.threads {
+            let Some(thread) = lock(&worker.thread).take() else { continue };
+            thread.thread().unpark();
+            if thread.join().is_err() {
+                lock(&worker.status).last_error = Some("its thread panicked".to_owned());
             }
         }
         self.status()
@@ -224,7 +223,7 @@ impl Worker {
                 None
             }
         };
-        Self { status, commands, thread }
+        Self { status, commands, thread: Mutex::new(thread) }
     }
 }
 

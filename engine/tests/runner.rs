@@ -35,7 +35,7 @@ fn what_is_appended_while_running_and_while_not_is_followed() {
     for round in 0..3 {
         setting.pay(1, 10);
         let view = setting.journal.view();
-        let mut runner =
+        let runner =
             Runner::start::<Ledger>(&view, vec![Box::new(balances(directory.path()))], ignore());
         setting.pay(1, round);
         total += 10 + round;
@@ -55,7 +55,7 @@ fn a_projection_whose_disk_is_full_catches_up_by_itself_and_stops_no_other() {
     small.inject(Fault::AllSyncsFail);
     let projections: Vec<Box<dyn Projection<Ledger>>> =
         vec![Box::new(failing), Box::new(count(directory.path()))];
-    let mut runner = Runner::start(&setting.journal.view(), projections, ignore());
+    let runner = Runner::start(&setting.journal.view(), projections, ignore());
     for cents in 1..=10 {
         setting.pay(1, cents);
     }
@@ -83,7 +83,7 @@ fn an_event_that_cannot_be_decoded_is_parked_and_the_next_ones_are_applied() {
     setting.journal.append(&[unknown]).unwrap();
     setting.pay(1, 2);
     let view = setting.journal.view();
-    let mut runner =
+    let runner =
         Runner::start::<Ledger>(&view, vec![Box::new(balances(directory.path()))], ignore());
     caught_up(&runner, &setting);
     runner.stop();
@@ -99,7 +99,7 @@ fn a_file_deleted_or_replaced_while_running_comes_back() {
     let path = directory.path().join("balances");
     setting.pay(1, 5);
     let view = setting.journal.view();
-    let mut runner =
+    let runner =
         Runner::start::<Ledger>(&view, vec![Box::new(balances(directory.path()))], ignore());
     caught_up(&runner, &setting);
     for rebuilds in 2..4 {
@@ -143,7 +143,7 @@ fn losses_met_in_the_journal_are_reported_and_following_goes_on_behind_them() {
     Projection::<Ledger>::commit(&mut projection, &start, lenslog_engine::CommitKind::Durable)
         .unwrap();
     let view = setting.journal.view();
-    let mut runner = Runner::start::<Ledger>(&view, vec![Box::new(projection)], on_lost);
+    let runner = Runner::start::<Ledger>(&view, vec![Box::new(projection)], on_lost);
     caught_up(&runner, &setting);
     runner.stop();
     assert_eq!(told.lock().unwrap().len(), 1);
@@ -185,7 +185,7 @@ fn an_outdated_projection_is_made_again_but_kept_where_the_journal_is_damaged() 
     setting.pay(1, 2);
     let view = setting.journal.view();
     let old = balances(directory.path());
-    let mut runner = Runner::start::<Ledger>(&view, vec![Box::new(old)], ignore());
+    let runner = Runner::start::<Ledger>(&view, vec![Box::new(old)], ignore());
     caught_up(&runner, &setting);
     runner.stop();
     let newer = || {
@@ -193,7 +193,7 @@ fn an_outdated_projection_is_made_again_but_kept_where_the_journal_is_damaged() 
         Runner::start::<Ledger>(&view, vec![Box::new(newer)], ignore())
     };
     setting.damage(1);
-    let mut runner = newer();
+    let runner = newer();
     let behind = runner.wait_for(setting.journal.next_seq(), Duration::from_millis(300));
     assert_eq!(behind, ["balances"]);
     let status = runner.status().remove(0);
@@ -218,7 +218,7 @@ fn a_checkpoint_beyond_the_head_or_of_another_journal_is_made_again() {
     let follow = |setting: &Setting| {
         let projections: Vec<Box<dyn Projection<Ledger>>> =
             vec![Box::new(balances(directory.path()))];
-        let mut runner = Runner::start(&setting.journal.view(), projections, ignore());
+        let runner = Runner::start(&setting.journal.view(), projections, ignore());
         caught_up(&runner, setting);
         runner.stop();
         value(&RealStorage, &directory.path().join("balances"))
