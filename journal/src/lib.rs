@@ -60,6 +60,7 @@
 
 mod carried;
 mod chain;
+mod copy;
 mod digest;
 mod directory;
 mod entropy;
@@ -78,6 +79,7 @@ mod options;
 mod random;
 mod ranges;
 mod reader;
+mod repair;
 mod seq;
 mod sizes;
 mod stats;
@@ -89,6 +91,7 @@ mod watermark;
 mod window;
 mod writer;
 
+pub use copy::Copied;
 pub use entry::{Entry, FrameHint, LastRecord, LossCause, Lost, Notice, Position};
 pub use error::Error;
 pub use format::{
@@ -101,6 +104,7 @@ pub use open::Opening;
 pub use options::Options;
 pub use random::Random;
 pub use reader::{Reader, ReaderOptions, Resume};
+pub use repair::{Repair, repair};
 pub use seq::{Seq, SeqRange};
 pub use stats::JournalStats;
 pub use time::{Clock, ClockReading, Day, ParseDayError, SimulatedClock, SystemClock, Timestamp};

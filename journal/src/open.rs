@@ -78,7 +78,10 @@ pub(crate) fn open(root: &Path, options: &Options) -> Result<(Writer, Opening), 
     prepare_journal(&directory)?;
     let witness = directory.read_witness();
     let entropy = Entropy::new(options.seed);
-    let plan = make_plan(&directory, options, witness.as_ref(), &entropy)?;
+    let mut plan = make_plan(&directory, options, witness.as_ref(), &entropy)?;
+    if options.new_incarnation {
+        plan.incarnation = entropy.bytes();
+    }
     let settings = Settings {
         journal: plan.journal,
         incarnation: plan.incarnation,

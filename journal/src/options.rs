@@ -20,6 +20,8 @@ pub struct Options {
     /// Every sync pads to the block of the medium and never writes it again. Turn it off for media with powersafe
     /// overwrite only: a power cut then cannot damage what a block already holds.
     pub pad_to_block: bool,
+    /// The next segment begins a new incarnation of the journal: it is a copy that goes its own way.
+    pub new_incarnation: bool,
     /// Salts and identities come from this seed instead of the operating system: simulations, golden files.
     pub seed: Option<u64>,
 }
@@ -32,6 +34,7 @@ impl Default for Options {
             storage_limit_bytes: None,
             segment_bytes_max: None,
             pad_to_block: true,
+            new_incarnation: false,
             seed: None,
         }
     }
