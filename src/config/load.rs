@@ -12,7 +12,6 @@ use super::{Camera, Config, ConfigError};
 const PREFIX: &str = "LENSLOG__";
 /// Id of the camera that `--source` makes.
 const CAMERA: &str = "camera_1";
-const FILE: &str = "lenslog.toml";
 
 /// What the command line sets.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -21,22 +20,6 @@ pub struct Overrides {
     pub data: Option<PathBuf>,
     /// `--source`: a camera's source. It is `camera_1`, or takes the place of all that are configured.
     pub source: Option<String>,
-}
-
-/// The file to read: `--config`, `$LENSLOG_CONFIG`, `./lenslog.toml`, `~/.config/lenslog/`, `/etc/lenslog/`; the first
-/// that is named or exists.
-#[must_use]
-pub fn find(flag: Option<&Path>) -> Option<PathBuf> {
-    let named = flag.map(Path::to_owned).or_else(|| variable("LENSLOG_CONFIG").map(PathBuf::from));
-    named.or_else(|| {
-        let home = std::env::home_dir().map(|home| home.join(".config/lenslog").join(FILE));
-        let places = [Some(PathBuf::from(FILE)), home, Some(Path::new("/etc/lenslog").join(FILE))];
-        places.into_iter().flatten().find(|path| path.exists())
-    })
-}
-
-fn variable(name: &str) -> Option<String> {
-    std::env::var(name).ok().filter(|value| !value.is_empty())
 }
 
 /// Reads a configuration file, or none, and lays the environment and the flags over it.

@@ -13,7 +13,7 @@ mod validate;
 
 pub use error::ConfigError;
 pub use init::{example, find_camera};
-pub use load::{Overrides, find, load, load_text};
+pub use load::{Overrides, load, load_text};
 pub use seconds::Seconds;
 pub use types::{
     Camera, CameraEvents, CameraMotion, Config, Description, Detector, Events, Images, KeepImages,

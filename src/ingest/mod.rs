@@ -13,7 +13,7 @@ use lenslog_engine::{Encoded, Vocabulary};
 use lenslog_events::limits::LINE_BYTES_MAX;
 use lenslog_events::{Event, RecorderVocabulary, parse_line};
 use lenslog_journal::{Appended, Clock, Journal, Timestamp};
-use serde::{Deserialize, Serialize};
+use lenslog_tools::control::{Outcome, Totals};
 
 use lines::{Line, LineReader};
 
@@ -23,52 +23,6 @@ const BATCH_LINES_MAX: usize = 1000;
 const BATCH_BYTES_MAX: usize = 8 << 20;
 /// Names of unknown fields that are told; further ones are kept without a word.
 const UNKNOWN_NAMES_MAX: usize = 100;
-
-/// What became of a line, or of all of them.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(tag = "is", rename_all = "snake_case")]
-pub enum Outcome {
-    /// It is an event that survives a power cut.
-    Accepted {
-        /// Its number, from 1.
-        line: u64,
-        /// The event's id.
-        event_id: String,
-        /// The seq of its record.
-        seq: u64,
-        /// It was known before: nothing was appended, and the seq is that of the first.
-        duplicate: bool,
-    },
-    /// It is no event.
-    Refused {
-        /// Its number, from 1.
-        line: u64,
-        /// Why.
-        reason: String,
-        /// Nothing is wrong with it: there is no room.
-        storage_full: bool,
-    },
-    /// A field that is not known; it is kept in the event's metadata. Told once a name.
-    UnknownField {
-        /// The first line that has it.
-        line: u64,
-        /// Its name.
-        name: String,
-    },
-}
-
-/// Sums over all lines.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
-pub struct Totals {
-    /// Events appended.
-    pub accepted: u64,
-    /// Events that were known already.
-    pub duplicates: u64,
-    /// Lines that are no events, or that there was no room for.
-    pub refused: u64,
-    /// Lines that there was no room for.
-    pub storage_full: u64,
-}
 
 /// Makes events of lines.
 pub struct Ingestor {

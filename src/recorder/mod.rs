@@ -1,7 +1,398 @@
-//! The recorder.
+//! The recorder: cameras, their pipelines, the journal, the projections, and what holds them together.
+//!
+//! ```text
+//! camera thread: source → motion → policy → picture on disk → EventWriter ─→ journal ─→ a follower a projection
+//! main thread:   signals, duration, reload, ticks                              ↑
+//! control socket: status, minutes, ingest, rebuild ────────────────────────────┘
+//! ```
 
 mod camera;
 mod counters;
+mod handler;
+mod health;
 mod images;
 mod pipeline;
+mod plan;
+mod scrub;
+mod signals;
+mod summary;
 mod writer;
+
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use lenslog_engine::{OnLost, Runner};
+use lenslog_events::{Event, RecorderStarted, RecorderStopped};
+use lenslog_journal::storage::RealStorage;
+use lenslog_journal::{Clock, Error, Journal, Options};
+
+use camera::{CameraPlan, CameraState, CameraThread, Surroundings, Wake};
+use counters::{Counted, Counters};
+use images::ImageWriter;
+use pipeline::Pipeline;
+use writer::EventWriter;
+
+use crate::config::{Config, Warning};
+use lenslog_tools::control::Server;
+use crate::layout;
+use crate::logging::LogLevel;
+use crate::source::Cancel;
+
+pub use health::{HealthItem, Verdict};
+pub use plan::{SourceFlags, clock};
+pub use signals::Signals;
+pub use summary::summary;
+
+/// How often minutes are closed, backlogs tried and conditions looked at.
+const TICK: Duration = Duration::from_secs(1);
+/// How long the end may take before the process ends without it.
+pub const DRAIN_MAX: Duration = Duration::from_secs(10);
+/// How long the projections may stand still at the end before they are left behind; they catch up at the next start.
+const CATCH_UP_PATIENCE: Duration = Duration::from_secs(3);
+
+/// How a session is run.
+pub struct RecordOptions {
+    /// How sources are read.
+    pub sources: SourceFlags,
+    /// Ends by itself after this time.
+    pub duration: Option<Duration>,
+    /// A camera that cannot be opened at the start ends the session.
+    pub fail_fast: bool,
+    /// Changes the level of logging on a reload.
+    pub log_level: Option<LogLevel>,
+    /// Reads the configuration again, for a reload.
+    pub reload: Box<dyn Fn() -> Result<(Config, Vec<Warning>), crate::config::ConfigError> + Send>,
+    /// Signals of the operating system.
+    pub signals: Signals,
+}
+
+impl std::fmt::Debug for RecordOptions {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter
+            .debug_struct("RecordOptions")
+            .field("sources", &self.sources)
+            .field("duration", &self.duration)
+            .field("fail_fast", &self.fail_fast)
+            .finish_non_exhaustive()
+    }
+}
+
+/// How a session ended.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Session {
+    /// What was counted.
+    pub counted: Counted,
+    /// How long it ran.
+    pub uptime: Duration,
+    /// Why it ended: `a signal`, `the set duration`, `the end of all sources`.
+    pub reason: &'static str,
+    /// Cameras that could not be read, and why.
+    pub failed: Vec<(String, String)>,
+    /// Projections that did not catch up.
+    pub behind: Vec<&'static str>,
+}
+
+/// A recorder that runs.
+pub struct Recorder {
+    config: Config,
+    options: RecordOptions,
+    clock: Arc<dyn Clock>,
+    journal: Journal,
+    shared: Arc<Shared>,
+    server: Option<Server>,
+    cancel: Cancel,
+    wake: Arc<Wake>,
+    stop: Arc<AtomicBool>,
+    started: Instant,
+}
+
+/// What the control socket sees too.
+struct Shared {
+    runner: Runner,
+    cameras: Mutex<BTreeMap<String, CameraThread>>,
+    counters: Arc<Counters>,
+    writer: Arc<EventWriter>,
+}
+
+impl Shared {
+    fn cameras(&self) -> MutexGuard<'_, BTreeMap<String, CameraThread>> {
+        self.cameras.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// How the journal of a data directory is opened.
+#[must_use]
+pub fn journal_options(config: &Config, clock: &Arc<dyn Clock>) -> Options {
+    Options {
+        storage: Arc::new(RealStorage),
+        clock: Arc::clone(clock),
+        storage_limit_bytes: Some((config.storage.max_storage_gb * 1e9) as u64),
+        ..Options::default()
+    }
+}
+
+/// Has every loss that a follower meets journaled.
+#[must_use]
+pub fn report_losses(journal: &Journal) -> OnLost {
+    let journal = journal.clone();
+    Arc::new(move |lost| {
+        if let Err(error) = journal.report_lost(lost) {
+            tracing::error!(%error, %lost, "the loss cannot be journaled");
+        }
+    })
+}
+
+impl Recorder {
+    /// Opens the journal, starts the projections, the control socket and the cameras. Every item of the health
+    /// check is told to `tell`.
+    ///
+    /// # Errors
+    ///
+    /// Those of opening the journal. Everything else is told, counted, and tried again.
+    pub fn start(
+        config: Config,
+        options: RecordOptions,
+        tell: &mut dyn FnMut(HealthItem),
+    ) -> Result<Self, Error> {
+        let started = Instant::now();
+        let clock: Arc<dyn Clock> = clock(&config);
+        let journal = Journal::open(&config.storage.data_dir, &journal_options(&config, &clock))?;
+        tell(health::data_directory(&config));
+        tell(health::journal(&journal));
+        let view = journal.view();
+        let runner = Runner::start(&view, layout::projections(&config), report_losses(&journal));
+        let behind = runner.wait_for(view.head()?, CATCH_UP_PATIENCE);
+        for item in health::projections(&runner, &behind) {
+            tell(item);
+        }
+        let counters = Arc::new(Counters::default());
+        let writer = Arc::new(EventWriter::new(journal.clone(), Arc::clone(&counters)));
+        let shared = Arc::new(Shared {
+            runner,
+            cameras: Mutex::default(),
+            counters,
+            writer,
+        });
+        let stop = Arc::new(AtomicBool::new(false));
+        let handler =
+            handler::ControlHandler::new(&config, &journal, &shared, &clock, started);
+        let server = match Server::start(&config.storage.data_dir, Arc::new(handler)) {
+            Ok(server) => Some(server),
+            Err(error) => {
+                tell(HealthItem::warning("control socket", error.to_string()));
+                None
+            }
+        };
+        scrub::scrub_newest(&journal, &stop);
+        let mut recorder = Self {
+            config,
+            options,
+            clock,
+            journal,
+            shared,
+            server,
+            cancel: Cancel::new(),
+            wake: Arc::default(),
+            stop,
+            started,
+        };
+        recorder.write_started();
+        for item in recorder.start_cameras() {
+            tell(item);
+        }
+        Ok(recorder)
+    }
+
+    fn write_started(&self) {
+        let zone = &self.config.time.zone;
+        let time_zone = if zone.is_empty() { health::time_zone() } else { zone.clone() };
+        tracing::info!(time_zone, now = %self.clock.read().wall, "local time");
+        self.shared.writer.write(&Event::RecorderStarted(RecorderStarted {
+            at: self.clock.read().wall,
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            time_zone,
+            cameras: self.config.cameras.keys().cloned().collect(),
+        }));
+    }
+
+    /// Starts every camera of the configuration that does not run as it says. Returns a line for each.
+    fn start_cameras(&mut self) -> Vec<HealthItem> {
+        let plans = plan::plans(&self.config, self.options.sources);
+        let mut items = Vec::new();
+        let mut cameras = self.shared.cameras();
+        let unwanted: Vec<String> = cameras
+            .iter()
+            .filter(|(_, thread)| !plans.contains(thread.plan()))
+            .map(|(id, _)| id.clone())
+            .collect();
+        for id in unwanted {
+            if let Some(mut thread) = cameras.remove(&id) {
+                thread.stop();
+            }
+        }
+        for plan in plans {
+            let id = plan.settings.id.clone();
+            if cameras.contains_key(&id) {
+                continue;
+            }
+            let source = crate::redact::redacted(&plan.spec.to_string());
+            match self.start_camera(plan) {
+                Ok(thread) => {
+                    items.push(HealthItem::ok(format!("camera {id}"), source));
+                    cameras.insert(id, thread);
+                }
+                Err(error) => {
+                    items.push(HealthItem::warning(format!("camera {id}"), error.to_string()));
+                }
+            }
+        }
+        items
+    }
+
+    fn start_camera(&self, plan: CameraPlan) -> std::io::Result<CameraThread> {
+        let images = ImageWriter::new(
+            Arc::new(RealStorage),
+            &self.config.storage.data_dir,
+            self.config.images,
+        );
+        let (writer, counters) =
+            (Arc::clone(&self.shared.writer), Arc::clone(&self.shared.counters));
+        let pipeline =
+            Pipeline::new(plan.settings.clone(), writer, images, Arc::clone(&counters));
+        let surroundings = Surroundings {
+            writer: Arc::clone(&self.shared.writer),
+            counters,
+            clock: Arc::clone(&self.clock),
+            fail_fast: self.options.fail_fast,
+            ended: Arc::clone(&self.wake),
+        };
+        CameraThread::start(plan, pipeline, surroundings, &self.cancel)
+    }
+
+    /// Records until a signal, the set duration or the end of all sources, then ends in good order.
+    ///
+    /// # Errors
+    ///
+    /// Those of closing the journal: what was acknowledged is durable all the same.
+    pub fn run(mut self) -> Result<Session, Error> {
+        self.options.signals.ring(&self.wake);
+        let reason = loop {
+            if self.options.signals.is_stopped() {
+                break "a signal";
+            }
+            if self.options.duration.is_some_and(|duration| self.started.elapsed() >= duration) {
+                break "the set duration";
+            }
+            if self.shared.cameras().values().all(CameraThread::is_done) {
+                break "the end of all sources";
+            }
+            if self.options.signals.take_reload() {
+                self.reload();
+            }
+            self.tick();
+            let left = self.options.duration.map(|duration| {
+                duration.saturating_sub(self.started.elapsed()).max(Duration::from_millis(1))
+            });
+            self.wake.wait(left.map_or(TICK, |left| left.min(TICK)));
+        };
+        self.finish(reason)
+    }
+
+    fn tick(&self) {
+        let now = self.clock.read().wall;
+        for camera in self.shared.cameras().values() {
+            camera.tick(now);
+        }
+        self.shared.writer.tick();
+    }
+
+    /// Reads the configuration again and changes what can be changed while running.
+    fn reload(&mut self) {
+        let (new, warnings) = match (self.options.reload)() {
+            Ok(loaded) => loaded,
+            Err(error) => {
+                tracing::error!(%error, "the configuration is not reloaded; the old one stays in force");
+                return;
+            }
+        };
+        for warning in warnings {
+            tracing::warn!("{warning}");
+        }
+        let old = std::mem::replace(&mut self.config, new);
+        let needs_restart = old.storage != self.config.storage
+            || old.log.format != self.config.log.format
+            || old.log.plaintext_metadata != self.config.log.plaintext_metadata
+            || old.time != self.config.time;
+        if needs_restart {
+            tracing::warn!("changes of [storage], [time], log.format and log.plaintext_metadata take effect after a restart");
+            self.config.storage = old.storage;
+            self.config.time = old.time;
+        }
+        if let Some(level) = &self.options.log_level {
+            level.set(&self.config.log.level);
+        }
+        if old.images != self.config.images {
+            for camera in self.shared.cameras().values_mut() {
+                camera.stop();
+            }
+            self.shared.cameras().clear();
+        }
+        for item in self.start_cameras() {
+            tracing::info!("{item}");
+        }
+        tracing::info!("the configuration is reloaded");
+    }
+
+    fn finish(mut self, reason: &'static str) -> Result<Session, Error> {
+        tracing::info!(reason, "stopping");
+        let done = watch_the_end();
+        self.stop.store(true, Ordering::Release);
+        self.cancel.cancel();
+        let mut failed = Vec::new();
+        for (id, mut camera) in std::mem::take(&mut *self.shared.cameras()) {
+            camera.stop();
+            if let CameraState::Failed(why) | CameraState::Lost(why) = camera.state() {
+                failed.push((id, why));
+            }
+        }
+        self.server = None;
+        let uptime = self.started.elapsed();
+        self.shared.writer.write(&Event::RecorderStopped(RecorderStopped {
+            at: self.clock.read().wall,
+            reason: reason.to_owned(),
+            uptime_s: uptime.as_secs(),
+            events: self.shared.counters.now().events,
+        }));
+        self.shared.writer.tick();
+        let head = self.journal.sync().and_then(|()| self.journal.view().head());
+        let behind = match head {
+            Ok(head) => self.shared.runner.wait_for(head, CATCH_UP_PATIENCE),
+            Err(_) => Vec::new(),
+        };
+        self.shared.runner.stop();
+        let closed = self.journal.close();
+        done.store(true, Ordering::Release);
+        closed?;
+        Ok(Session { counted: self.shared.counters.now(), uptime, reason, failed, behind })
+    }
+}
+
+/// Ends the process where its end takes too long; what was acknowledged is durable all the same.
+fn watch_the_end() -> Arc<AtomicBool> {
+    let done = Arc::new(AtomicBool::new(false));
+    let watched = Arc::clone(&done);
+    let _ = std::thread::Builder::new().name("watch the end".to_owned()).spawn(move || {
+        let deadline = Instant::now() + DRAIN_MAX;
+        while !watched.load(Ordering::Acquire) {
+            let left = deadline.saturating_duration_since(Instant::now());
+            if left.is_zero() {
+                tracing::error!("the end took longer than {DRAIN_MAX:?}; the next start recovers");
+                std::process::exit(1);
+            }
+            std::thread::park_timeout(left.min(Duration::from_millis(100)));
+        }
+    });
+    done
+}

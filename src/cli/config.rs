@@ -1,0 +1,90 @@
+//! `lenslog config`.
+
+use std::fs::OpenOptions;
+use std::io::{ErrorKind, Write};
+use std::path::PathBuf;
+
+use anyhow::{Context, Result};
+use clap::{Args, Subcommand};
+use lenslog_tools::{Place, find_config};
+
+use super::configuration;
+use super::exit::{EXIT_OK, Usage};
+use crate::config::{example, find_camera};
+use crate::redact::redacted;
+
+/// Write, check or print the configuration.
+#[derive(Debug, Args)]
+pub(super) struct ConfigCommand {
+    #[command(subcommand)]
+    action: Action,
+}
+
+#[derive(Debug, Subcommand)]
+enum Action {
+    /// Write a commented file with every key, for the camera that is found
+    Init {
+        /// Where to write it
+        #[arg(default_value = "lenslog.toml", value_name = "FILE")]
+        file: PathBuf,
+        /// Replace a file that is there
+        #[arg(long)]
+        force: bool,
+    },
+    /// Check the configuration that would be used
+    Check,
+    /// Print what is in force: file, environment and flags together
+    Show,
+}
+
+impl ConfigCommand {
+    pub(super) fn run(&self, place: &Place) -> Result<u8> {
+        match &self.action {
+            Action::Init { file, force } => init(file, *force),
+            Action::Check => check(place),
+            Action::Show => show(place),
+        }
+    }
+}
+
+fn init(file: &PathBuf, force: bool) -> Result<u8> {
+    let mut options = OpenOptions::new();
+    options.write(true).truncate(force).create(force).create_new(!force);
+    let mut opened = match options.open(file) {
+        Ok(opened) => opened,
+        Err(error) if error.kind() == ErrorKind::AlreadyExists => {
+            let text = format!("{} is there already; --force replaces it", file.display());
+            return Err(Usage(text).into());
+        }
+        Err(error) => return Err(error).context(format!("cannot write {}", file.display())),
+    };
+    opened
+        .write_all(example(find_camera().as_deref()).as_bytes())
+        .with_context(|| format!("cannot write {}", file.display()))?;
+    println!("wrote {}; next: lenslog config check, then lenslog record", file.display());
+    Ok(EXIT_OK)
+}
+
+fn check(place: &Place) -> Result<u8> {
+    let file = find_config(place.config.as_deref());
+    let (config, warnings) = configuration(place, None)?;
+    for warning in &warnings {
+        println!("WARNING: {warning}");
+    }
+    let origin = file.map_or_else(
+        || "there is no file: the defaults".to_owned(),
+        |file| file.display().to_string(),
+    );
+    println!("ok: {origin}, {} cameras", config.cameras.len());
+    Ok(EXIT_OK)
+}
+
+fn show(place: &Place) -> Result<u8> {
+    let (mut config, _) = configuration(place, None)?;
+    for camera in config.cameras.values_mut() {
+        camera.source = redacted(&camera.source);
+    }
+    config.description.endpoint = redacted(&config.description.endpoint);
+    print!("{}", toml::to_string_pretty(&config)?);
+    Ok(EXIT_OK)
+}

@@ -1,0 +1,47 @@
+//! Exit codes, and which error has which.
+
+use std::io;
+use std::process::ExitCode;
+
+use lenslog_journal::Error;
+
+use crate::config::ConfigError;
+
+/// Clean.
+pub const EXIT_OK: u8 = 0;
+/// Fatal, or something asked for was not done.
+pub const EXIT_FATAL: u8 = 1;
+/// Configuration or usage.
+pub const EXIT_CONFIGURATION: u8 = 2;
+/// No room.
+pub const EXIT_STORAGE_FULL: u8 = 3;
+/// A camera or another dependency is not there.
+pub const EXIT_UNAVAILABLE: u8 = 4;
+
+/// Says what went wrong and returns its code.
+pub(super) fn tell(error: &anyhow::Error) -> ExitCode {
+    let is_broken_pipe = error
+        .downcast_ref::<io::Error>()
+        .is_some_and(|error| error.kind() == io::ErrorKind::BrokenPipe);
+    if is_broken_pipe {
+        // Whoever read our output has enough.
+        return ExitCode::SUCCESS;
+    }
+    eprintln!("lenslog: {error:#}");
+    ExitCode::from(code_of(error))
+}
+
+fn code_of(error: &anyhow::Error) -> u8 {
+    if error.downcast_ref::<ConfigError>().is_some() || error.downcast_ref::<Usage>().is_some() {
+        return EXIT_CONFIGURATION;
+    }
+    match error.downcast_ref::<Error>() {
+        Some(error) if error.is_storage_full() => EXIT_STORAGE_FULL,
+        _ => EXIT_FATAL,
+    }
+}
+
+/// The command was called in a way that makes no sense.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+pub(super) struct Usage(pub(super) String);

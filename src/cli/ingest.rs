@@ -1,0 +1,131 @@
+//! `lenslog ingest`.
+
+use std::io::{self, BufWriter, Write};
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::Result;
+use clap::Args;
+use lenslog_engine::Runner;
+use lenslog_journal::{Clock, Journal, Opening};
+use lenslog_tools::Place;
+use lenslog_tools::control::{Client, Outcome, Reply, Request, Totals};
+
+use super::exit::{EXIT_FATAL, EXIT_OK, EXIT_STORAGE_FULL};
+use super::quiet_configuration;
+use crate::config::Config;
+use crate::ingest::Ingestor;
+use crate::layout;
+use crate::recorder::{clock, journal_options, report_losses};
+
+/// How long projections may stand still before they are named and left behind.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// Make events of lines of JSON on standard input.
+///
+/// Each line needs a timestamp (RFC 3339 with offset) and a camera_id; event_id, camera_name, motion_confidence,
+/// detected_objects, llm_description, image_path and metadata may follow. Lines of events.json are accepted. With a
+/// recorder running they go through it; otherwise the directory is opened, recovered and brought up to date, so that
+/// `lenslog ingest </dev/null` does just that.
+#[derive(Debug, Args)]
+pub(super) struct Ingest {
+    /// Print event_id and seq of every event once it survives a power cut
+    #[arg(long)]
+    ack: bool,
+}
+
+impl Ingest {
+    pub(super) fn run(&self, place: &Place) -> Result<u8> {
+        let config = quiet_configuration(place)?;
+        match Client::connect(&config.storage.data_dir)? {
+            Some(client) => self.through_recorder(client),
+            None => self.alone(&config),
+        }
+    }
+
+    fn through_recorder(&self, mut client: Client) -> Result<u8> {
+        client.send(&Request::Ingest)?;
+        client.stream(io::stdin())?;
+        let mut out = BufWriter::new(io::stdout().lock());
+        let mut code = EXIT_OK;
+        while let Some(reply) = client.reply()? {
+            match reply {
+                Reply::Lines { outcomes } => self.tell(&mut out, &outcomes)?,
+                Reply::Ingested { totals, behind, degraded } => {
+                    let behind: Vec<&str> = behind.iter().map(String::as_str).collect();
+                    code = conclude(totals, &behind, degraded);
+                }
+                _ => {}
+            }
+        }
+        Ok(code)
+    }
+
+    fn alone(&self, config: &Config) -> Result<u8> {
+        let clock: Arc<dyn Clock> = clock(config);
+        let journal = Journal::open(&config.storage.data_dir, &journal_options(config, &clock))?;
+        if let Opening::Recovered { recovered, .. } = journal.opening() {
+            tracing::warn!(
+                torn_bytes = recovered.bytes,
+                records_carried = recovered.records_carried,
+                "the journal was recovered after an abnormal end"
+            );
+        }
+        let runner =
+            Runner::start(&journal.view(), layout::projections(config), report_losses(&journal));
+        let mut out = BufWriter::new(io::stdout().lock());
+        let totals = Ingestor::new(journal.clone(), clock)
+            .run(io::stdin().lock(), &mut |outcomes| self.tell(&mut out, &outcomes))?;
+        journal.sync()?;
+        let behind = runner.wait_for(journal.view().head()?, PATIENCE);
+        let code = conclude(totals, &behind, layout::degraded(&journal));
+        for status in runner.stop() {
+            if let Some(error) = status.last_error.filter(|_| behind.contains(&status.name)) {
+                eprintln!("lenslog: {}: {error}", status.name);
+            }
+        }
+        drop(runner);
+        journal.close()?;
+        Ok(code)
+    }
+
+    fn tell(&self, out: &mut impl Write, outcomes: &[Outcome]) -> io::Result<()> {
+        for outcome in outcomes {
+            match outcome {
+                Outcome::Accepted { line, event_id, seq, duplicate } => {
+                    if *duplicate {
+                        eprintln!("lenslog: WARNING: line {line}: {event_id} is known already, as seq {seq}");
+                    }
+                    if self.ack {
+                        writeln!(out, "{event_id}\t{seq}")?;
+                    }
+                }
+                Outcome::Refused { line, reason, .. } => eprintln!("lenslog: line {line}: {reason}"),
+                Outcome::UnknownField { line, name } => eprintln!(
+                    "lenslog: WARNING: line {line}: the field '{}' is not known; it is kept in metadata",
+                    name.escape_debug()
+                ),
+            }
+        }
+        out.flush()
+    }
+}
+
+/// Says what is left to say and returns the exit code.
+fn conclude(totals: Totals, behind: &[&str], degraded: Option<String>) -> u8 {
+    let Totals { accepted, duplicates, refused, storage_full } = totals;
+    eprintln!("lenslog: {accepted} events appended, {duplicates} known already, {refused} lines refused");
+    if let Some(problem) = degraded {
+        eprintln!("lenslog: WARNING: {problem}");
+    }
+    if !behind.is_empty() {
+        eprintln!("lenslog: not up to date: {}; nothing is lost, they catch up later", behind.join(", "));
+    }
+    if storage_full > 0 {
+        EXIT_STORAGE_FULL
+    } else if refused > 0 || !behind.is_empty() {
+        EXIT_FATAL
+    } else {
+        EXIT_OK
+    }
+}

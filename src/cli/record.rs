@@ -1,0 +1,87 @@
+//! `lenslog record`.
+
+use std::time::Duration;
+
+use anyhow::Result;
+use clap::Args;
+use lenslog_journal::Timestamp;
+use lenslog_tools::Place;
+
+use super::exit::{EXIT_FATAL, EXIT_OK, EXIT_UNAVAILABLE, Usage};
+use super::{configuration, init_logging};
+use crate::config::Seconds;
+use crate::recorder::{RecordOptions, Recorder, Signals, SourceFlags, Verdict, summary};
+
+/// Record from the configured cameras, or from one source.
+#[derive(Debug, Args)]
+pub(super) struct Record {
+    /// Record from this instead of the configured cameras: file:PATH, dir:PATH or test:
+    #[arg(long, value_name = "SOURCE")]
+    source: Option<String>,
+    /// End after this time, such as 20s or 10m
+    #[arg(long, value_name = "TIME")]
+    duration: Option<Seconds>,
+    /// Take the frames of a file as fast as possible instead of in real time
+    #[arg(long)]
+    no_pace: bool,
+    /// When the first frame of a file was taken, as 2026-11-23T10:00:00+01:00 [default: its last modification]
+    #[arg(long, value_name = "TIME")]
+    start: Option<String>,
+    /// End at once if a camera cannot be opened at the start (exit code 4)
+    #[arg(long)]
+    fail_fast: bool,
+}
+
+impl Record {
+    pub(super) fn run(&self, place: &Place) -> Result<u8> {
+        let start = self.start.as_deref().map(parse_start).transpose()?;
+        let (config, warnings) = configuration(place, self.source.as_deref())?;
+        let log_level = init_logging(&config);
+        for warning in warnings {
+            tracing::warn!("{warning}");
+        }
+        if config.cameras.is_empty() {
+            let text = "no camera is configured; name one with --source, such as --source test:, or write a \
+                        configuration with `lenslog config init`";
+            return Err(Usage(text.to_owned()).into());
+        }
+        let (place, source) = (place.clone(), self.source.clone());
+        let options = RecordOptions {
+            sources: SourceFlags { pace: !self.no_pace, start },
+            duration: self.duration.map(|duration| duration.0),
+            fail_fast: self.fail_fast,
+            log_level,
+            reload: Box::new(move || configuration(&place, source.as_deref())),
+            signals: Signals::listen()?,
+        };
+        let recorder = Recorder::start(config.clone(), options, &mut |item| {
+            if item.verdict == Verdict::Ok {
+                tracing::info!("{item}");
+            } else {
+                tracing::warn!("{item}");
+            }
+        })?;
+        let session = recorder.run()?;
+        let uptime_s = session.uptime.max(Duration::from_secs(1)).as_secs();
+        print!("{}", summary(&config, &session.counted, uptime_s, session.reason));
+        for name in &session.behind {
+            tracing::warn!(projection = name, "it has not caught up; it will at the next start");
+        }
+        for (camera, reason) in &session.failed {
+            eprintln!("lenslog: camera {camera}: {reason}");
+        }
+        Ok(match session.failed.is_empty() {
+            true => EXIT_OK,
+            false if self.fail_fast => EXIT_UNAVAILABLE,
+            // A camera that is lost while somebody ends the recorder is no failure of the recorder.
+            false if session.reason == "the end of all sources" => EXIT_FATAL,
+            false => EXIT_OK,
+        })
+    }
+}
+
+fn parse_start(text: &str) -> Result<Timestamp, Usage> {
+    chrono::DateTime::parse_from_rfc3339(text)
+        .map(Timestamp::from_local)
+        .map_err(|error| Usage(format!("--start {text}: {error}; expected 2026-11-23T10:00:00+01:00")))
+}

@@ -1,0 +1,43 @@
+//! `lenslog status`.
+
+use anyhow::Result;
+use clap::Args;
+use lenslog_tools::Place;
+use lenslog_tools::control::{Client, Reply, Request, Status};
+
+use super::exit::{EXIT_FATAL, EXIT_OK};
+use super::quiet_configuration;
+use crate::config::Config;
+use crate::layout::layout;
+
+/// Tell how the recorder fares.
+#[derive(Debug, Args)]
+pub(super) struct StatusCommand {
+    /// One JSON object
+    #[arg(long)]
+    json: bool,
+}
+
+impl StatusCommand {
+    pub(super) fn run(&self, place: &Place) -> Result<u8> {
+        let config = quiet_configuration(place)?;
+        let status = status(&config)?;
+        if self.json {
+            println!("{}", serde_json::to_string_pretty(&status)?);
+        } else {
+            println!("{status}");
+        }
+        Ok(if status.problems().is_empty() { EXIT_OK } else { EXIT_FATAL })
+    }
+}
+
+/// What the recorder says, or what reading the directory tells where none runs.
+fn status(config: &Config) -> Result<Status> {
+    if let Some(mut client) = Client::connect(&config.storage.data_dir)? {
+        client.send(&Request::Status)?;
+        if let Some(Reply::Status(status)) = client.reply()? {
+            return Ok(*status);
+        }
+    }
+    Ok(lenslog_tools::status_at_rest(&layout(config))?)
+}

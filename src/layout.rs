@@ -1,0 +1,38 @@
+//! Where everything of a recorder is, from its configuration.
+
+use lenslog_engine::Projection;
+use lenslog_events::RecorderVocabulary;
+use lenslog_journal::Journal;
+use lenslog_projections::Layout;
+
+use crate::config::Config;
+
+/// Where the projections are.
+#[must_use]
+pub fn layout(config: &Config) -> Layout {
+    Layout {
+        data: config.storage.data_dir.clone(),
+        database: config.storage.db_path.clone(),
+        plaintext_metadata: config.log.plaintext_metadata,
+    }
+}
+
+/// The projections of a recorder.
+#[must_use]
+pub fn projections(config: &Config) -> Vec<Box<dyn Projection<RecorderVocabulary>>> {
+    layout(config).projections()
+}
+
+/// What is wrong with a journal, in a line; `None` where all is well.
+#[must_use]
+pub fn degraded(journal: &Journal) -> Option<String> {
+    let health = journal.health();
+    if let Some(reason) = health.suspended {
+        return Some(format!("the journal cannot write: {reason}"));
+    }
+    if health.gaps.is_empty() {
+        return None;
+    }
+    let gaps: Vec<_> = health.gaps.iter().map(ToString::to_string).collect();
+    Some(format!("the journal has lost seq {}; `replay verify` tells where", gaps.join(", ")))
+}

@@ -1,0 +1,7 @@
+//! The `lenslog` program.
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    lenslog::cli::main()
+}

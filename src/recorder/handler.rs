@@ -1,0 +1,206 @@
+//! [`ControlHandler`]: does what the control socket asks for.
+
+use std::io::{self, Read};
+use std::sync::{Arc, Weak};
+use std::time::Instant;
+
+use lenslog_engine::{RebuildError, RebuildOptions, Scope};
+use lenslog_journal::{Clock, Day, Journal};
+
+use super::camera::CameraState;
+use super::{CATCH_UP_PATIENCE, Shared};
+use crate::config::Config;
+use lenslog_tools::control::{
+    CameraStatus, CounterStatus, Handler, JournalStatus, Reply, Request, Status,
+    projection_reports,
+};
+use crate::ingest::Ingestor;
+
+pub(super) struct ControlHandler {
+    data: String,
+    journal: Journal,
+    /// Weak, so that a client that lingers does not keep a recorder alive.
+    shared: Weak<Shared>,
+    clock: Arc<dyn Clock>,
+    started: Instant,
+}
+
+impl ControlHandler {
+    pub(super) fn new(
+        config: &Config,
+        journal: &Journal,
+        shared: &Arc<Shared>,
+        clock: &Arc<dyn Clock>,
+        started: Instant,
+    ) -> Self {
+        Self {
+            data: config.storage.data_dir.display().to_string(),
+            journal: journal.clone(),
+            shared: Arc::downgrade(shared),
+            clock: Arc::clone(clock),
+            started,
+        }
+    }
+
+    fn shared(&self) -> Result<Arc<Shared>, String> {
+        self.shared.upgrade().ok_or_else(|| "the recorder is stopping".to_owned())
+    }
+
+    fn status(&self) -> Result<Status, String> {
+        let shared = self.shared()?;
+        let view = self.journal.view();
+        let head = view.head().map_err(|error| error.to_string())?;
+        let counted = shared.counters.now();
+        let mut journal = journal_status(&self.journal)?;
+        journal.waiting = shared.writer.backlog() as u64;
+        Ok(Status {
+            running: true,
+            pid: Some(std::process::id()),
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            uptime_s: Some(self.started.elapsed().as_secs()),
+            data: self.data.clone(),
+            journal,
+            projections: projection_reports(&shared.runner.status(), head),
+            cameras: cameras(&shared),
+            counters: Some(CounterStatus {
+                frames: counted.frames,
+                frames_dropped: counted.frames_dropped,
+                pictures_lost: counted.pictures_lost,
+                events: counted.events,
+                suppressed: counted.suppressed.values().sum(),
+                journal_errors: counted.journal_errors,
+                image_errors: counted.image_errors,
+            }),
+        })
+    }
+
+    fn ingest(
+        &self,
+        input: &mut dyn Read,
+        say: &mut dyn FnMut(&Reply) -> io::Result<()>,
+    ) -> Result<(), String> {
+        let ingestor = Ingestor::new(self.journal.clone(), Arc::clone(&self.clock));
+        let totals = ingestor
+            .run(input, &mut |outcomes| say(&Reply::Lines { outcomes }))
+            .map_err(|error| error.to_string())?;
+        let head = self.journal.view().head().map_err(|error| error.to_string())?;
+        let behind = self.shared()?.runner.wait_for(head, CATCH_UP_PATIENCE);
+        let reply = Reply::Ingested {
+            totals,
+            behind: behind.into_iter().map(str::to_owned).collect(),
+            degraded: crate::layout::degraded(&self.journal),
+        };
+        say(&reply).map_err(|error| error.to_string())
+    }
+
+    fn rebuild(
+        &self,
+        only: &[String],
+        options: &RebuildOptions,
+        say: &mut dyn FnMut(&Reply) -> io::Result<()>,
+    ) -> Result<(), String> {
+        let shared = self.shared()?;
+        let names: Vec<&str> = shared.runner.status().iter().map(|status| status.name).collect();
+        if let Some(unknown) = only.iter().find(|name| !names.contains(&name.as_str())) {
+            return Err(format!("there is no projection '{unknown}', only {}", names.join(", ")));
+        }
+        let wanted = |name: &&str| only.is_empty() || only.iter().any(|wanted| wanted == name);
+        for name in names.into_iter().filter(wanted) {
+            let Some(result) = shared.runner.rebuild(name, options) else { continue };
+            let reply = match result {
+                Ok(rebuilt) => Reply::Rebuilt {
+                    name: name.to_owned(),
+                    records: rebuilt.records,
+                    lost: rebuilt.lost.iter().map(ToString::to_string).collect(),
+                },
+                Err(error) => Reply::NotRebuilt {
+                    name: name.to_owned(),
+                    reason: error.to_string(),
+                    damaged: matches!(error, RebuildError::Damaged { .. }),
+                },
+            };
+            say(&reply).map_err(|error| error.to_string())?;
+        }
+        Ok(())
+    }
+}
+
+impl Handler for ControlHandler {
+    fn handle(
+        &self,
+        request: Request,
+        input: &mut dyn Read,
+        say: &mut dyn FnMut(&Reply) -> io::Result<()>,
+    ) -> Result<(), String> {
+        match request {
+            Request::Status => {
+                let status = Box::new(self.status()?);
+                say(&Reply::Status(status)).map_err(|error| error.to_string())
+            }
+            Request::Minutes => {
+                let shared = self.shared()?;
+                let minutes = shared
+                    .cameras()
+                    .values()
+                    .filter_map(|camera| camera.minute_so_far().map(Into::into))
+                    .collect();
+                say(&Reply::Minutes { minutes }).map_err(|error| error.to_string())
+            }
+            Request::Ingest => self.ingest(input, say),
+            Request::Rebuild { only, from, to, accept_loss } => {
+                let scope = scope(from.as_deref(), to.as_deref())?;
+                let options =
+                    RebuildOptions { scope, accept_loss, ..RebuildOptions::default() };
+                self.rebuild(&only, &options, say)
+            }
+        }
+    }
+}
+
+fn scope(from: Option<&str>, to: Option<&str>) -> Result<Scope, String> {
+    if from.is_none() && to.is_none() {
+        return Ok(Scope::All);
+    }
+    let day = |text: Option<&str>, open: Day| {
+        text.map_or(Ok(open), |text| text.parse::<Day>().map_err(|error| error.to_string()))
+    };
+    Ok(Scope::Range(day(from, Day::MIN)?, day(to, Day::MAX)?))
+}
+
+/// How the journal that this process writes fares.
+fn journal_status(journal: &Journal) -> Result<JournalStatus, String> {
+    let view = journal.view();
+    let mut status = crate::layout::journal_status(&view).map_err(|error| error.to_string())?;
+    let stats = journal.stats();
+    status.next = journal.next_seq().0;
+    status.suspended = journal.health().suspended;
+    status.syncs = Some(lenslog_tools::control::SyncStatus {
+        count: stats.syncs,
+        average_us: stats.sync_micros_total.checked_div(stats.syncs).unwrap_or(0),
+        max_us: stats.sync_micros_max,
+    });
+    Ok(status)
+}
+
+fn cameras(shared: &Shared) -> Vec<CameraStatus> {
+    shared
+        .cameras()
+        .iter()
+        .map(|(id, camera)| {
+            let (state, reason) = match camera.state() {
+                CameraState::Starting => ("starting", None),
+                CameraState::Up => ("up", None),
+                CameraState::Lost(reason) => ("lost", Some(reason)),
+                CameraState::Ended => ("ended", None),
+                CameraState::Failed(reason) => ("failed", Some(reason)),
+            };
+            CameraStatus {
+                id: id.clone(),
+                name: camera.plan().settings.name.clone(),
+                source: crate::redact::redacted(&camera.plan().spec.to_string()),
+                state: state.to_owned(),
+                reason,
+            }
+        })
+        .collect()
+}

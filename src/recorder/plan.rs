@@ -1,0 +1,99 @@
+//! From the configuration to how each camera is read.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use lenslog_journal::{SystemClock, Timestamp};
+
+use super::camera::CameraPlan;
+use super::pipeline::CameraSettings;
+use crate::config::{Camera, Config};
+use crate::motion::{MotionConfig, Polygon};
+use crate::policy::PolicyConfig;
+use crate::source::{FrameRate, LocalOffset, SourceOptions};
+
+/// How long a thing stands still before it belongs to the background.
+const ABSORB: Duration = Duration::from_secs(30);
+
+/// What the command line says about how sources are read.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct SourceFlags {
+    /// Frames of files come in real time.
+    pub pace: bool,
+    /// When the first frame of a file was taken.
+    pub start: Option<Timestamp>,
+}
+
+impl Default for SourceFlags {
+    fn default() -> Self {
+        Self { pace: true, start: None }
+    }
+}
+
+/// How every camera is read. The configuration was validated: what still does not fit is left out and told.
+#[must_use]
+pub fn plans(config: &Config, flags: SourceFlags) -> Vec<CameraPlan> {
+    config
+        .cameras
+        .iter()
+        .filter_map(|(id, camera)| match camera.source.parse() {
+            Ok(spec) => {
+                let settings = settings(config, id, camera);
+                let fps = FrameRate::from_fps(camera.fps).unwrap_or_default();
+                let local_offset = match config.time.offset_minutes() {
+                    Some(minutes) => LocalOffset::FixedMinutes(minutes),
+                    None => LocalOffset::System,
+                };
+                let SourceFlags { pace, start } = flags;
+                let options =
+                    SourceOptions { fps, pace, start, local_offset, ..SourceOptions::default() };
+                Some(CameraPlan { settings, spec, options })
+            }
+            Err(error) => {
+                tracing::error!(camera = id, %error, "the camera is left out");
+                None
+            }
+        })
+        .collect()
+}
+
+fn settings(config: &Config, id: &str, camera: &Camera) -> CameraSettings {
+    let polygons = |all: &[Vec<(f64, f64)>]| -> Vec<Polygon> {
+        all.iter().filter_map(|corners| Polygon::new(corners.clone()).ok()).collect()
+    };
+    let motion = MotionConfig {
+        threshold_percent: camera
+            .motion
+            .threshold_percent
+            .unwrap_or(config.motion.threshold_percent),
+        learning_frames: camera.motion.learning_frames.unwrap_or(config.motion.learning_frames),
+        absorb_frames: (ABSORB.as_secs_f64() * camera.fps).ceil().max(1.0) as u32,
+        masks: polygons(&camera.masks),
+        zones: polygons(&camera.zones),
+    };
+    let events = &camera.events;
+    let policy = PolicyConfig {
+        deduplication_window: events
+            .deduplication_window
+            .unwrap_or(config.events.deduplication_window)
+            .0,
+        max_event: events.max_event.unwrap_or(config.events.max_event).0,
+        newcomers: events.newcomers.unwrap_or(config.events.newcomers),
+        track: config.detector.track.clone(),
+        blacklist: config.detector.blacklist.clone(),
+        min_object_confidence: config.detector.min_object_confidence,
+    };
+    CameraSettings {
+        id: id.to_owned(),
+        name: Some(camera.name.clone()).filter(|name| !name.is_empty()),
+        motion,
+        policy,
+        privacy: polygons(&camera.privacy_masks),
+    }
+}
+
+/// The clock in the time zone that is configured.
+#[must_use]
+pub fn clock(config: &Config) -> Arc<SystemClock> {
+    Arc::new(SystemClock { fixed_offset_minutes: config.time.offset_minutes() })
+}

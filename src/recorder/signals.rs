@@ -1,0 +1,69 @@
+//! [`Signals`]: what the operating system asks of the recorder.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
+
+use super::camera::Wake;
+
+/// The first SIGINT or SIGTERM asks for an orderly end, a second one ends at once; SIGHUP asks for a reload.
+#[derive(Debug, Clone, Default)]
+pub struct Signals(Arc<State>);
+
+#[derive(Debug, Default)]
+struct State {
+    stop: AtomicBool,
+    reload: AtomicBool,
+    wake: Mutex<Option<Arc<Wake>>>,
+}
+
+impl Signals {
+    /// Listens to the signals of this process, on a thread of its own.
+    ///
+    /// # Errors
+    ///
+    /// Those of the operating system.
+    pub fn listen() -> std::io::Result<Self> {
+        let signals = Self::default();
+        let heard = signals.clone();
+        let mut incoming = signal_hook::iterator::Signals::new([SIGHUP, SIGINT, SIGTERM])?;
+        std::thread::Builder::new().name("signals".to_owned()).spawn(move || {
+            for signal in incoming.forever() {
+                if signal == SIGHUP {
+                    heard.0.reload.store(true, Ordering::Release);
+                } else if heard.0.stop.swap(true, Ordering::AcqRel) {
+                    // The journal is crash-safe: nothing acknowledged is lost.
+                    std::process::exit(128 + signal);
+                }
+                heard.wake();
+            }
+        })?;
+        Ok(signals)
+    }
+
+    /// Asks for an orderly end, as SIGTERM does.
+    pub fn stop(&self) {
+        self.0.stop.store(true, Ordering::Release);
+        self.wake();
+    }
+
+    /// Has every signal ring.
+    pub(super) fn ring(&self, wake: &Arc<Wake>) {
+        *self.0.wake.lock().unwrap_or_else(PoisonError::into_inner) = Some(Arc::clone(wake));
+    }
+
+    pub(super) fn is_stopped(&self) -> bool {
+        self.0.stop.load(Ordering::Acquire)
+    }
+
+    pub(super) fn take_reload(&self) -> bool {
+        self.0.reload.swap(false, Ordering::AcqRel)
+    }
+
+    fn wake(&self) {
+        if let Some(wake) = &*self.0.wake.lock().unwrap_or_else(PoisonError::into_inner) {
+            wake.ring();
+        }
+    }
+}

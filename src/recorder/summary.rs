@@ -1,0 +1,78 @@
+//! What a session leaves behind, in words.
+
+use std::fmt::Write as _;
+use std::path::Path;
+
+use super::counters::Counted;
+use crate::config::Config;
+
+/// The summary of a session, for the end of its output.
+#[must_use]
+pub fn summary(config: &Config, counted: &Counted, uptime_s: u64, reason: &str) -> String {
+    let mut text = String::new();
+    // Writing to a string cannot fail.
+    let _ = writeln!(text, "\nRecorded for {uptime_s} s, ended by {reason}.");
+    let _ = writeln!(
+        text,
+        "  {} frames looked at, {} dropped, {} pictures could not be decoded",
+        counted.frames, counted.frames_dropped, counted.pictures_lost
+    );
+    let suppressed: u64 = counted.suppressed.values().sum();
+    let _ = writeln!(text, "  {} events, {suppressed} sightings that made none", counted.events);
+    for (reason, count) in &counted.suppressed {
+        let _ = writeln!(text, "    {count:>8} {}", reason.replace('_', " "));
+    }
+    if counted.journal_errors + counted.image_errors > 0 {
+        let _ = writeln!(
+            text,
+            "  {} events had to wait for the journal, {} pictures could not be written",
+            counted.journal_errors, counted.image_errors
+        );
+    }
+    let data = &config.storage.data_dir;
+    let day = counted
+        .last_event
+        .as_ref()
+        .map_or_else(|| "DAY".to_owned(), |(_, event)| event.timestamp.day().to_string());
+    let days = data.join("events").join(day);
+    let _ = writeln!(text, "\nWhat there is to look at:");
+    for (name, path) in [
+        ("events.db", config.storage.db_path.clone()),
+        ("events.json", days.join("events.json")),
+        ("events.log", days.join("events.log")),
+    ] {
+        let _ = writeln!(text, "  {name:<12} {}", shown(&path));
+    }
+    let program = program();
+    let flag = data_flag(data);
+    match &counted.last_event {
+        Some((_, event)) => {
+            let block = lenslog_projections::plaintext_block(event);
+            let _ = writeln!(text, "\nThe last event:\n\n{}", block.trim_end());
+            let _ = writeln!(text, "\nNext: {program} events{flag} --limit 5");
+        }
+        None => {
+            let _ = writeln!(text, "\nThere was no event. Next: {program} why{flag} --at now");
+        }
+    }
+    text
+}
+
+/// A path as it can be pasted into a shell.
+fn shown(path: &Path) -> String {
+    path.display().to_string()
+}
+
+fn data_flag(data: &Path) -> String {
+    if data == Path::new("data") { String::new() } else { format!(" --data {}", data.display()) }
+}
+
+/// How this program was called, so that what is printed can be typed.
+fn program() -> String {
+    let called = std::env::args().next().unwrap_or_else(|| "lenslog".to_owned());
+    let path = Path::new(&called);
+    match path.strip_prefix(std::env::current_dir().unwrap_or_default()) {
+        Ok(relative) => format!("./{}", relative.display()),
+        Err(_) => called,
+    }
+}

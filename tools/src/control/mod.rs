@@ -1,0 +1,45 @@
+//! The control socket: how other programs ask a running recorder to do what only the writer may.
+//!
+//! `control.sock` in the data directory, readable by its owner only. A client sends one [`Request`] as a line of
+//! JSON; the recorder answers with one or more [`Reply`] lines, the last of which is [`Reply::Done`] or
+//! [`Reply::Failed`]. After [`Request::Ingest`] the client sends the lines to ingest and closes its writing half.
+
+mod client;
+mod protocol;
+mod server;
+mod status;
+
+use std::fs::File;
+use std::os::fd::AsRawFd;
+use std::path::{Path, PathBuf};
+
+pub use client::{Client, ClientError};
+pub use protocol::{Minute, Outcome, Reply, Request, Totals};
+pub use server::{Handler, Server};
+pub use status::{
+    CameraStatus, CounterStatus, JournalStatus, ProjectionReport, Status, SyncStatus,
+    projection_reports,
+};
+
+/// Name of the socket in the data directory.
+pub const SOCKET: &str = "control.sock";
+
+/// Most clients that are served at once; further ones are turned away.
+pub const CLIENTS_MAX: usize = 16;
+
+/// Longest request line in bytes.
+pub const REQUEST_BYTES_MAX: usize = 64 << 10;
+
+/// A short path to the socket, whatever the length of the data directory's: a socket address holds 107 bytes.
+struct ShortPath {
+    path: PathBuf,
+    _directory: File,
+}
+
+impl ShortPath {
+    fn of(data: &Path) -> std::io::Result<Self> {
+        let directory = File::open(data)?;
+        let path = PathBuf::from(format!("/proc/self/fd/{}/{SOCKET}", directory.as_raw_fd()));
+        Ok(Self { path, _directory: directory })
+    }
+}

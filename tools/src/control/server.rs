@@ -1,0 +1,187 @@
+//! [`Server`]: listens on the control socket; each client has a thread of its own.
+
+use std::fmt;
+use std::io::{self, BufRead, BufReader, Read, Write};
+use std::os::unix::fs::PermissionsExt;
+use std::os::unix::net::{UnixListener, UnixStream};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::thread::JoinHandle;
+
+use super::{CLIENTS_MAX, REQUEST_BYTES_MAX, Reply, Request, SOCKET, ShortPath};
+
+/// Does what clients ask for.
+pub trait Handler: Send + Sync + 'static {
+    /// Does it, and says what there is to say. `input` is what the client sends behind its request.
+    ///
+    /// # Errors
+    ///
+    /// Why it was not done, for the client.
+    fn handle(
+        &self,
+        request: Request,
+        input: &mut dyn Read,
+        say: &mut dyn FnMut(&Reply) -> io::Result<()>,
+    ) -> Result<(), String>;
+}
+
+/// Listens until it is dropped.
+pub struct Server {
+    data: PathBuf,
+    stop: Arc<AtomicBool>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl fmt::Debug for Server {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.debug_struct("Server").field("data", &self.data).finish_non_exhaustive()
+    }
+}
+
+impl Server {
+    /// Listens in a data directory whose lock this process holds: a socket that is there is a left-over.
+    ///
+    /// # Errors
+    ///
+    /// Those of the operating system.
+    pub fn start(data: &Path, handler: Arc<dyn Handler>) -> io::Result<Self> {
+        let short = ShortPath::of(data)?;
+        match std::fs::remove_file(&short.path) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+            _ => {}
+        }
+        let listener = UnixListener::bind(&short.path)?;
+        std::fs::set_permissions(&short.path, std::fs::Permissions::from_mode(0o600))?;
+        let stop = Arc::new(AtomicBool::new(false));
+        let stopped = Arc::clone(&stop);
+        let thread = std::thread::Builder::new()
+            .name("control".to_owned())
+            .spawn(move || listen(&listener, &handler, &stopped))?;
+        Ok(Self { data: data.to_owned(), stop, thread: Some(thread) })
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        self.stop.store(true, Ordering::Release);
+        // A connection makes the listener look at the flag.
+        if let Ok(short) = ShortPath::of(&self.data) {
+            let _ = UnixStream::connect(&short.path);
+        }
+        if let Some(thread) = self.thread.take()
+            && thread.join().is_err()
+        {
+            tracing::error!("the control socket's thread panicked");
+        }
+        let _ = std::fs::remove_file(self.data.join(SOCKET));
+    }
+}
+
+fn listen(listener: &UnixListener, handler: &Arc<dyn Handler>, stop: &AtomicBool) {
+    let clients = Arc::new(AtomicUsize::new(0));
+    for stream in listener.incoming() {
+        if stop.load(Ordering::Acquire) {
+            return;
+        }
+        let Ok(stream) = stream else { continue };
+        if clients.fetch_add(1, Ordering::AcqRel) >= CLIENTS_MAX {
+            clients.fetch_sub(1, Ordering::AcqRel);
+            let reason = "too many clients at once; try again".to_owned();
+            let _ = write_reply(&stream, &Reply::Failed { reason });
+            continue;
+        }
+        let (handler, counted) = (Arc::clone(handler), Arc::clone(&clients));
+        let serving = std::thread::Builder::new().name("control client".to_owned()).spawn(move || {
+            if let Err(error) = serve(&stream, &*handler) {
+                tracing::debug!(%error, "a client of the control socket went away");
+            }
+            counted.fetch_sub(1, Ordering::AcqRel);
+        });
+        if serving.is_err() {
+            clients.fetch_sub(1, Ordering::AcqRel);
+        }
+    }
+}
+
+fn serve(stream: &UnixStream, handler: &dyn Handler) -> io::Result<()> {
+    let mut input = BufReader::new(stream.try_clone()?);
+    let mut line = Vec::new();
+    (&mut input).take(REQUEST_BYTES_MAX as u64).read_until(b'\n', &mut line)?;
+    if line.is_empty() {
+        return Ok(());
+    }
+    let result = match serde_json::from_slice::<Request>(&line) {
+        Ok(request) => {
+            handler.handle(request, &mut input, &mut |reply| write_reply(stream, reply))
+        }
+        Err(error) => Err(format!("the request makes no sense to this recorder: {error}")),
+    };
+    write_reply(stream, &result.map_or_else(|reason| Reply::Failed { reason }, |()| Reply::Done))
+}
+
+fn write_reply(mut stream: &UnixStream, reply: &Reply) -> io::Result<()> {
+    let mut line = serde_json::to_vec(reply)?;
+    line.push(b'\n');
+    stream.write_all(&line)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::Client;
+    use super::*;
+
+    /// Says back how many bytes it was sent.
+    struct Echo;
+
+    impl Handler for Echo {
+        fn handle(
+            &self,
+            request: Request,
+            input: &mut dyn Read,
+            say: &mut dyn FnMut(&Reply) -> io::Result<()>,
+        ) -> Result<(), String> {
+            if request != Request::Ingest {
+                return Err("only ingest".to_owned());
+            }
+            let mut bytes = Vec::new();
+            input.read_to_end(&mut bytes).map_err(|error| error.to_string())?;
+            let name = bytes.len().to_string();
+            let reply = Reply::Rebuilt { name, records: 1, lost: Vec::new() };
+            say(&reply).map_err(|error| error.to_string())
+        }
+    }
+
+    #[test]
+    fn requests_are_answered_and_refusals_told_from_a_very_long_path() {
+        let parent = tempfile::tempdir().unwrap();
+        let data = parent.path().join("x".repeat(200));
+        std::fs::create_dir(&data).unwrap();
+        assert!(Client::connect(&data).unwrap().is_none());
+        let server = Server::start(&data, Arc::new(Echo)).unwrap();
+        let mut client = Client::connect(&data).unwrap().unwrap();
+        client.send(&Request::Ingest).unwrap();
+        client.stream(&b"0123456789"[..]).unwrap();
+        assert!(matches!(client.reply().unwrap(), Some(Reply::Rebuilt { name, .. }) if name == "10"));
+        assert_eq!(client.reply().unwrap(), None);
+        let mut client = Client::connect(&data).unwrap().unwrap();
+        client.send(&Request::Status).unwrap();
+        assert_eq!(client.reply().unwrap_err().to_string(), "only ingest");
+        let mode = std::fs::metadata(data.join(SOCKET)).unwrap().permissions().mode();
+        assert_eq!(mode & 0o777, 0o600);
+        drop(server);
+        assert!(Client::connect(&data).unwrap().is_none());
+        assert!(!data.join(SOCKET).exists());
+    }
+
+    #[test]
+    fn garbage_is_answered_with_an_error() {
+        let data = tempfile::tempdir().unwrap();
+        let _server = Server::start(data.path(), Arc::new(Echo)).unwrap();
+        let mut stream = UnixStream::connect(data.path().join(SOCKET)).unwrap();
+        stream.write_all(b"{\"do\":\"fly\"}\n").unwrap();
+        let mut answer = String::new();
+        BufReader::new(stream).read_line(&mut answer).unwrap();
+        assert!(answer.contains("\"say\":\"failed\"") && answer.contains("no sense"), "{answer}");
+    }
+}

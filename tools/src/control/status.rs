@@ -1,0 +1,231 @@
+//! [`Status`]: how a recorder fares, for `lenslog status` and whoever reads its JSON.
+
+use std::fmt;
+
+use lenslog_engine::{ProjectionState, ProjectionStatus};
+use lenslog_journal::Seq;
+use serde::{Deserialize, Serialize};
+
+/// How a recorder fares.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Status {
+    /// Whether a recorder runs on this data directory.
+    pub running: bool,
+    /// Its process.
+    pub pid: Option<u32>,
+    /// Its version.
+    pub version: String,
+    /// How long it has run.
+    pub uptime_s: Option<u64>,
+    /// The data directory.
+    pub data: String,
+    /// The journal.
+    pub journal: JournalStatus,
+    /// The projections.
+    pub projections: Vec<ProjectionReport>,
+    /// The cameras, while a recorder runs.
+    pub cameras: Vec<CameraStatus>,
+    /// What it did since it started.
+    pub counters: Option<CounterStatus>,
+}
+
+/// How the journal fares.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct JournalStatus {
+    /// First retained seq.
+    pub floor: u64,
+    /// Seq of the next record.
+    pub next: u64,
+    /// Number of segments.
+    pub segments: u64,
+    /// Bytes they take.
+    pub bytes: u64,
+    /// Seqs that are lost, as ranges.
+    pub gaps: Vec<String>,
+    /// Why nothing can be written now.
+    pub suspended: Option<String>,
+    /// Events that wait in memory.
+    pub waiting: u64,
+    /// Syncs since the start and how long they took.
+    pub syncs: Option<SyncStatus>,
+}
+
+/// How long syncs take.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SyncStatus {
+    /// How many.
+    pub count: u64,
+    /// On average, in microseconds.
+    pub average_us: u64,
+    /// The longest, in microseconds.
+    pub max_us: u64,
+}
+
+/// How a projection fares.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ProjectionReport {
+    /// Its name.
+    pub name: String,
+    /// What it does: `following`, `rebuilding`, `waiting`, `kept`, `starting`, `stopped`.
+    pub state: String,
+    /// Records it has not applied yet.
+    pub lag_records: u64,
+    /// Events it set aside.
+    pub parked: u64,
+    /// Errors since the start.
+    pub errors: u64,
+    /// The latest of them, while it is not following.
+    pub last_error: Option<String>,
+}
+
+/// How a camera fares.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CameraStatus {
+    /// Its id.
+    pub id: String,
+    /// What people call it.
+    pub name: Option<String>,
+    /// Where its frames come from.
+    pub source: String,
+    /// `starting`, `up`, `lost`, `ended`, `failed`.
+    pub state: String,
+    /// Why it is lost or failed.
+    pub reason: Option<String>,
+}
+
+/// What the recorder did since it started.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CounterStatus {
+    /// Frames looked at.
+    pub frames: u64,
+    /// Frames dropped.
+    pub frames_dropped: u64,
+    /// Pictures that could not be decoded.
+    pub pictures_lost: u64,
+    /// Events begun.
+    pub events: u64,
+    /// Sightings that made no event.
+    pub suppressed: u64,
+    /// Events that could not be journaled at once.
+    pub journal_errors: u64,
+    /// Pictures that could not be written.
+    pub image_errors: u64,
+}
+
+/// The runner's view of the projections, beside the journal's durable end.
+#[must_use]
+pub fn projection_reports(status: &[ProjectionStatus], head: Seq) -> Vec<ProjectionReport> {
+    status
+        .iter()
+        .map(|status| ProjectionReport {
+            name: status.name.to_owned(),
+            state: match status.state {
+                ProjectionState::Starting => "starting",
+                ProjectionState::Following => "following",
+                ProjectionState::Rebuilding => "rebuilding",
+                ProjectionState::Waiting => "waiting",
+                ProjectionState::Kept => "kept",
+                _ => "stopped",
+            }
+            .to_owned(),
+            lag_records: head.0.saturating_sub(status.next.0),
+            parked: status.parked,
+            errors: status.errors,
+            last_error: status.last_error.clone().filter(|_| status.state.is_degraded()),
+        })
+        .collect()
+}
+
+impl Status {
+    /// What is wrong, each in a line; empty where all is well.
+    #[must_use]
+    pub fn problems(&self) -> Vec<String> {
+        let mut problems = Vec::new();
+        let journal = &self.journal;
+        if !journal.gaps.is_empty() {
+            let gaps = journal.gaps.join(", ");
+            problems.push(format!("the journal has lost seq {gaps}; `replay verify` tells where"));
+        }
+        if let Some(reason) = &journal.suspended {
+            problems.push(format!("the journal cannot write: {reason}"));
+        }
+        for projection in &self.projections {
+            if let Some(error) = &projection.last_error {
+                problems.push(format!("{}: {error}", projection.name));
+            }
+            if projection.parked > 0 {
+                let (name, parked) = (&projection.name, projection.parked);
+                problems.push(format!("{name}: {parked} events could not be applied"));
+            }
+        }
+        for camera in &self.cameras {
+            if let Some(reason) = &camera.reason {
+                problems.push(format!("camera {}: {reason}", camera.id));
+            }
+        }
+        problems
+    }
+}
+
+impl fmt::Display for Status {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match (self.pid, self.uptime_s) {
+            (Some(pid), Some(uptime)) => {
+                writeln!(formatter, "recorder   running, process {pid}, for {}", length(uptime))?;
+            }
+            _ => writeln!(formatter, "recorder   not running")?,
+        }
+        writeln!(formatter, "data       {}", self.data)?;
+        let journal = &self.journal;
+        let (records, megabytes) =
+            (journal.next.saturating_sub(journal.floor), journal.bytes as f64 / 1e6);
+        writeln!(
+            formatter,
+            "journal    seq {} to {} ({records} numbers), {} segments, {megabytes:.1} MB",
+            journal.floor,
+            journal.next.saturating_sub(1),
+            journal.segments,
+        )?;
+        if let Some(syncs) = journal.syncs.filter(|syncs| syncs.count > 0) {
+            let (average, max) = (syncs.average_us as f64 / 1e3, syncs.max_us as f64 / 1e3);
+            let count = syncs.count;
+            writeln!(formatter, "           {count} syncs, {average:.2} ms on average, {max:.2} ms at most")?;
+        }
+        for projection in &self.projections {
+            let (name, state, lag) = (&projection.name, &projection.state, projection.lag_records);
+            let lag = if lag == 0 { "up to date".to_owned() } else { format!("{lag} behind") };
+            writeln!(formatter, "{name:<10} {state}, {lag}")?;
+        }
+        for camera in &self.cameras {
+            let name = camera.name.as_deref().unwrap_or(&camera.id);
+            let (id, state, source) = (&camera.id, &camera.state, &camera.source);
+            writeln!(formatter, "camera     {id} ({name}): {state}, {source}")?;
+        }
+        if let Some(counters) = &self.counters {
+            writeln!(
+                formatter,
+                "counted    {} frames ({} dropped), {} events, {} suppressed sightings",
+                counters.frames, counters.frames_dropped, counters.events, counters.suppressed
+            )?;
+        }
+        let problems = self.problems();
+        if problems.is_empty() {
+            return write!(formatter, "health     ok");
+        }
+        write!(formatter, "health     degraded")?;
+        for problem in problems {
+            write!(formatter, "\n           {problem}")?;
+        }
+        Ok(())
+    }
+}
+
+fn length(seconds: u64) -> String {
+    let (days, hours, minutes) = (seconds / 86_400, seconds / 3600 % 24, seconds / 60 % 60);
+    match (days, hours, minutes) {
+        (0, 0, 0) => format!("{seconds} s"),
+        (0, 0, _) => format!("{minutes} min"),
+        (0, ..) => format!("{hours} h {minutes} min"),
+        _ => format!("{days} d {hours} h"),
+    }
+}

@@ -1,0 +1,129 @@
+//! `replay export`: prints every event as a line of JSON that `lenslog ingest` takes.
+
+use std::collections::HashMap;
+use std::io::{self, BufWriter, Write};
+use std::sync::Arc;
+
+use anyhow::Result;
+use clap::Args;
+use lenslog_engine::{Fact, Recorded};
+use lenslog_events::{Event, EventDetected, RecorderVocabulary};
+use lenslog_journal::storage::RealStorage;
+use lenslog_journal::{Day, Entry, JournalView, ReaderOptions, Seq};
+
+use crate::place::Place;
+use crate::{EXIT_DAMAGED, EXIT_OK};
+
+/// Print every event as a line of JSON that `lenslog ingest` takes.
+#[derive(Debug, Args)]
+pub struct Export {
+    /// Only days from this one on
+    #[arg(long, value_name = "DAY")]
+    from: Option<Day>,
+    /// Only days up to this one
+    #[arg(long, value_name = "DAY")]
+    to: Option<Day>,
+}
+
+/// What later records say of earlier events.
+#[derive(Default)]
+struct Later {
+    /// The record that describes an event last.
+    descriptions: HashMap<Seq, Seq>,
+    /// Prunings: the newest day and the seq of the tombstone.
+    pruned: Vec<(Day, Seq)>,
+    lost: bool,
+}
+
+impl Export {
+    pub(crate) fn run(&self, place: &Place) -> Result<u8> {
+        let layout = place.existing()?;
+        let view = JournalView::open(&layout.data, Arc::new(RealStorage))?;
+        let end = view.head()?;
+        let later = read_ahead(&view, end)?;
+        let mut out = BufWriter::new(io::stdout().lock());
+        let mut line = Vec::new();
+        each_event(&view, end, |recorded, mut event| {
+            let wanted = self.from.is_none_or(|from| from <= recorded.day)
+                && self.to.is_none_or(|to| recorded.day <= to);
+            if !wanted || later.is_pruned(&recorded) {
+                return Ok(());
+            }
+            if let Some(&described) = later.descriptions.get(&recorded.seq) {
+                event.llm_description = description_at(&view, described)?;
+            }
+            line.clear();
+            let path = format!("data/events/{}/events.json", recorded.day);
+            lenslog_events::render_event(&mut line, &event, recorded.seq, &path);
+            line.push(b'\n');
+            Ok(out.write_all(&line)?)
+        })?;
+        out.flush()?;
+        Ok(if later.lost { EXIT_DAMAGED } else { EXIT_OK })
+    }
+}
+
+impl Later {
+    fn is_pruned(&self, recorded: &Recorded<Event>) -> bool {
+        self.pruned.iter().any(|(day, tombstone)| recorded.day <= *day && recorded.seq < *tombstone)
+    }
+}
+
+fn reader(view: &JournalView, from: Seq) -> Result<lenslog_journal::Reader> {
+    Ok(view.reader(from, ReaderOptions::default().map_sealed())?)
+}
+
+/// Reads once for what is said later: sixteen bytes a described event are held, nothing else.
+fn read_ahead(view: &JournalView, end: Seq) -> Result<Later> {
+    let mut later = Later::default();
+    let mut reader = reader(view, Seq::FIRST)?;
+    while reader.next_seq() < end {
+        let record = match reader.next()? {
+            Some(Entry::Record(record)) => record,
+            Some(Entry::Lost(lost)) => {
+                eprintln!("replay: {lost}");
+                later.lost = true;
+                continue;
+            }
+            None => break,
+        };
+        let recorded = Recorded::decode::<RecorderVocabulary>(&record);
+        match recorded.fact {
+            Fact::Event(Event::DescriptionAdded(added)) => {
+                later.descriptions.insert(added.event.event_seq, recorded.seq);
+            }
+            Fact::Journal(lenslog_journal::SystemRecord::PrunedThrough(pruned)) => {
+                later.pruned.push((pruned.day, recorded.seq));
+            }
+            _ => {}
+        }
+    }
+    Ok(later)
+}
+
+fn each_event(
+    view: &JournalView,
+    end: Seq,
+    mut each: impl FnMut(Recorded<Event>, EventDetected) -> Result<()>,
+) -> Result<()> {
+    let mut reader = reader(view, Seq::FIRST)?;
+    while reader.next_seq() < end {
+        let Some(entry) = reader.next()? else { break };
+        let Entry::Record(record) = entry else { continue };
+        let recorded = Recorded::decode::<RecorderVocabulary>(&record);
+        if let Fact::Event(Event::Detected(detected)) = &recorded.fact {
+            let detected = detected.clone();
+            each(recorded, detected)?;
+        }
+    }
+    Ok(())
+}
+
+fn description_at(view: &JournalView, seq: Seq) -> Result<Option<String>> {
+    let mut reader = reader(view, seq)?;
+    let Some(Entry::Record(record)) = reader.next()? else { return Ok(None) };
+    match Recorded::decode::<RecorderVocabulary>(&record).fact {
+        Fact::Event(Event::DescriptionAdded(added)) => Ok(Some(added.llm_description)),
+        _ => Ok(None),
+    }
+}

@@ -1,0 +1,91 @@
+//! Which data directory is meant: by flag, by environment, by configuration file.
+
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result, bail};
+use clap::Args;
+use lenslog_projections::Layout;
+
+const FILE: &str = "lenslog.toml";
+
+/// The flags that every command has.
+#[derive(Debug, Clone, Default, Args)]
+pub struct Place {
+    /// Configuration file [default: $LENSLOG_CONFIG, ./lenslog.toml, ~/.config/lenslog/, /etc/lenslog/]
+    #[arg(long, value_name = "FILE", global = true)]
+    pub config: Option<PathBuf>,
+    /// Data directory [default: storage.data_dir of the configuration, else ./data]
+    #[arg(long, value_name = "DIR", global = true)]
+    pub data: Option<PathBuf>,
+}
+
+/// The configuration file to read: the first that is named or exists of `flag`, `$LENSLOG_CONFIG`, `./lenslog.toml`,
+/// `~/.config/lenslog/` and `/etc/lenslog/`.
+#[must_use]
+pub fn find_config(flag: Option<&Path>) -> Option<PathBuf> {
+    let variable = std::env::var_os("LENSLOG_CONFIG").filter(|value| !value.is_empty());
+    flag.map(Path::to_owned).or_else(|| variable.map(PathBuf::from)).or_else(|| {
+        let home = std::env::home_dir().map(|home| home.join(".config/lenslog").join(FILE));
+        let places = [Some(PathBuf::from(FILE)), home, Some(Path::new("/etc/lenslog").join(FILE))];
+        places.into_iter().flatten().find(|path| path.exists())
+    })
+}
+
+impl Place {
+    /// Where the projections are. Reads no more of a configuration than that.
+    ///
+    /// # Errors
+    ///
+    /// A configuration file that was named and cannot be read, or is not TOML.
+    pub fn layout(&self) -> Result<Layout> {
+        let found = find_config(self.config.as_deref());
+        let (table, base) = match &found {
+            Some(path) => {
+                let text = std::fs::read_to_string(path)
+                    .with_context(|| format!("cannot read the configuration {}", path.display()))?;
+                let table = text
+                    .parse::<toml::Table>()
+                    .with_context(|| format!("{} is not TOML", path.display()))?;
+                (table, path.parent().map(Path::to_owned).unwrap_or_default())
+            }
+            None => (toml::Table::new(), PathBuf::new()),
+        };
+        let key = |section: &str, name: &str| table.get(section).and_then(|table| table.get(name));
+        let path = |section, name| {
+            let text = key(section, name).and_then(toml::Value::as_str)?;
+            (!text.is_empty()).then(|| base.join(text))
+        };
+        let from_environment = std::env::var_os("LENSLOG_DATA").filter(|value| !value.is_empty());
+        let data = self
+            .data
+            .clone()
+            .or_else(|| from_environment.map(PathBuf::from))
+            .or_else(|| path("storage", "data_dir"))
+            .unwrap_or_else(|| base.join("data"));
+        let mut layout = Layout::of(&data);
+        // A database elsewhere belongs to the directory it is configured with, not to another one named by a flag.
+        let configured = path("storage", "data_dir").unwrap_or_else(|| base.join("data"));
+        if let Some(database) = path("storage", "db_path").filter(|_| data == configured) {
+            layout.database = database;
+        }
+        let metadata = key("log", "plaintext_metadata").and_then(toml::Value::as_bool);
+        layout.plaintext_metadata = metadata.unwrap_or(false);
+        Ok(layout)
+    }
+
+    /// As [`Place::layout`], of a directory that is there.
+    ///
+    /// # Errors
+    ///
+    /// As there, and where it is not there.
+    pub fn existing(&self) -> Result<Layout> {
+        let layout = self.layout()?;
+        if !layout.data.join("journal").is_dir() {
+            bail!(
+                "there is no journal in {}; name the data directory with --data DIR",
+                layout.data.display()
+            );
+        }
+        Ok(layout)
+    }
+}

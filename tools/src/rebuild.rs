@@ -1,0 +1,189 @@
+//! `replay rebuild`: makes the projections again, through the recorder where one runs.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use anyhow::{Context, Result, bail};
+use clap::Args;
+use lenslog_engine::{
+    Projection, RebuildError, RebuildOptions, Rebuilt, Scope, rebuild as rebuild_one,
+};
+use lenslog_events::RecorderVocabulary;
+use lenslog_journal::storage::RealStorage;
+use lenslog_journal::{Day, Journal, JournalView, Options, ReaderOptions};
+use lenslog_projections::Layout;
+
+use crate::control::{Client, Reply, Request};
+use crate::place::Place;
+use crate::progress::{Bar, Bars};
+use crate::{EXIT_CANNOT_RUN, EXIT_DAMAGED, EXIT_OK};
+
+type Boxed = Box<dyn Projection<RecorderVocabulary>>;
+
+/// Make the database and the files again from the journal.
+#[derive(Debug, Args)]
+pub struct Rebuild {
+    /// Only these, separated by commas: sqlite, jsonl, plaintext, media
+    #[arg(long, value_name = "NAMES", value_delimiter = ',')]
+    only: Vec<String>,
+    /// Only days from this one on
+    #[arg(long, value_name = "DAY")]
+    from: Option<Day>,
+    /// Only days up to this one
+    #[arg(long, value_name = "DAY")]
+    to: Option<Day>,
+    /// Make them in this directory instead, and leave those that are there alone
+    #[arg(long, value_name = "DIR")]
+    out: Option<PathBuf>,
+    /// Replace them even if the journal has lost records they may still hold; the old ones are kept aside
+    #[arg(long)]
+    accept_loss: bool,
+}
+
+impl Rebuild {
+    pub(crate) fn run(&self, place: &Place) -> Result<u8> {
+        let layout = place.existing()?;
+        if let Some(out) = &self.out {
+            return self.into_directory(&layout, out);
+        }
+        match Client::connect(&layout.data)? {
+            Some(client) => self.through_recorder(client),
+            None => self.in_place(&layout),
+        }
+    }
+
+    fn options(&self) -> RebuildOptions {
+        let scope = match (self.from, self.to) {
+            (None, None) => Scope::All,
+            (from, to) => Scope::Range(from.unwrap_or(Day::MIN), to.unwrap_or(Day::MAX)),
+        };
+        let reader = ReaderOptions::default().map_sealed();
+        RebuildOptions { scope, accept_loss: self.accept_loss, reader, ..Default::default() }
+    }
+
+    fn chosen(&self, projections: Vec<Boxed>) -> Result<Vec<Boxed>> {
+        let names: Vec<_> = projections.iter().map(|projection| projection.spec().name).collect();
+        if let Some(unknown) = self.only.iter().find(|name| !names.contains(&name.as_str())) {
+            bail!("there is no projection '{unknown}'; there are {}", names.join(", "));
+        }
+        let wanted = |projection: &Boxed| {
+            self.only.is_empty() || self.only.iter().any(|name| name == projection.spec().name)
+        };
+        Ok(projections.into_iter().filter(wanted).collect())
+    }
+
+    fn through_recorder(&self, mut client: Client) -> Result<u8> {
+        client.send(&Request::Rebuild {
+            only: self.only.clone(),
+            from: self.from.map(|day| day.to_string()),
+            to: self.to.map(|day| day.to_string()),
+            accept_loss: self.accept_loss,
+        })?;
+        let mut code = EXIT_OK;
+        while let Some(reply) = client.reply()? {
+            match reply {
+                Reply::Rebuilt { name, records, lost } => {
+                    for lost in &lost {
+                        println!("{name:<10} without {lost}");
+                        code = EXIT_DAMAGED;
+                    }
+                    println!("{name:<10} made again by the recorder from {records} records");
+                }
+                Reply::NotRebuilt { name, reason, damaged } => {
+                    println!("{name:<10} NOT made again: {reason}");
+                    code = code.max(if damaged { EXIT_DAMAGED } else { EXIT_CANNOT_RUN });
+                }
+                _ => {}
+            }
+        }
+        Ok(code)
+    }
+
+    fn in_place(&self, layout: &Layout) -> Result<u8> {
+        let projections = self.chosen(layout.projections())?;
+        // The lock, so that nobody follows meanwhile; and a recovery, where one is due.
+        let journal = Journal::open(&layout.data, &Options::default())?;
+        let code = all(projections, &journal.view(), &self.options());
+        journal.close()?;
+        Ok(code)
+    }
+
+    fn into_directory(&self, layout: &Layout, out: &Path) -> Result<u8> {
+        std::fs::create_dir_all(out)
+            .with_context(|| format!("cannot make the directory {}", out.display()))?;
+        let target = Layout { plaintext_metadata: layout.plaintext_metadata, ..Layout::of(out) };
+        if target.data.canonicalize()? == layout.data.canonicalize()? {
+            bail!("{} is the data directory itself; leave --out away", out.display());
+        }
+        // Images are not made from the journal: there is nothing for `media` to do elsewhere.
+        let projections = self.chosen(target.projections())?;
+        let projections = projections.into_iter().filter(|p| p.spec().name != "media").collect();
+        let view = JournalView::open(&layout.data, Arc::new(RealStorage))?;
+        Ok(all(projections, &view, &self.options()))
+    }
+}
+
+/// Rebuilds all of them at once, each on a thread of its own, and tells how it went.
+pub(crate) fn all(projections: Vec<Boxed>, view: &JournalView, options: &RebuildOptions) -> u8 {
+    let bars = Bars::new();
+    let results: Vec<(&'static str, Result<Rebuilt, RebuildError>)> =
+        std::thread::scope(|scope| {
+            let threads: Vec<_> = projections
+                .into_iter()
+                .map(|projection| {
+                    let name = projection.spec().name;
+                    let bar = bars.records(name);
+                    (name, scope.spawn(move || one(projection, view, options, &bar)))
+                })
+                .collect();
+            let join = |(name, thread): (_, std::thread::ScopedJoinHandle<'_, _>)| {
+                (name, thread.join().unwrap_or(Err(RebuildError::Interrupted)))
+            };
+            threads.into_iter().map(join).collect()
+        });
+    let mut code = EXIT_OK;
+    for (name, result) in results {
+        match result {
+            Ok(rebuilt) => {
+                for lost in &rebuilt.lost {
+                    println!("{name:<10} without {lost}");
+                    code = EXIT_DAMAGED;
+                }
+                let parked = match rebuilt.checkpoint.parked_count {
+                    0 => String::new(),
+                    count => format!(", {count} events set aside"),
+                };
+                println!("{name:<10} made again from {} records{parked}", rebuilt.records);
+            }
+            Err(RebuildError::Damaged { lost }) => {
+                for lost in &lost {
+                    println!("{name:<10} the journal is damaged: {lost}");
+                }
+                println!(
+                    "{name:<10} NOT made again: it may hold the last copy; --accept-loss replaces it and keeps \
+                     the old one aside"
+                );
+                code = code.max(EXIT_DAMAGED);
+            }
+            Err(error) => {
+                println!("{name:<10} NOT made again: {error}");
+                code = code.max(EXIT_CANNOT_RUN);
+            }
+        }
+    }
+    code
+}
+
+fn one(
+    mut projection: Boxed,
+    view: &JournalView,
+    options: &RebuildOptions,
+    bar: &Bar,
+) -> Result<Rebuilt, RebuildError> {
+    let result = rebuild_one(&mut *projection, view, options, &mut |progress| {
+        bar.at(progress);
+        true
+    });
+    bar.finish();
+    result
+}

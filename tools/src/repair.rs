@@ -1,0 +1,81 @@
+//! `replay repair`: mends what can be mended without touching a record, then recovers and catches up.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::Result;
+use clap::Args;
+use lenslog_engine::Runner;
+use lenslog_journal::storage::{RealStorage, Storage};
+use lenslog_journal::{Journal, Opening, Options, repair};
+
+use crate::place::Place;
+use crate::{EXIT_DAMAGED, EXIT_DIFFERS, EXIT_OK};
+
+/// How long the projections may stand still before they are given up.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// Mend what can be mended without touching a record, then recover and catch up.
+#[derive(Debug, Args)]
+pub struct RepairCommand {
+    /// Only tell what would be done
+    #[arg(long)]
+    dry_run: bool,
+}
+
+impl RepairCommand {
+    pub(crate) fn run(&self, place: &Place) -> Result<u8> {
+        let layout = place.existing()?;
+        let storage: Arc<dyn Storage> = Arc::new(RealStorage);
+        let repairs = repair(&layout.data, &storage, self.dry_run)?;
+        for repair in &repairs {
+            println!("{}: {}", repair.path.display(), repair.action);
+        }
+        if repairs.is_empty() {
+            println!("nothing to mend in the journal's files");
+        }
+        if self.dry_run {
+            println!("the next start recovers the journal and catches up; nothing was changed now");
+            return Ok(EXIT_OK);
+        }
+        let journal = Journal::open(&layout.data, &Options::default())?;
+        if let Opening::Recovered { recovered, .. } = journal.opening() {
+            println!(
+                "recovered after an abnormal end: {} records carried over, {} torn bytes given up",
+                recovered.records_carried, recovered.bytes
+            );
+        }
+        let report = journal.clone();
+        let runner = Runner::start(
+            &journal.view(),
+            layout.projections(),
+            Arc::new(move |lost| {
+                if let Err(error) = report.report_lost(lost) {
+                    tracing::error!(%error, "the loss cannot be journaled");
+                }
+            }),
+        );
+        let behind = runner.wait_for(journal.view().head()?, PATIENCE);
+        for status in runner.stop() {
+            let verdict = match status.last_error {
+                Some(error) if behind.contains(&status.name) => error,
+                _ if status.rebuilds > 0 => "made from the journal".to_owned(),
+                _ => "up to date".to_owned(),
+            };
+            println!("{:<10} {verdict}", status.name);
+        }
+        drop(runner);
+        let degraded = journal.health().is_degraded();
+        for gap in journal.health().gaps {
+            println!("journal    seq {gap} stays lost; it is told until its segment is pruned");
+        }
+        journal.close()?;
+        Ok(if degraded {
+            EXIT_DAMAGED
+        } else if behind.is_empty() {
+            EXIT_OK
+        } else {
+            EXIT_DIFFERS
+        })
+    }
+}

@@ -1,0 +1,117 @@
+//! `replay stat`: prints what there is, without reading records.
+
+use std::sync::Arc;
+
+use anyhow::Result;
+use clap::Args;
+use lenslog_journal::storage::RealStorage;
+use lenslog_journal::{Error, JournalView, Seq};
+use lenslog_projections::Layout;
+
+use crate::EXIT_OK;
+use crate::control::{JournalStatus, ProjectionReport, Status};
+use crate::place::Place;
+
+/// Print what there is: segments, days, sizes, checkpoints.
+#[derive(Debug, Args)]
+pub struct Stat {
+    /// A line for every segment
+    #[arg(long)]
+    segments: bool,
+    /// One JSON object
+    #[arg(long)]
+    json: bool,
+}
+
+impl Stat {
+    pub(crate) fn run(&self, place: &Place) -> Result<u8> {
+        let layout = place.existing()?;
+        let status = status_at_rest(&layout)?;
+        if self.json {
+            println!("{}", serde_json::to_string_pretty(&status)?);
+            return Ok(EXIT_OK);
+        }
+        println!("{status}");
+        if self.segments {
+            let view = JournalView::open(&layout.data, Arc::new(RealStorage))?;
+            for segment in view.segments()? {
+                let name = segment.name.file_name();
+                let megabytes = segment.bytes as f64 / 1e6;
+                match segment.sealed {
+                    Some(sealed) => {
+                        let days = sealed.days.map_or_else(
+                            || "no record".to_owned(),
+                            |(first, last)| format!("days {first} to {last}"),
+                        );
+                        let records = sealed.records;
+                        println!("{name}  {megabytes:8.2} MB  {records:>9} records, {days}");
+                    }
+                    None => println!("{name}  {megabytes:8.2} MB  not sealed"),
+                }
+            }
+        }
+        Ok(EXIT_OK)
+    }
+}
+
+/// How a journal fares, as far as reading it tells.
+///
+/// # Errors
+///
+/// Those of reading the journal.
+pub fn journal_status(view: &JournalView) -> Result<JournalStatus, Error> {
+    let segments = view.segments()?;
+    Ok(JournalStatus {
+        floor: view.floor()?.0,
+        next: view.head()?.0,
+        segments: segments.len() as u64,
+        bytes: segments.iter().map(|segment| segment.bytes).sum(),
+        gaps: view.gaps()?.iter().map(ToString::to_string).collect(),
+        suspended: None,
+        waiting: 0,
+        syncs: None,
+    })
+}
+
+/// How a data directory fares on which no recorder runs, or none that can be asked.
+///
+/// # Errors
+///
+/// Those of reading the journal.
+pub fn status_at_rest(layout: &Layout) -> Result<Status, Error> {
+    let view = JournalView::open(&layout.data, Arc::new(RealStorage))?;
+    let journal = journal_status(&view)?;
+    let projections = layout
+        .projections()
+        .iter()
+        .map(|projection| {
+            let (state, next, parked, last_error) = match projection.verifier() {
+                Ok(Some(verifier)) => {
+                    let checkpoint = verifier.checkpoint();
+                    ("stopped", checkpoint.position.next, checkpoint.parked_count, None)
+                }
+                Ok(None) => ("absent", Seq::FIRST, 0, None),
+                Err(error) => ("broken", Seq::FIRST, 0, Some(error.to_string())),
+            };
+            ProjectionReport {
+                name: projection.spec().name.to_owned(),
+                state: state.to_owned(),
+                lag_records: journal.next.saturating_sub(next.0),
+                parked,
+                errors: 0,
+                last_error,
+            }
+        })
+        .collect();
+    Ok(Status {
+        running: false,
+        pid: None,
+        version: env!("CARGO_PKG_VERSION").to_owned(),
+        uptime_s: None,
+        data: layout.data.display().to_string(),
+        journal,
+        projections,
+        cameras: Vec::new(),
+        counters: None,
+    })
+}

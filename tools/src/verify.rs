@@ -1,0 +1,122 @@
+//! `replay verify`: checks the journal and compares every projection with it.
+
+use std::sync::Arc;
+
+use anyhow::Result;
+use clap::Args;
+use lenslog_engine::{Projection, VerifyReport, verify};
+use lenslog_events::RecorderVocabulary;
+use lenslog_journal::storage::RealStorage;
+use lenslog_journal::{JournalView, ReaderOptions};
+use serde_json::json;
+
+use crate::place::Place;
+use crate::progress::Bars;
+use crate::{EXIT_DAMAGED, EXIT_DIFFERS, EXIT_OK};
+
+/// Check the journal and compare the database and the files with it.
+#[derive(Debug, Args)]
+pub struct Verify {
+    /// One JSON object
+    #[arg(long)]
+    json: bool,
+}
+
+impl Verify {
+    pub(crate) fn run(&self, place: &Place) -> Result<u8> {
+        let layout = place.existing()?;
+        let view = JournalView::open(&layout.data, Arc::new(RealStorage))?;
+        let projections = layout.projections();
+        let all: Vec<&dyn Projection<RecorderVocabulary>> =
+            projections.iter().map(|projection| &**projection).collect();
+        let bars = Bars::new();
+        let bar = bars.records("verify");
+        // Read, not mapped: a bad block is to be told, not to end this program.
+        let report = verify(&view, &all, ReaderOptions::default(), &mut |progress| {
+            bar.at(progress);
+            true
+        })?;
+        bar.finish();
+        if self.json { print_json(&report)? } else { print(&report) }
+        Ok(if report.is_damaged() {
+            EXIT_DAMAGED
+        } else if report.differs() {
+            EXIT_DIFFERS
+        } else {
+            EXIT_OK
+        })
+    }
+}
+
+fn print(report: &VerifyReport) {
+    for notice in &report.notices {
+        println!("journal    note: {notice}");
+    }
+    for lost in &report.lost {
+        println!("journal    DAMAGED: {lost}");
+    }
+    let (from, end) = report.range;
+    let verdict = if report.is_damaged() { "damaged" } else { "ok" };
+    println!(
+        "journal    {verdict}: {} records, seq {from} to {}",
+        report.records,
+        end.0.saturating_sub(1)
+    );
+    for projection in &report.projections {
+        for difference in &projection.differences {
+            println!("{:<10} DIFFERS: {difference}", projection.name);
+        }
+        let parked = match projection.parked {
+            0 => String::new(),
+            count => format!(", {count} events set aside"),
+        };
+        let verdict = if projection.differences.is_empty() { "equal" } else { "differs" };
+        println!(
+            "{:<10} {verdict}: {} records, up to seq {}{parked}",
+            projection.name,
+            projection.records,
+            projection.next.0.saturating_sub(1)
+        );
+    }
+}
+
+fn print_json(report: &VerifyReport) -> Result<()> {
+    let lost: Vec<_> = report
+        .lost
+        .iter()
+        .map(|lost| {
+            json!({
+                "segment": lost.segment.file_name(),
+                "offset": lost.offset,
+                "from": lost.range.from.0,
+                "to": lost.range.to.0,
+                "cause": format!("{:?}", lost.cause),
+            })
+        })
+        .collect();
+    let projections: Vec<_> = report
+        .projections
+        .iter()
+        .map(|projection| {
+            json!({
+                "name": projection.name,
+                "records": projection.records,
+                "next": projection.next.0,
+                "parked": projection.parked,
+                "differences": projection.differences,
+            })
+        })
+        .collect();
+    let value = json!({
+        "damaged": report.is_damaged(),
+        "differs": report.differs(),
+        "records": report.records,
+        "from": report.range.0.0,
+        "to": report.range.1.0,
+        "lost": lost,
+        "notices": report.notices.iter().map(ToString::to_string).collect::<Vec<_>>(),
+        "projections": projections,
+    });
+    println!("{}", serde_json::to_string_pretty(&value)?);
+    Ok(())
+}
