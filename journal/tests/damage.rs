@@ -442,3 +442,21 @@ fn a_directory_in_place_of_the_data_or_a_file_in_place_of_the_directory_is_expla
     let missing = lenslog_journal::JournalView::open(Path::new(ROOT), arc);
     assert!(matches!(missing, Err(Error::NotFound { .. })));
 }
+
+#[test]
+fn space_that_crashes_left_preallocated_is_given_back_but_what_was_written_stays() {
+    let mut storage = FaultyStorage::new();
+    for round in 0..6_u8 {
+        let journal = Journal::open(ROOT, &options(&storage, &clock())).unwrap();
+        append(&journal, &[round; 100]);
+        journal.append_unsynced(&[record(b"torn by the next cut")]).unwrap();
+        storage = storage.power_cut(u64::from(round));
+    }
+    let lens: Vec<_> =
+        segments(&storage).iter().map(|path| file_bytes(&storage, path).len()).collect();
+    assert!(lens.len() >= 5, "{lens:?}");
+    let (newest, older) = lens.split_at(lens.len() - 2);
+    assert!(newest.iter().all(|len| *len <= 8 * 4096), "{lens:?}");
+    assert!(older.iter().all(|len| *len >= 256 << 10), "{lens:?}");
+    assert!(read_all(&view(&storage)).lost.is_empty());
+}

@@ -9,6 +9,7 @@
 //! | `commit.rs` | the leader's sync and what every waiter learns |
 //! | `segment.rs` | the active segment; writes a new one under a temporary name |
 //! | `succession.rs` | from one segment to the next: roll, relocation after a failure, recovery |
+//! | `trim.rs` | gives preallocated space back |
 //! | `prune.rs` | tombstones and unlinking |
 
 mod append;
@@ -16,6 +17,7 @@ mod commit;
 mod prune;
 mod segment;
 mod succession;
+mod trim;
 
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 

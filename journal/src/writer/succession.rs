@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use super::segment::prepare_spare;
+use super::trim::trim_before;
 use super::{ActiveSegment, Pending, State, Writer, end_of};
 use crate::carried::{Carried, Counts};
 use crate::error::is_full;
@@ -122,6 +123,9 @@ impl Writer {
         };
         active.counts = std::mem::take(&mut succession.carried.counts);
         active.notable = succession.notable;
+        if let Some(previous) = &active.header.previous {
+            trim_before(&self.directory, previous);
+        }
         state.pending = Pending::at(active.synced.offset);
         state.stats.segments_begun += 1;
         state.active = Some(active);
