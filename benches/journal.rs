@@ -16,7 +16,8 @@ const PAYLOAD: [u8; 600] = [0x5a; 600];
 const BLOCK: u64 = 4096;
 
 fn directory() -> tempfile::TempDir {
-    let parent = std::env::var_os("LENSLOG_BENCH_DIR").map_or_else(std::env::temp_dir, PathBuf::from);
+    let parent =
+        std::env::var_os("LENSLOG_BENCH_DIR").map_or_else(std::env::temp_dir, PathBuf::from);
     tempfile::tempdir_in(parent).expect("a directory to work in")
 }
 
@@ -67,7 +68,8 @@ fn shared(threads: u64, count: u64, work: impl Fn() + Sync) -> Duration {
 
 fn durable(criterion: &mut Criterion) {
     for threads in [1, 8, 64] {
-        let mut group = criterion.benchmark_group(format!("durable append of 600 bytes, {threads} threads"));
+        let mut group =
+            criterion.benchmark_group(format!("durable append of 600 bytes, {threads} threads"));
         group.throughput(Throughput::Elements(1)).sample_size(10);
         let raw = Raw::new();
         let mut block = [0; BLOCK as usize];

@@ -17,7 +17,10 @@ pub fn find_camera() -> Option<PathBuf> {
 #[must_use]
 pub fn example(camera: Option<&Path>) -> String {
     let camera = camera.map_or_else(
-        || "# No camera device was found. This is a synthetic scene to try things with.\n".to_owned(),
+        || {
+            "# No camera device was found. This is a synthetic scene to try things with.\n"
+                .to_owned()
+        },
         |device| {
             format!(
                 "# A camera was found at {}. This version does not read camera devices yet;\n\
@@ -91,9 +94,14 @@ mod tests {
             let uncommented: String = text
                 .lines()
                 .map(|line| match line.strip_prefix("# ") {
-                    Some(rest) if rest.split(" = ").next().is_some_and(|key| {
-                        rest.contains(" = ") && key.chars().all(|c| c.is_ascii_lowercase() || c == '_')
-                    }) => format!("{rest}\n"),
+                    Some(rest)
+                        if rest.split(" = ").next().is_some_and(|key| {
+                            rest.contains(" = ")
+                                && key.chars().all(|c| c.is_ascii_lowercase() || c == '_')
+                        }) =>
+                    {
+                        format!("{rest}\n")
+                    }
                     _ => format!("{line}\n"),
                 })
                 .collect();

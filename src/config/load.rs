@@ -225,8 +225,7 @@ mod tests {
 
     #[test]
     fn nothing_at_all_is_the_defaults() {
-        let (config, _) =
-            load_text("", None, &BTreeMap::new(), &Overrides::default()).unwrap();
+        let (config, _) = load_text("", None, &BTreeMap::new(), &Overrides::default()).unwrap();
         assert_eq!(config.storage.data_dir, Path::new("data"));
         assert_eq!(config.storage.db_path, Path::new("data/events.db"));
         assert_eq!(config.storage.log_dir, Path::new("logs"));
@@ -283,7 +282,8 @@ mod tests {
             let error = read(text).unwrap_err();
             assert!(error.contains(expected), "{text}\n{error}");
         }
-        let error = read_with("", &[("LENSLOG__MOTION__TRESHOLD_PERCENT", "1")], &Overrides::default());
+        let error =
+            read_with("", &[("LENSLOG__MOTION__TRESHOLD_PERCENT", "1")], &Overrides::default());
         let error = error.unwrap_err();
         assert!(error.contains("LENSLOG__MOTION__TRESHOLD_PERCENT"), "{error}");
         assert!(error.contains("did you mean `motion.threshold_percent`"), "{error}");

@@ -33,7 +33,8 @@ impl FromStr for Seconds {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
-        let error = || format!("'{text}' is not a length of time; expected \"30s\", \"10m\" or \"2h\"");
+        let error =
+            || format!("'{text}' is not a length of time; expected \"30s\", \"10m\" or \"2h\"");
         let digits = text.trim_end_matches(|character: char| character.is_ascii_alphabetic());
         let unit = text.get(digits.len()..).unwrap_or_default();
         let factor = match UNITS.iter().find(|(name, _)| *name == unit) {
@@ -51,8 +52,7 @@ impl fmt::Display for Seconds {
     /// The largest unit that gives a whole number.
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         let millis = self.0.as_millis();
-        for (unit, millis_each) in
-            [("d", 86_400_000), ("h", 3_600_000), ("m", 60_000), ("s", 1000)]
+        for (unit, millis_each) in [("d", 86_400_000), ("h", 3_600_000), ("m", 60_000), ("s", 1000)]
         {
             if millis >= millis_each && millis.is_multiple_of(millis_each) {
                 return write!(formatter, "{}{unit}", millis / millis_each);
@@ -112,7 +112,8 @@ mod tests {
         {
             assert_eq!(text.parse(), Ok(Seconds(Duration::from_millis(millis))), "{text}");
         }
-        for text in ["", "s", "-3s", "3 s", "1e3s", "3weeks", "inf", "NaN", "1e400s", "9999999999d"] {
+        for text in ["", "s", "-3s", "3 s", "1e3s", "3weeks", "inf", "NaN", "1e400s", "9999999999d"]
+        {
             assert!(text.parse::<Seconds>().is_err(), "{text}");
         }
     }

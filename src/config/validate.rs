@@ -30,10 +30,7 @@ impl fmt::Display for Warning {
     }
 }
 
-pub(super) fn validate(
-    config: &Config,
-    places: &Places<'_>,
-) -> Result<Vec<Warning>, ConfigError> {
+pub(super) fn validate(config: &Config, places: &Places<'_>) -> Result<Vec<Warning>, ConfigError> {
     let check = Check { places };
     let storage = &config.storage;
     check.range(&["storage", "max_storage_gb"], storage.max_storage_gb, 0.001, 1_000_000.0)?;

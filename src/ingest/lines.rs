@@ -93,8 +93,10 @@ mod tests {
             (4, Line::Whole, b"three\xff\xfe"),
             (5, Line::Whole, b"last"),
         ];
-        let expected: Vec<_> =
-            expected.into_iter().map(|(number, kind, line)| (number, kind, line.to_vec())).collect();
+        let expected: Vec<_> = expected
+            .into_iter()
+            .map(|(number, kind, line)| (number, kind, line.to_vec()))
+            .collect();
         assert_eq!(found, expected);
     }
 }

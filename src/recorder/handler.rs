@@ -10,11 +10,10 @@ use lenslog_journal::{Clock, Day, Journal};
 use super::camera::CameraState;
 use super::{CATCH_UP_PATIENCE, Shared};
 use crate::config::Config;
-use lenslog_tools::control::{
-    CameraStatus, CounterStatus, Handler, JournalStatus, Reply, Request, Status,
-    projection_reports,
-};
 use crate::ingest::Ingestor;
+use lenslog_tools::control::{
+    CameraStatus, CounterStatus, Handler, JournalStatus, Reply, Request, Status, projection_reports,
+};
 
 pub(super) struct ControlHandler {
     data: String,
@@ -149,8 +148,7 @@ impl Handler for ControlHandler {
             Request::Ingest => self.ingest(input, say),
             Request::Rebuild { only, from, to, accept_loss } => {
                 let scope = scope(from.as_deref(), to.as_deref())?;
-                let options =
-                    RebuildOptions { scope, accept_loss, ..RebuildOptions::default() };
+                let options = RebuildOptions { scope, accept_loss, ..RebuildOptions::default() };
                 self.rebuild(&only, &options, say)
             }
         }

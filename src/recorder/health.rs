@@ -83,7 +83,8 @@ pub(super) fn journal(journal: &Journal) -> HealthItem {
     let gaps: Vec<_> = health.gaps.iter().map(ToString::to_string).collect();
     let mut problems = Vec::new();
     if !gaps.is_empty() {
-        problems.push(format!("degraded, seq {} lost (replay verify tells where)", gaps.join(", ")));
+        problems
+            .push(format!("degraded, seq {} lost (replay verify tells where)", gaps.join(", ")));
     }
     problems.extend(health.suspended.map(|reason| format!("cannot write: {reason}")));
     HealthItem::warning(name, format!("{detail}; {}", problems.join("; ")))
@@ -116,8 +117,9 @@ pub(super) fn time_zone() -> String {
         return zone;
     }
     let link = std::fs::read_link("/etc/localtime").ok();
-    let zone = link.as_deref().and_then(|path| path.to_str()).and_then(|path| {
-        path.split_once("zoneinfo/").map(|(_, zone)| zone.to_owned())
-    });
+    let zone = link
+        .as_deref()
+        .and_then(|path| path.to_str())
+        .and_then(|path| path.split_once("zoneinfo/").map(|(_, zone)| zone.to_owned()));
     zone.unwrap_or_else(|| "UTC".to_owned())
 }

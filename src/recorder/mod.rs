@@ -35,10 +35,10 @@ use pipeline::Pipeline;
 use writer::EventWriter;
 
 use crate::config::{Config, Warning};
-use lenslog_tools::control::Server;
 use crate::layout;
 use crate::logging::LogLevel;
 use crate::source::Cancel;
+use lenslog_tools::control::Server;
 
 pub use health::{HealthItem, Verdict};
 pub use plan::{SourceFlags, clock};
@@ -169,15 +169,9 @@ impl Recorder {
         }
         let counters = Arc::new(Counters::default());
         let writer = Arc::new(EventWriter::new(journal.clone(), Arc::clone(&counters)));
-        let shared = Arc::new(Shared {
-            runner,
-            cameras: Mutex::default(),
-            counters,
-            writer,
-        });
+        let shared = Arc::new(Shared { runner, cameras: Mutex::default(), counters, writer });
         let stop = Arc::new(AtomicBool::new(false));
-        let handler =
-            handler::ControlHandler::new(&config, &journal, &shared, &clock, started);
+        let handler = handler::ControlHandler::new(&config, &journal, &shared, &clock, started);
         let server = match Server::start(&config.storage.data_dir, Arc::new(handler)) {
             Ok(server) => Some(server),
             Err(error) => {
@@ -259,8 +253,7 @@ impl Recorder {
         );
         let (writer, counters) =
             (Arc::clone(&self.shared.writer), Arc::clone(&self.shared.counters));
-        let pipeline =
-            Pipeline::new(plan.settings.clone(), writer, images, Arc::clone(&counters));
+        let pipeline = Pipeline::new(plan.settings.clone(), writer, images, Arc::clone(&counters));
         let surroundings = Surroundings {
             writer: Arc::clone(&self.shared.writer),
             counters,
@@ -326,7 +319,9 @@ impl Recorder {
             || old.log.plaintext_metadata != self.config.log.plaintext_metadata
             || old.time != self.config.time;
         if needs_restart {
-            tracing::warn!("changes of [storage], [time], log.format and log.plaintext_metadata take effect after a restart");
+            tracing::warn!(
+                "changes of [storage], [time], log.format and log.plaintext_metadata take effect after a restart"
+            );
             self.config.storage = old.storage;
             self.config.time = old.time;
         }

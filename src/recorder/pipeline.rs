@@ -3,9 +3,7 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use lenslog_events::{
-    CameraMinute, Event, EventDetected, EventEnded, EventRef, Metadata,
-};
+use lenslog_events::{CameraMinute, Event, EventDetected, EventEnded, EventRef, Metadata};
 use lenslog_journal::{Seq, Timestamp};
 use serde_json::{Value, json};
 
@@ -16,8 +14,7 @@ use crate::frame::Frame;
 use crate::motion::{MotionConfig, MotionDetector, Outcome, Polygon};
 use crate::picture::paint_over;
 use crate::policy::{
-    CameraState, Decision, EventBegin, EventEnd, EventKey, Input, Observation, PolicyConfig,
-    decide,
+    CameraState, Decision, EventBegin, EventEnd, EventKey, Input, Observation, PolicyConfig, decide,
 };
 
 /// What concerns one camera.

@@ -102,7 +102,9 @@ impl EventWriter {
                 Ok(_) | Err(Error::Sync { .. }) => {
                     state.backlog.pop_front();
                     if state.backlog.is_empty() {
-                        tracing::warn!("the journal takes events again; those that waited are in it");
+                        tracing::warn!(
+                            "the journal takes events again; those that waited are in it"
+                        );
                     }
                 }
                 Err(_) => return,

@@ -59,7 +59,11 @@ impl Cat {
                         let text = |name: &str| value[name].as_str().unwrap_or_default().to_owned();
                         let (time, kind) = (text("time"), text("kind"));
                         let version = recorded.version;
-                        writeln!(out, "{} {time} {kind} v{version} {}", recorded.seq, value["record"])?;
+                        writeln!(
+                            out,
+                            "{} {time} {kind} v{version} {}",
+                            recorded.seq, value["record"]
+                        )?;
                     }
                 }
                 Some(Entry::Lost(lost)) => {

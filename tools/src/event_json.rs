@@ -48,7 +48,8 @@ fn event_json(event: &Event, record: &Recorded<Event>, line: &mut Vec<u8>) -> Va
             json!({ "last_seen": time(&ended.last_seen), "sightings": ended.sightings }),
         ),
         Event::CameraMinute(minute) => {
-            let count = |suppressed: &Suppressed| (suppressed.reason.clone(), suppressed.count.into());
+            let count =
+                |suppressed: &Suppressed| (suppressed.reason.clone(), suppressed.count.into());
             let suppressed: Map<String, Value> = minute.suppressed.iter().map(count).collect();
             json!({
                 "camera_id": minute.camera_id,

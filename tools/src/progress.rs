@@ -29,7 +29,8 @@ impl Bars {
 
     /// A bar over bytes.
     pub(crate) fn bytes(&self, name: &str, total: u64) -> Bar {
-        let bar = self.bar(name, "{prefix:<10} {wide_bar} {bytes}/{total_bytes} {bytes_per_sec} {eta}");
+        let bar =
+            self.bar(name, "{prefix:<10} {wide_bar} {bytes}/{total_bytes} {bytes_per_sec} {eta}");
         bar.0.set_length(total);
         bar
     }
@@ -37,8 +38,8 @@ impl Bars {
     fn bar(&self, name: &str, template: &str) -> Bar {
         let bar = self.0.add(ProgressBar::new(0));
         // The templates are constants; one that is wrong shows as the default.
-        let style = ProgressStyle::with_template(template)
-            .unwrap_or_else(|_| ProgressStyle::default_bar());
+        let style =
+            ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_bar());
         bar.set_style(style);
         bar.set_prefix(name.to_owned());
         bar.enable_steady_tick(Duration::from_millis(200));

@@ -126,21 +126,20 @@ impl Rebuild {
 /// Rebuilds all of them at once, each on a thread of its own, and tells how it went.
 pub(crate) fn all(projections: Vec<Boxed>, view: &JournalView, options: &RebuildOptions) -> u8 {
     let bars = Bars::new();
-    let results: Vec<(&'static str, Result<Rebuilt, RebuildError>)> =
-        std::thread::scope(|scope| {
-            let threads: Vec<_> = projections
-                .into_iter()
-                .map(|projection| {
-                    let name = projection.spec().name;
-                    let bar = bars.records(name);
-                    (name, scope.spawn(move || one(projection, view, options, &bar)))
-                })
-                .collect();
-            let join = |(name, thread): (_, std::thread::ScopedJoinHandle<'_, _>)| {
-                (name, thread.join().unwrap_or(Err(RebuildError::Interrupted)))
-            };
-            threads.into_iter().map(join).collect()
-        });
+    let results: Vec<(&'static str, Result<Rebuilt, RebuildError>)> = std::thread::scope(|scope| {
+        let threads: Vec<_> = projections
+            .into_iter()
+            .map(|projection| {
+                let name = projection.spec().name;
+                let bar = bars.records(name);
+                (name, scope.spawn(move || one(projection, view, options, &bar)))
+            })
+            .collect();
+        let join = |(name, thread): (_, std::thread::ScopedJoinHandle<'_, _>)| {
+            (name, thread.join().unwrap_or(Err(RebuildError::Interrupted)))
+        };
+        threads.into_iter().map(join).collect()
+    });
     let mut code = EXIT_OK;
     for (name, result) in results {
         match result {

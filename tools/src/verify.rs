@@ -37,7 +37,11 @@ impl Verify {
             true
         })?;
         bar.finish();
-        if self.json { print_json(&report)? } else { print(&report) }
+        if self.json {
+            print_json(&report)?
+        } else {
+            print(&report)
+        }
         Ok(if report.is_damaged() {
             EXIT_DAMAGED
         } else if report.differs() {

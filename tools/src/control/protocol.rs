@@ -185,4 +185,3 @@ pub struct Totals {
     /// Lines that there was no room for.
     pub storage_full: u64,
 }
-

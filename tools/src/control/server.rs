@@ -92,12 +92,13 @@ fn listen(listener: &UnixListener, handler: &Arc<dyn Handler>, stop: &AtomicBool
             continue;
         }
         let (handler, counted) = (Arc::clone(handler), Arc::clone(&clients));
-        let serving = std::thread::Builder::new().name("control client".to_owned()).spawn(move || {
-            if let Err(error) = serve(&stream, &*handler) {
-                tracing::debug!(%error, "a client of the control socket went away");
-            }
-            counted.fetch_sub(1, Ordering::AcqRel);
-        });
+        let serving =
+            std::thread::Builder::new().name("control client".to_owned()).spawn(move || {
+                if let Err(error) = serve(&stream, &*handler) {
+                    tracing::debug!(%error, "a client of the control socket went away");
+                }
+                counted.fetch_sub(1, Ordering::AcqRel);
+            });
         if serving.is_err() {
             clients.fetch_sub(1, Ordering::AcqRel);
         }
@@ -112,9 +113,7 @@ fn serve(stream: &UnixStream, handler: &dyn Handler) -> io::Result<()> {
         return Ok(());
     }
     let result = match serde_json::from_slice::<Request>(&line) {
-        Ok(request) => {
-            handler.handle(request, &mut input, &mut |reply| write_reply(stream, reply))
-        }
+        Ok(request) => handler.handle(request, &mut input, &mut |reply| write_reply(stream, reply)),
         Err(error) => Err(format!("the request makes no sense to this recorder: {error}")),
     };
     write_reply(stream, &result.map_or_else(|reason| Reply::Failed { reason }, |()| Reply::Done))
@@ -162,7 +161,9 @@ mod tests {
         let mut client = Client::connect(&data).unwrap().unwrap();
         client.send(&Request::Ingest).unwrap();
         client.stream(&b"0123456789"[..]).unwrap();
-        assert!(matches!(client.reply().unwrap(), Some(Reply::Rebuilt { name, .. }) if name == "10"));
+        assert!(
+            matches!(client.reply().unwrap(), Some(Reply::Rebuilt { name, .. }) if name == "10")
+        );
         assert_eq!(client.reply().unwrap(), None);
         let mut client = Client::connect(&data).unwrap().unwrap();
         client.send(&Request::Status).unwrap();

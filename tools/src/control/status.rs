@@ -189,7 +189,10 @@ impl fmt::Display for Status {
         if let Some(syncs) = journal.syncs.filter(|syncs| syncs.count > 0) {
             let (average, max) = (syncs.average_us as f64 / 1e3, syncs.max_us as f64 / 1e3);
             let count = syncs.count;
-            writeln!(formatter, "           {count} syncs, {average:.2} ms on average, {max:.2} ms at most")?;
+            writeln!(
+                formatter,
+                "           {count} syncs, {average:.2} ms on average, {max:.2} ms at most"
+            )?;
         }
         for projection in &self.projections {
             let (name, state, lag) = (&projection.name, &projection.state, projection.lag_records);

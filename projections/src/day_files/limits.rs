@@ -1,0 +1,34 @@
+//! Every limit of the text files, and what happens there.
+
+/// Events that wait for their description at the same time; one more, and the oldest is written without.
+pub const HELD_MAX: usize = 256;
+
+/// Day files open at the same time; one more, and the one used longest ago is closed.
+pub(super) const HANDLES_MAX: usize = 24;
+
+/// Bytes rendered and not yet written, all files together; at more they are written. An event that arrives alone is
+/// written at once.
+pub(super) const BUFFERED_BYTES_MAX: usize = 4 << 20;
+
+/// Bytes written behind the last checkpoint, all files together; at more there is a new one. Bounds what a start
+/// after a crash renders again, and the memory that takes.
+pub(super) const UNLISTED_BYTES_MAX: u64 = 16 << 20;
+
+/// Bytes behind the listed lengths that an opening reads, all files together; a file with more cannot be ours and is
+/// made again.
+pub(super) const TAILS_BYTES_MAX: u64 = 64 << 20;
+
+/// Records passed without any effect before a durable commit writes a checkpoint just for them.
+pub(super) const IDLE_RECORDS_MAX: u64 = 10_000;
+
+/// Old files of one name kept aside in one day; with that many the next rebuild asks for room.
+pub(super) const ASIDE_MAX: u32 = 1_000;
+
+/// Bytes of a file read at once when it is compared.
+pub(super) const COMPARED_BYTES: usize = 64 << 10;
+
+/// Characters of an entry that a difference shows.
+pub(super) const SHOWN_CHARS_MAX: usize = 80;
+
+/// Ranges of lost records that a verification tells apart; with more it takes every event for lost.
+pub(super) const LOST_RANGES_MAX: usize = 10_000;

@@ -1,0 +1,182 @@
+//! [`Listing`]: what a projection into day files adds to its checkpoint, as lines of text.
+//!
+//! ```text
+//! pruned 2026-11-20 4711                 days up to this one were pruned, by the tombstone of this seq
+//! held 4801 4807                         seqs of the events that wait for their description
+//! doomed 2026-11-20 events.json          pruned; to be removed, if it is still there
+//! file 2026-11-23 events.json 51234 9f3a12bc 64768:131074
+//!                                        length, CRC-32 of that many bytes, device and inode
+//! file 2026-11-24 events.json 0 00000000 -
+//!                                        about to be made
+//! file 2026-11-22 events.json 812 77aa01f3 64768:131070 keep
+//!                                        whole entries behind that length stay: the journal has lost records
+//! ```
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt::Write as _;
+
+use lenslog_engine::Checkpoint;
+use lenslog_journal::Seq;
+
+use super::day_file::{FileId, Mark};
+use super::fold::Horizon;
+
+/// The lines of a checkpoint that are the projection's own.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(super) struct Listing {
+    pub(super) pruned: Option<Horizon>,
+    pub(super) held: BTreeSet<Seq>,
+    pub(super) doomed: BTreeSet<FileId>,
+    pub(super) files: BTreeMap<FileId, Listed>,
+}
+
+/// One file of a [`Listing`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(super) struct Listed {
+    pub(super) mark: Mark,
+    pub(super) identity: Option<(u64, u64)>,
+    /// Whole entries behind the length stay.
+    pub(super) keep: bool,
+}
+
+impl Listing {
+    /// The whole checkpoint as text.
+    pub(super) fn to_text(&self, checkpoint: &Checkpoint, names: &[&str]) -> String {
+        let mut text = checkpoint.to_text();
+        let name = |id: &FileId| names.get(id.index).copied().unwrap_or_default();
+        // Writing to a string cannot fail.
+        if let Some(Horizon { day, seq }) = self.pruned {
+            let _ = writeln!(text, "pruned {day} {seq}");
+        }
+        if !self.held.is_empty() {
+            text.push_str("held");
+            for seq in &self.held {
+                let _ = write!(text, " {seq}");
+            }
+            text.push('\n');
+        }
+        for id in &self.doomed {
+            let _ = writeln!(text, "doomed {} {}", id.day, name(id));
+        }
+        for (id, file) in &self.files {
+            let Mark { len, crc } = file.mark;
+            let _ = write!(text, "file {} {} {len} {crc:08x} ", id.day, name(id));
+            let _ = match file.identity {
+                Some((device, inode)) => write!(text, "{device}:{inode}"),
+                None => write!(text, "-"),
+            };
+            text.push_str(if file.keep { " keep\n" } else { "\n" });
+        }
+        text
+    }
+
+    /// Reads what [`Listing::to_text`] wrote; `None` where it is something else.
+    pub(super) fn from_text(text: &str, names: &[&str]) -> Option<(Checkpoint, Self)> {
+        let checkpoint = Checkpoint::from_text(text)?;
+        let mut listing = Self::default();
+        for line in text.lines() {
+            let (name, value) = line.split_once(' ').unwrap_or((line, ""));
+            let mut words = value.split(' ');
+            match name {
+                "pruned" => {
+                    let day = words.next()?.parse().ok()?;
+                    listing.pruned = Some(Horizon { day, seq: Seq(words.next()?.parse().ok()?) });
+                }
+                "held" => {
+                    for word in words {
+                        listing.held.insert(Seq(word.parse().ok()?));
+                    }
+                }
+                "doomed" => {
+                    listing.doomed.insert(file_id(&mut words, names)?);
+                }
+                "file" => {
+                    let id = file_id(&mut words, names)?;
+                    listing.files.insert(id, Listed::from_words(&mut words)?);
+                }
+                _ => {}
+            }
+        }
+        Some((checkpoint, listing))
+    }
+}
+
+impl Listed {
+    fn from_words<'w>(words: &mut impl Iterator<Item = &'w str>) -> Option<Self> {
+        let len = words.next()?.parse().ok()?;
+        let crc = u32::from_str_radix(words.next()?, 16).ok()?;
+        let identity = match words.next()? {
+            "-" => None,
+            numbers => {
+                let (device, inode) = numbers.split_once(':')?;
+                Some((device.parse().ok()?, inode.parse().ok()?))
+            }
+        };
+        Some(Self { mark: Mark { len, crc }, identity, keep: words.next() == Some("keep") })
+    }
+}
+
+/// Reads `DAY NAME`.
+pub(super) fn file_id<'w>(
+    words: &mut impl Iterator<Item = &'w str>,
+    names: &[&str],
+) -> Option<FileId> {
+    let day = words.next()?.parse().ok()?;
+    let name = words.next()?;
+    let index = names.iter().position(|known| *known == name)?;
+    Some(FileId::new(day, index))
+}
+
+#[cfg(test)]
+mod tests {
+    use lenslog_engine::Spec;
+    use lenslog_journal::Day;
+
+    use super::*;
+
+    const NAMES: &[&str] = &["events.json", "amendments.json"];
+
+    fn checkpoint() -> Checkpoint {
+        let spec = Spec { name: "x", logic: 1, kinds: None, options: String::new() };
+        Checkpoint::at_start([7; 16], &spec)
+    }
+
+    fn sample() -> Listing {
+        let file = |len, identity, keep| Listed { mark: Mark { len, crc: 0xab }, identity, keep };
+        Listing {
+            pruned: Some(Horizon { day: Day(20_000), seq: Seq(9) }),
+            held: [Seq(4), Seq(12)].into(),
+            doomed: [FileId::new(Day(20_000), 1)].into(),
+            files: [
+                (FileId::new(Day(20_001), 0), file(512, Some((3, 4)), false)),
+                (FileId::new(Day(20_001), 1), file(0, None, false)),
+                (FileId::new(Day(20_002), 0), file(7, Some((3, 5)), true)),
+            ]
+            .into(),
+        }
+    }
+
+    #[test]
+    fn a_listing_round_trips() {
+        for listing in [sample(), Listing::default()] {
+            let text = listing.to_text(&checkpoint(), NAMES);
+            assert_eq!(Listing::from_text(&text, NAMES), Some((checkpoint(), listing)), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_line_that_makes_no_sense_makes_no_listing() {
+        let text = sample().to_text(&checkpoint(), NAMES);
+        for (good, bad) in [
+            ("pruned 2024", "pruned then"),
+            ("held 4", "held four"),
+            ("file 2024", "file 24"),
+            ("amendments.json", "other.json"),
+            ("000000ab", "crc"),
+            ("3:4", "3"),
+        ] {
+            assert!(text.contains(good), "{good} in {text}");
+            assert_eq!(Listing::from_text(&text.replace(good, bad), NAMES), None, "{bad}");
+        }
+    }
+}

@@ -1,0 +1,22 @@
+//! [`Layout`]: where the projections of a recorder are.
+
+use std::path::{Path, PathBuf};
+
+/// Where the projections of a recorder are, and the options that change what they say.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Layout {
+    /// The data directory.
+    pub data: PathBuf,
+    /// The database.
+    pub database: PathBuf,
+    /// Whether events.log has a line with frame number and the like.
+    pub plaintext_metadata: bool,
+}
+
+impl Layout {
+    /// The usual places below a data directory.
+    #[must_use]
+    pub fn of(data: &Path) -> Self {
+        Self { data: data.to_owned(), database: data.join("events.db"), plaintext_metadata: false }
+    }
+}

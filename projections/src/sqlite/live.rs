@@ -1,0 +1,193 @@
+//! [`Live`]: the database that is followed into. One connection, one transaction at a time.
+
+use std::fs;
+use std::os::unix::fs::MetadataExt;
+
+use lenslog_engine::{Checkpoint, Inspection, ProjectionError, Scope};
+use rusqlite::wal::CheckpointMode;
+use rusqlite::{Connection, FileControl, MAIN_DB};
+
+use super::change::Change;
+use super::connect::{self, CALM_CHECKPOINT_PAGES};
+use super::examine::{Check, Found, Usable, examine};
+use super::fault::{Explain, Fault, broken, fault};
+use super::files::{DatabaseFiles, Place};
+use super::migrations::{Applied, MIGRATIONS, SCHEMA_VERSION, applied, migrate};
+use super::stored_checkpoint::{self, stored_inode};
+use super::write::{Written, write};
+
+/// The open database.
+#[derive(Debug)]
+pub(super) struct Live {
+    files: DatabaseFiles,
+    connection: Connection,
+    inode: u64,
+    /// Size of the file when it was last looked at.
+    bytes: u64,
+    /// Inode of the log, once it was seen.
+    log_inode: Option<u64>,
+    in_transaction: bool,
+    /// What the database holds.
+    committed: Option<Checkpoint>,
+}
+
+impl Live {
+    /// Goes on with a database that was examined.
+    pub(super) fn resume(files: DatabaseFiles, usable: Usable) -> Result<Self, ProjectionError> {
+        let Usable { connection, checkpoint, inode } = usable;
+        Self::new(files, connection, inode, Some(checkpoint))
+    }
+
+    /// Makes an empty database, or completes one that nothing was committed to.
+    pub(super) fn create(files: DatabaseFiles) -> Result<Self, ProjectionError> {
+        files.create_directory()?;
+        if files.place()? == Place::Empty {
+            files.remove_companions()?;
+        }
+        let connection = connect::writer(&files, true).explain("cannot make", &files)?;
+        let version = match applied(&connection).explain("cannot read", &files)? {
+            Applied::Nothing => 0,
+            Applied::Through(version) if version <= SCHEMA_VERSION => version,
+            other => return Err(broken(&files, format!("its versions are {other:?}"))),
+        };
+        migrate(&connection, MIGRATIONS, version)
+            .map_err(|error| error.source)
+            .explain("cannot make", &files)?;
+        let Place::File { inode, .. } = files.place()? else {
+            return Err(broken(&files, "it was deleted while it was made"));
+        };
+        Self::new(files, connection, inode, None)
+    }
+
+    fn new(
+        files: DatabaseFiles,
+        connection: Connection,
+        inode: u64,
+        committed: Option<Checkpoint>,
+    ) -> Result<Self, ProjectionError> {
+        let in_transaction = false;
+        let mut live =
+            Self { files, connection, inode, bytes: 0, log_inode: None, in_transaction, committed };
+        live.look()?;
+        Ok(live)
+    }
+
+    /// Whether the file is still the one that was opened, and none of its companions was taken away.
+    pub(super) fn inspect(&mut self) -> Result<Inspection, ProjectionError> {
+        let tampered = |reason: &str| {
+            let reason = format!("{} {reason}", self.files.path().display());
+            Ok(Inspection::Tampered { reason, scope: Scope::All })
+        };
+        let mut moved = 0;
+        self.connection
+            .file_control(Some(MAIN_DB), FileControl::HasMoved(&mut moved))
+            .explain("cannot look at", &self.files)?;
+        match self.files.place()? {
+            Place::Empty => return tampered("was deleted"),
+            Place::File { .. } if moved != 0 => return tampered("was replaced by another file"),
+            Place::File { bytes, .. } if bytes < self.bytes => return self.look_into_cut(),
+            Place::File { .. } => {}
+        }
+        if self.log_inode.is_some() && self.log_inode != self.found_log() {
+            let source = std::io::Error::other("it was taken away or replaced");
+            let path = self.files.wal();
+            return Err(ProjectionError::Retry { what: "cannot go on with", path, source });
+        }
+        self.look()?;
+        Ok(Inspection::Intact)
+    }
+
+    /// The file has become smaller: `VACUUM` does that, and so does whoever destroys it.
+    fn look_into_cut(&mut self) -> Result<Inspection, ProjectionError> {
+        match examine(&self.files, Check::AsNeeded) {
+            Ok(Found::Usable(_)) => {
+                self.look()?;
+                Ok(Inspection::Intact)
+            }
+            Ok(Found::Nothing) => {
+                let reason = format!("{} was emptied", self.files.path().display());
+                Ok(Inspection::Tampered { reason, scope: Scope::All })
+            }
+            Err(ProjectionError::Broken { reason }) => {
+                Ok(Inspection::Tampered { reason, scope: Scope::All })
+            }
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Remembers what the files look like.
+    fn look(&mut self) -> Result<(), ProjectionError> {
+        if let Place::File { bytes, .. } = self.files.place()? {
+            self.bytes = bytes;
+        }
+        self.log_inode = self.found_log();
+        Ok(())
+    }
+
+    fn found_log(&self) -> Option<u64> {
+        fs::metadata(self.files.wal()).ok().map(|log| log.ino())
+    }
+
+    /// Applies a change within the transaction, all of it or nothing.
+    pub(super) fn apply(&mut self, change: &Change) -> Result<Written, ProjectionError> {
+        if *change == Change::Nothing {
+            return Ok(Written::Done);
+        }
+        self.begin()?;
+        let savepoint = self.savepoint("SAVEPOINT change");
+        savepoint.explain("cannot write", &self.files)?;
+        let result = write(&self.connection, change).explain_record("cannot write", &self.files);
+        if let Err(ProjectionError::Rejected { .. }) = &result {
+            self.savepoint("ROLLBACK TO change").explain("cannot write", &self.files)?;
+        }
+        if matches!(result, Ok(_) | Err(ProjectionError::Rejected { .. })) {
+            self.savepoint("RELEASE change").explain("cannot write", &self.files)?;
+        }
+        result
+    }
+
+    fn savepoint(&self, sql: &str) -> rusqlite::Result<()> {
+        self.connection.prepare_cached(sql)?.execute([]).map(drop)
+    }
+
+    fn begin(&mut self) -> Result<(), ProjectionError> {
+        if !self.in_transaction {
+            // At once for writing, so that a lock of somebody else is met here and not halfway.
+            self.savepoint("BEGIN IMMEDIATE").explain("cannot write", &self.files)?;
+            self.in_transaction = true;
+        }
+        Ok(())
+    }
+
+    /// Commits what was applied, together with the checkpoint.
+    pub(super) fn commit(&mut self, checkpoint: &Checkpoint) -> Result<(), ProjectionError> {
+        if !self.in_transaction && self.committed.as_ref() == Some(checkpoint) {
+            return Ok(());
+        }
+        self.begin()?;
+        stored_checkpoint::write(&self.connection, checkpoint, stored_inode(self.inode))
+            .explain("cannot write", &self.files)?;
+        self.savepoint("COMMIT").explain("cannot write", &self.files)?;
+        self.in_transaction = false;
+        self.committed = Some(checkpoint.clone());
+        Ok(())
+    }
+
+    /// Copies the log into the database where it has grown: called when there is time, so that no event waits for it.
+    pub(super) fn tidy(&self) -> Result<(), ProjectionError> {
+        let copied = self.copy_log();
+        match copied.as_ref().map_err(fault) {
+            // Whoever stands in the way, what was committed is in the log and stays there.
+            Err(Fault::Passing(_)) => Ok(()),
+            _ => copied.explain("cannot write", &self.files),
+        }
+    }
+
+    fn copy_log(&self) -> rusqlite::Result<()> {
+        let (pages, _) = self.connection.wal_checkpoint_v2(Some(MAIN_DB), CheckpointMode::NOOP)?;
+        if pages >= CALM_CHECKPOINT_PAGES {
+            self.connection.wal_checkpoint_v2(Some(MAIN_DB), CheckpointMode::PASSIVE)?;
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,272 @@
+//! [`SqliteProjection`]: the events as rows of an SQLite database.
+//!
+//! Rows and the checkpoint are committed in one transaction, in WAL mode with `synchronous=NORMAL`: the journal makes
+//! again what a power cut takes back. Every change is worked out by `change`, a pure function of the record, for live
+//! rows, rebuilds and verification alike.
+//!
+//! What others added to the database (tables, indexes, views, triggers) is left alone, and carried over by a rebuild
+//! where that can be done; where not, the old database is kept aside. A partial rebuild touches rows of its days only.
+//!
+//! This module reads no clock and never touches files other than the database, what SQLite keeps beside it, its
+//! shadow, and what it set aside.
+
+mod change;
+pub(crate) mod connect;
+mod counters;
+mod examine;
+mod extras;
+mod fault;
+mod files;
+mod install;
+mod live;
+mod load;
+mod merge;
+mod migrations;
+mod row;
+mod schema;
+mod shadow;
+mod stored_checkpoint;
+pub(crate) mod time_text;
+mod verify;
+mod write;
+
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use lenslog_engine::{
+    Checkpoint, CommitKind, Inspection, Opened, Projection, ProjectionError, Recorded, Scope, Spec,
+    Verifier,
+};
+use lenslog_events::{Event, RecorderVocabulary, kind};
+use lenslog_journal::Kind;
+
+use change::Change;
+use examine::{Check, Found, examine};
+use files::DatabaseFiles;
+use live::Live;
+use shadow::Shadow;
+use verify::SqliteVerifier;
+use write::Written;
+
+pub use counters::SqliteCounters;
+pub use migrations::SCHEMA_VERSION;
+
+/// Rises whenever the same events would give other rows.
+const LOGIC: u32 = 1;
+
+const KINDS: &[Kind] =
+    &[Kind(kind::EVENT_DETECTED), Kind(kind::DESCRIPTION_ADDED), Kind(kind::IMAGE_PURGED)];
+
+/// The events as rows of an SQLite database.
+///
+/// The database appears by itself. Whatever happens to it (deleted, replaced, altered, corrupted, written by a newer
+/// version) it is made again from the journal; what was there and could not be used is kept as `events.db.broken-1`
+/// and so on, the newest three.
+///
+/// ```
+/// use lenslog_engine::{Opened, Projection};
+/// use lenslog_projections::sqlite::SqliteProjection;
+///
+/// let directory = tempfile::tempdir()?;
+/// let mut projection = SqliteProjection::new(directory.path().join("events.db"));
+/// assert_eq!(projection.open()?, Opened::Absent);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Debug)]
+pub struct SqliteProjection {
+    path: PathBuf,
+    state: State,
+    counters: Arc<SqliteCounters>,
+    /// The file whose content was checked.
+    checked: Option<u64>,
+    /// The database was found unusable, and was not replaced yet.
+    is_broken: bool,
+}
+
+#[derive(Debug)]
+enum State {
+    Closed,
+    /// There is no database yet; the first record makes it.
+    Absent,
+    Live(Box<Live>),
+    Rebuilding(Shadow),
+}
+
+impl SqliteProjection {
+    /// The projection whose database is, or will be, at `path`. Nothing is opened yet.
+    #[must_use]
+    pub fn new(path: impl Into<PathBuf>) -> Self {
+        Self {
+            path: path.into(),
+            state: State::Closed,
+            counters: Arc::default(),
+            checked: None,
+            is_broken: false,
+        }
+    }
+
+    /// The path of the database.
+    #[must_use]
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// What it has done since it was made.
+    #[must_use]
+    pub fn counters(&self) -> Arc<SqliteCounters> {
+        Arc::clone(&self.counters)
+    }
+
+    fn files(&self) -> DatabaseFiles {
+        DatabaseFiles::at(&self.path)
+    }
+
+    /// The open database; one that is absent is made.
+    fn live(&mut self) -> Result<&mut Live, ProjectionError> {
+        if matches!(self.state, State::Absent) {
+            self.state = State::Live(Box::new(Live::create(self.files())?));
+        }
+        match &mut self.state {
+            State::Live(live) => Ok(live),
+            _ => {
+                let source = io::Error::other("it is not open");
+                let path = self.path.clone();
+                Err(ProjectionError::Retry { what: "cannot use", path, source })
+            }
+        }
+    }
+
+    fn find(&mut self) -> Result<Opened, ProjectionError> {
+        let files = self.files();
+        // Whoever was cut off while rebuilding left its copy.
+        files.remove_leftovers()?;
+        match examine(&files, self.checked.map_or(Check::AsNeeded, Check::Done)) {
+            Ok(Found::Nothing) => {
+                self.state = State::Absent;
+                Ok(Opened::Absent)
+            }
+            Ok(Found::Usable(usable)) => {
+                self.checked = Some(usable.inode);
+                let checkpoint = usable.checkpoint.clone();
+                self.state = State::Live(Box::new(Live::resume(files, usable)?));
+                Ok(Opened::At { checkpoint, needs: Default::default() })
+            }
+            Err(ProjectionError::Broken { reason }) => {
+                self.is_broken = true;
+                Ok(Opened::Broken { reason })
+            }
+            Err(error) => Err(error),
+        }
+    }
+
+    fn apply_live(&mut self, change: &Change) -> Result<(), ProjectionError> {
+        let written = self.live()?.apply(change)?;
+        match (change, written) {
+            (Change::Insert(row), Written::Duplicate) => self.counters.count_duplicate(row),
+            (Change::Insert(_), Written::Done) => self.counters.count_event(),
+            _ => {}
+        }
+        Ok(())
+    }
+
+    /// Counts an error, and remembers that the database is broken.
+    fn note<T>(&mut self, result: Result<T, ProjectionError>) -> Result<T, ProjectionError> {
+        self.is_broken |= matches!(result, Err(ProjectionError::Broken { .. }));
+        self.counters.count_failure(result)
+    }
+
+    fn finish(&mut self, checkpoint: &Checkpoint, keep_old: bool) -> Result<(), ProjectionError> {
+        let State::Rebuilding(shadow) = std::mem::replace(&mut self.state, State::Closed) else {
+            let source = io::Error::other("no rebuild was begun");
+            let path = self.path.clone();
+            return Err(ProjectionError::Retry { what: "cannot finish", path, source });
+        };
+        let files = self.files();
+        match shadow.finish()? {
+            (loader, Scope::All) => {
+                install::install(&files, loader, checkpoint, keep_old, self.is_broken)
+            }
+            (loader, scope) => {
+                if keep_old {
+                    install::keep_copy(&files)?;
+                }
+                merge::merge(&files, loader, &scope, checkpoint)
+            }
+        }
+    }
+}
+
+impl Projection<RecorderVocabulary> for SqliteProjection {
+    fn spec(&self) -> Spec {
+        Spec { name: "sqlite", logic: LOGIC, kinds: Some(KINDS), options: String::new() }
+    }
+
+    fn open(&mut self) -> Result<Opened, ProjectionError> {
+        // What is open is closed first: two connections of one process would not see each other's file replaced.
+        self.state = State::Closed;
+        self.is_broken = false;
+        self.find()
+    }
+
+    fn apply(&mut self, record: &Recorded<Event>) -> Result<(), ProjectionError> {
+        let change = Change::of(record).map_err(|reason| ProjectionError::Rejected { reason })?;
+        let result = match &mut self.state {
+            State::Rebuilding(shadow) => shadow.apply(change),
+            _ => self.apply_live(&change),
+        };
+        self.note(result)
+    }
+
+    fn commit(&mut self, checkpoint: &Checkpoint, kind: CommitKind) -> Result<(), ProjectionError> {
+        let committed = self.live().and_then(|live| {
+            live.commit(checkpoint)?;
+            // Asked for every few seconds, and at the end: a calm moment.
+            if kind == CommitKind::Durable { live.tidy() } else { Ok(()) }
+        });
+        self.note(committed)
+    }
+
+    fn inspect(&mut self) -> Result<Inspection, ProjectionError> {
+        match &mut self.state {
+            State::Live(live) => live.inspect(),
+            _ => Ok(Inspection::Intact),
+        }
+    }
+
+    fn begin_rebuild(&mut self, scope: &Scope) -> Result<(), ProjectionError> {
+        self.state = State::Closed;
+        let files = self.files();
+        files.create_directory()?;
+        let page_bytes = install::page_bytes(&files)?;
+        let shadow = Shadow::create(files, scope.clone(), page_bytes, &self.counters)?;
+        self.state = State::Rebuilding(shadow);
+        Ok(())
+    }
+
+    fn finish_rebuild(
+        &mut self,
+        checkpoint: &Checkpoint,
+        keep_old: bool,
+    ) -> Result<(), ProjectionError> {
+        let result = self.finish(checkpoint, keep_old);
+        if result.is_err() {
+            self.abort_rebuild();
+        } else {
+            (self.checked, self.is_broken) = (None, false);
+        }
+        self.counters.count_failure(result)
+    }
+
+    fn abort_rebuild(&mut self) {
+        self.state = State::Closed;
+        if let Err(error) = self.files().remove_leftovers() {
+            tracing::warn!(%error, "what a rebuild left is removed at the next start");
+        }
+    }
+
+    fn verifier(&self) -> Result<Option<Box<dyn Verifier<RecorderVocabulary>>>, ProjectionError> {
+        let verifier = SqliteVerifier::open(&self.files())?;
+        Ok(verifier.map(|verifier| Box::new(verifier) as Box<dyn Verifier<RecorderVocabulary>>))
+    }
+}

@@ -1,0 +1,133 @@
+//! The SQL that changes rows: every statement has parameters only, and is compiled once per connection.
+
+use lenslog_journal::Timestamp;
+use rusqlite::{Connection, Result, ffi, params};
+
+use super::change::{Change, Pruning, RowRef};
+use super::row::{EventRow, json_log_path};
+use super::time_text::time_text;
+
+const INSERT_INTO: &str = "INSERT INTO events (id, event_id, timestamp, camera_id, motion_confidence, \
+     detected_objects, llm_description, image_path, json_log_path, created_at) VALUES ";
+const ONE_ROW: &str = "(?, ?, ?, ?, ?, ?, ?, ?, ?, ?)";
+/// The first event of an event_id stays.
+const KEEP_FIRST: &str = " ON CONFLICT (event_id) DO NOTHING";
+pub(super) const INSERT_LABEL: &str =
+    "INSERT OR REPLACE INTO event_labels (id, label, camera_id, timestamp) VALUES (?, ?, ?, ?)";
+
+const MICROS_PER_DAY: i64 = 86_400_000_000;
+const OFFSET_MICROS_MAX: i64 = Timestamp::OFFSET_MINUTES_MAX as i64 * 60_000_000;
+/// No time text is greater.
+const LATEST: &str = "9999-12-31T23:59:59.999Z";
+
+/// The statement that inserts this many events.
+pub(super) fn insert_sql(rows: usize) -> String {
+    [INSERT_INTO, &vec![ONE_ROW; rows].join(", "), KEEP_FIRST].concat()
+}
+
+/// What became of a change.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Written {
+    /// It is in the open transaction.
+    Done,
+    /// There is an event of the same event_id already; that one stays.
+    Duplicate,
+}
+
+/// Writes a change within the open transaction. Where it fails, some of it may have been written.
+pub(super) fn write(connection: &Connection, change: &Change) -> Result<Written> {
+    match change {
+        Change::Insert(row) => return insert(connection, row),
+        Change::Describe(row, description) => describe(connection, row, description)?,
+        Change::PurgeImage(row) => purge_image(connection, row)?,
+        Change::Prune(pruning) => prune(connection, *pruning)?,
+        Change::Nothing => {}
+    }
+    Ok(Written::Done)
+}
+
+fn insert(connection: &Connection, row: &EventRow) -> Result<Written> {
+    let inserted = match insert_row(connection, row) {
+        Err(error) if is_id_taken(&error) => {
+            // Rows made by hand get the next free id, which is that of the next event.
+            let (id, path) = (row.id, connection.path().unwrap_or_default());
+            tracing::warn!(
+                id,
+                path,
+                "a row that is not of the journal has the id of an event; it is replaced"
+            );
+            delete_row(connection, row.id)?;
+            insert_row(connection, row)?
+        }
+        result => result?,
+    };
+    if !inserted {
+        return Ok(Written::Duplicate);
+    }
+    let mut statement = connection.prepare_cached(INSERT_LABEL)?;
+    for label in &row.labels {
+        statement.execute(params![row.id, label, row.camera_id, row.timestamp])?;
+    }
+    Ok(Written::Done)
+}
+
+fn insert_row(connection: &Connection, row: &EventRow) -> Result<bool> {
+    let mut statement = connection.prepare_cached(&insert_sql(1))?;
+    let inserted = statement.execute(params![
+        row.id,
+        row.event_id,
+        row.timestamp,
+        row.camera_id,
+        row.motion_confidence,
+        row.detected_objects,
+        row.llm_description,
+        row.image_path,
+        row.json_log_path,
+        row.created_at,
+    ])?;
+    Ok(inserted == 1)
+}
+
+fn is_id_taken(error: &rusqlite::Error) -> bool {
+    let code = error.sqlite_error().map(|error| error.extended_code);
+    matches!(code, Some(ffi::SQLITE_CONSTRAINT_PRIMARYKEY | ffi::SQLITE_CONSTRAINT_ROWID))
+}
+
+fn delete_row(connection: &Connection, id: i64) -> Result<()> {
+    connection.prepare_cached("DELETE FROM event_labels WHERE id = ?1")?.execute([id])?;
+    connection.prepare_cached("DELETE FROM events WHERE id = ?1")?.execute([id])?;
+    Ok(())
+}
+
+fn describe(connection: &Connection, row: &RowRef, description: &str) -> Result<()> {
+    let sql = "UPDATE events SET llm_description = ?3 WHERE id = ?1 AND event_id = ?2";
+    connection.prepare_cached(sql)?.execute(params![row.id, row.event_id, description])?;
+    Ok(())
+}
+
+fn purge_image(connection: &Connection, row: &RowRef) -> Result<()> {
+    let sql = "UPDATE events SET image_path = NULL WHERE id = ?1 AND event_id = ?2";
+    connection.prepare_cached(sql)?.execute(params![row.id, row.event_id])?;
+    Ok(())
+}
+
+/// The rows that a pruning deletes: the index on timestamp narrows them down, the day in the path decides.
+pub(super) const PRUNED_ROWS: &str =
+    "FROM events WHERE timestamp <= ?1 AND json_log_path <= ?2 AND id < ?3";
+
+/// The values for [`PRUNED_ROWS`].
+pub(super) fn pruned_rows(pruning: Pruning) -> (String, String, i64) {
+    // A local day ends that much later in UTC where local time is furthest behind.
+    let end = (i64::from(pruning.day.0) + 1) * MICROS_PER_DAY + OFFSET_MICROS_MAX;
+    let end = time_text(end).unwrap_or_else(|| LATEST.to_owned());
+    (end, json_log_path(pruning.day), pruning.before)
+}
+
+fn prune(connection: &Connection, pruning: Pruning) -> Result<()> {
+    let values = pruned_rows(pruning);
+    let labels = format!("DELETE FROM event_labels WHERE id IN (SELECT id {PRUNED_ROWS})");
+    connection.prepare_cached(&labels)?.execute(params![values.0, values.1, values.2])?;
+    let rows = format!("DELETE {PRUNED_ROWS}");
+    connection.prepare_cached(&rows)?.execute(params![values.0, values.1, values.2])?;
+    Ok(())
+}
