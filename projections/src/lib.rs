@@ -3,13 +3,14 @@
 //! | | |
 //! |---|---|
 //! | [`sqlite`] | `events.db`: the events as rows, for queries |
-//! | [`store`] | [`EventStore`]: typed queries of that database |
+//! | [`media`] | the pictures: deletes those that are gone |
 //!
 //! Every projection can be deleted at any moment: it comes back from the journal. None of them reads a clock, the
 //! environment or the configuration while it applies records, and none ever writes to the journal.
 
 mod data_dir;
 mod layout;
+pub mod media;
 pub mod sqlite;
 
 pub use layout::Layout;
