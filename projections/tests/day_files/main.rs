@@ -1,0 +1,6 @@
+//! The projections into one text file a day, as others see them: with real files, and on a simulated disk that loses
+//! power.
+#![expect(clippy::unwrap_used, clippy::expect_used, reason = "a test fails by panicking")]
+
+mod common;
+mod laws;
