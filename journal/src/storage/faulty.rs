@@ -323,12 +323,19 @@ impl Disk {
     }
 
     fn sync_names(&mut self, directory: &Path) {
-        let (due, rest): (Vec<_>, Vec<_>) =
-            self.pending_names.drain(..).partition(|change| change.directory() == Some(directory));
-        self.pending_names = rest;
-        for change in due {
+        let mut rest: Vec<NameChange> = Vec::new();
+        for change in self.pending_names.drain(..) {
+            if change.directory() != Some(directory) {
+                rest.push(change);
+                continue;
+            }
+            if let NameChange::Remove(path) = &change {
+                // What was still to happen within it can happen no more.
+                rest.retain(|earlier| earlier.directory().is_none_or(|of| !of.starts_with(path)));
+            }
             change.apply(&mut self.stored_names);
         }
+        self.pending_names = rest;
     }
 
     fn after_power_cut(&self, random: &mut Random) -> Self {
@@ -768,6 +775,8 @@ mod tests {
             file(&storage, "/day/one").sync().unwrap();
             storage.sync_directory(directory).unwrap();
             storage.sync_directory(Path::new("/")).unwrap();
+            file(&storage, "/day/two").sync().unwrap();
+            storage.rename(Path::new("/day/two"), Path::new("/day/one")).unwrap();
             storage.remove(Path::new("/day/one")).unwrap();
             storage.remove_directory(directory).unwrap();
             storage.create_directory(directory).unwrap();
