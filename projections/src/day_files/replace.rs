@@ -50,7 +50,8 @@ impl<'d> Place<'d> {
         Ok(found)
     }
 
-    /// Renames into place what `listing` lists and a rebuild made; removes whatever else rebuilds left.
+    /// Renames into place what `listing` lists and a rebuild made; removes whatever else rebuilds left, and empty files
+    /// that were made for a checkpoint that never came.
     pub(super) fn complete(
         self,
         listing: Option<&Listing>,
@@ -62,23 +63,38 @@ impl<'d> Place<'d> {
             }
             for index in 0..self.names.len() {
                 let id = FileId::new(day, index);
+                let listed = listing.and_then(|listing| listing.files.get(&id));
                 let made = beside(self.data, id, self.names);
-                let Some(stat) = self.data.stat(&made)? else { continue };
-                if stat.kind != EntryKind::File {
-                    continue;
+                match self.data.stat(&made)?.filter(|stat| stat.kind == EntryKind::File) {
+                    Some(stat) if listed.is_some_and(|listed| listed.identity == stat.identity) => {
+                        let keep_old = listing.is_some_and(|listing| listing.keep_old);
+                        self.put_in_place(id, &made, keep_old, unsynced)?;
+                    }
+                    Some(_) => self.remove(id, &made, unsynced)?,
+                    None => {}
                 }
-                match listing {
-                    Some(listing) if is_listed(listing, id, stat.identity) => {
-                        self.put_in_place(id, &made, listing.keep_old, unsynced)?;
-                    }
-                    _ => {
-                        self.data.remove(&made)?;
-                        unsynced.insert(self.data.day(day));
-                        self.data.remove_day_if_empty(day, unsynced);
-                    }
+                let path = path_of(self.data, id, self.names);
+                if listed.is_none()
+                    && let Some(stat) = self.data.stat(&path)?
+                    && (stat.kind, stat.len) == (EntryKind::File, 0)
+                {
+                    self.remove(id, &path, unsynced)?;
                 }
             }
         }
+        Ok(())
+    }
+
+    /// Removes a file, and its directory if nothing else is in it.
+    fn remove(
+        self,
+        id: FileId,
+        path: &Path,
+        unsynced: &mut Unsynced,
+    ) -> Result<(), ProjectionError> {
+        self.data.remove(path)?;
+        unsynced.insert(self.data.day(id.day));
+        self.data.remove_day_if_empty(id.day, unsynced);
         Ok(())
     }
 
@@ -142,10 +158,7 @@ impl<'d> Place<'d> {
         if keep && stat.len > 0 {
             return self.set_aside(id, unsynced).map(|_| ());
         }
-        self.data.remove(&path)?;
-        unsynced.insert(self.data.day(id.day));
-        self.data.remove_day_if_empty(id.day, unsynced);
-        Ok(())
+        self.remove(id, &path, unsynced)
     }
 
     /// Removes what was set aside in the days up to one that was pruned. Reports what cannot be removed.
@@ -201,8 +214,4 @@ impl<'d> Place<'d> {
             offset += expected as u64;
         }
     }
-}
-
-fn is_listed(listing: &Listing, id: FileId, identity: (u64, u64)) -> bool {
-    listing.files.get(&id).is_some_and(|listed| listed.identity == identity)
 }
