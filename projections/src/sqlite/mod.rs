@@ -149,7 +149,7 @@ impl SqliteProjection {
             Ok(Found::Usable(usable)) => {
                 self.checked = Some(usable.inode);
                 let checkpoint = usable.checkpoint.clone();
-                self.state = State::Live(Box::new(Live::resume(files, usable)?));
+                self.state = State::Live(Box::new(Live::resume(files, *usable)?));
                 Ok(Opened::At { checkpoint, needs: Default::default() })
             }
             Err(ProjectionError::Broken { reason }) => {
