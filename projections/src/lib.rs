@@ -12,5 +12,7 @@ mod data_dir;
 mod layout;
 pub mod media;
 pub mod sqlite;
+pub mod store;
 
 pub use layout::Layout;
+pub use store::{Cursor, EventQuery, EventStore, Page, StoreError, StoredEvent};

@@ -29,7 +29,7 @@ pub(super) enum Found {
     /// No database, or one that nothing was ever committed to.
     Nothing,
     /// A database of ours, at the newest schema, and where it stands.
-    Usable(Usable),
+    Usable(Box<Usable>),
 }
 
 /// A database that can be used.
@@ -82,7 +82,7 @@ pub(super) fn examine(files: &DatabaseFiles, check: Check) -> Result<Found, Proj
         stored_checkpoint::write(&connection, &checkpoint, stored_inode(inode))
             .explain("cannot write", files)?;
     }
-    Ok(Found::Usable(Usable { connection, checkpoint, inode }))
+    Ok(Found::Usable(Box::new(Usable { connection, checkpoint, inode })))
 }
 
 /// The version of a schema that is what the migrations made it; `None` where there is nothing at all.

@@ -117,10 +117,10 @@ mod tests {
 
     #[test]
     fn long_texts_are_shown_where_they_differ() {
-        let (one, other) = ("a".repeat(100) + "one", "a".repeat(100) + "other");
+        let (one, other) = ("a".repeat(100) + "one", "a".repeat(100) + "two");
         assert_eq!(
             of_texts(&one, &other),
-            "row 17 (evt_1): camera_id is '…aaaaaaaaaaone', expected '…aaaaaaaaaaother'"
+            "row 17 (evt_1): camera_id is '…aaaaaaaaaaone', expected '…aaaaaaaaaatwo'"
         );
         assert!(of_texts(&"b".repeat(100), "c").contains(&format!("'{}…'", "b".repeat(60))));
     }
