@@ -48,6 +48,12 @@ impl Shape {
         format!("SELECT count(*) FROM {} WHERE {}", self.source(), self.conditions())
     }
 
+    /// The smallest seq of the events that meet the conditions.
+    pub(super) fn first_seq(self) -> String {
+        let (table, source) = (self.table(), self.source());
+        format!("SELECT min({table}.id) FROM {source} WHERE {}", self.conditions())
+    }
+
     const fn table(self) -> &'static str {
         if self.label { "event_labels" } else { "events" }
     }
@@ -117,7 +123,9 @@ mod tests {
     }
 
     fn every_statement() -> Vec<String> {
-        let shapes = Shape::ALL.into_iter().flat_map(|shape| [shape.select(), shape.count()]);
+        let shapes = Shape::ALL
+            .into_iter()
+            .flat_map(|shape| [shape.select(), shape.count(), shape.first_seq()]);
         let others = [by_event_id(), by_seq(), after_seq()];
         let fixed = [LAST_SEQ.to_owned(), TIMESTAMP_OF_SEQ.to_owned()];
         shapes.chain(others).chain(fixed).collect()

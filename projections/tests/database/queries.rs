@@ -107,6 +107,8 @@ proptest! {
         let world = world();
         let expected: Vec<_> = world.events.iter().filter(|event| query.matches(event)).collect();
         prop_assert_eq!(world.store.count_events(&query).unwrap(), expected.len() as u64);
+        let first = expected.iter().map(|event| event.seq).min();
+        prop_assert_eq!(world.store.first_seq(&query).unwrap(), first);
         let page = world.store.query(&query.limit(limit).offset(offset)).unwrap();
         let rest = expected.iter().skip(offset as usize).copied();
         prop_assert_eq!(seqs(&page.events), seqs(rest.take(limit)));
