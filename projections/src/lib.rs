@@ -19,6 +19,8 @@ mod layout;
 pub mod media;
 pub mod plaintext;
 pub mod sqlite;
+pub mod store;
 
 pub use layout::Layout;
 pub use plaintext::plaintext_block;
+pub use store::{Cursor, EventQuery, EventStore, Page, StoreError, StoredEvent};

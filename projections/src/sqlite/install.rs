@@ -16,7 +16,7 @@ use rusqlite::backup::{Backup, StepResult};
 use rusqlite::wal::CheckpointMode;
 use rusqlite::{Connection, MAIN_DB, Result, ffi};
 
-use super::connect;
+use super::connect::{self, READER_PATIENCE};
 use super::examine::{check_content, checked_checkpoint, checked_version};
 use super::extras::carry_over;
 use super::fault::{Explain, Fault, broken, fault};
@@ -116,7 +116,7 @@ pub(super) fn page_bytes(files: &DatabaseFiles) -> std::result::Result<u32, Proj
 ///
 /// [`ProjectionError::Retry`].
 pub(super) fn keep_copy(files: &DatabaseFiles) -> std::result::Result<(), ProjectionError> {
-    let live = connect::reader(files.path()).explain("cannot open", files)?;
+    let live = connect::reader(files.path(), READER_PATIENCE).explain("cannot open", files)?;
     let (aside, copy) = copy_aside(files, &live, Aside::Old)?;
     tell_set_aside(files, copy.path());
     files.limit_asides(aside)
