@@ -4,6 +4,7 @@
 mod contents;
 mod laws;
 mod logs;
+mod mended;
 mod queries;
 mod replaced;
 mod schema;
