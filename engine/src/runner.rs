@@ -117,8 +117,8 @@ impl Runner {
         self.threads.iter().map(|worker| lock(&worker.status).clone()).collect()
     }
 
-    /// Waits until every projection has applied everything before `seq`. Gives up when nothing has moved for
-    /// `patience`, and returns the names of those that are behind.
+    /// Waits until every projection follows and has applied everything before `seq`. Gives up when nothing has moved
+    /// for `patience`, and returns the names of those that are behind.
     #[must_use]
     pub fn wait_for(&self, seq: Seq, patience: Duration) -> Vec<&'static str> {
         const PAUSE: Duration = Duration::from_millis(2);
@@ -127,7 +127,8 @@ impl Runner {
             let status = self.status();
             let behind: Vec<_> = status
                 .iter()
-                .filter(|status| status.next < seq)
+                // What a rebuild has read is in its place only when it follows again.
+                .filter(|status| status.next < seq || status.state != ProjectionState::Following)
                 .map(|status| status.name)
                 .collect();
             let places: Vec<_> =

@@ -6,7 +6,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use rusqlite::config::DbConfig;
-use rusqlite::{Connection, ErrorCode, OpenFlags, Result};
+use rusqlite::{Connection, ErrorCode, MAIN_DB, OpenFlags, Result, ffi};
 
 use super::files::DatabaseFiles;
 
@@ -34,10 +34,10 @@ pub(super) fn writer(files: &DatabaseFiles, create: bool) -> Result<Connection> 
     let connection = Connection::open_with_flags(files.path(), flags)?;
     connection.busy_timeout(WRITER_PATIENCE)?;
     connection.set_prepared_statement_cache_capacity(STATEMENTS_MAX);
-    if connection.is_readonly(rusqlite::MAIN_DB)? {
-        let error = rusqlite::ffi::Error::new(rusqlite::ffi::SQLITE_READONLY);
-        return Err(rusqlite::Error::SqliteFailure(error, None));
+    if connection.is_readonly(MAIN_DB)? {
+        return Err(rusqlite::Error::SqliteFailure(ffi::Error::new(ffi::SQLITE_READONLY), None));
     }
+    read_header(&connection)?;
     // Somebody else's foreign keys on our rows must not keep rows from being pruned.
     connection.set_db_config(DbConfig::SQLITE_DBCONFIG_ENABLE_FKEY, false)?;
     connection.pragma_update(None, "cell_size_check", true)?;
@@ -55,6 +55,26 @@ pub(super) fn writer(files: &DatabaseFiles, create: bool) -> Result<Connection> 
         })?;
     debug_assert_eq!(limit, WAL_BYTES_KEPT);
     Ok(connection)
+}
+
+/// Reads the first page and the schema. What SQLite says of a format that it cannot read, or cannot write, does not
+/// name the file as the cause: here it does.
+fn read_header(connection: &Connection) -> Result<()> {
+    let unusable = |cause: &str| {
+        let error = ffi::Error::new(ffi::SQLITE_NOTADB);
+        Err(rusqlite::Error::SqliteFailure(error, Some(cause.to_owned())))
+    };
+    match connection.query_row("SELECT count(*) FROM sqlite_schema", [], |_| Ok(())) {
+        Err(error) if error.sqlite_error_code() == Some(ErrorCode::Unknown) => {
+            unusable(&format!("its header is not one of SQLite's ({error})"))
+        }
+        Err(error) => Err(error),
+        // It could be opened for writing.
+        Ok(()) if connection.is_readonly(MAIN_DB)? => {
+            unusable("its header names a format that SQLite does not write")
+        }
+        Ok(()) => Ok(()),
+    }
 }
 
 /// Opens the live database for being replaced by a rebuild.

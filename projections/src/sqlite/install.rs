@@ -17,7 +17,7 @@ use rusqlite::wal::CheckpointMode;
 use rusqlite::{Connection, MAIN_DB, Result, ffi};
 
 use super::connect::{self, READER_PATIENCE};
-use super::examine::{check_content, checked_checkpoint, checked_version};
+use super::examine::{DATABASE_BYTES_MIN, check_content, checked_checkpoint, checked_version};
 use super::extras::carry_over;
 use super::fault::{Explain, Fault, broken, fault};
 use super::files::{Aside, DatabaseFiles, Place};
@@ -123,9 +123,12 @@ pub(super) fn keep_copy(files: &DatabaseFiles) -> std::result::Result<(), Projec
 }
 
 fn find_target(files: &DatabaseFiles, known_broken: bool) -> Result<Target, ProjectionError> {
-    let Place::File { inode, .. } = files.place()? else {
+    let Place::File { inode, bytes } = files.place()? else {
         return Ok(Target::Nothing);
     };
+    if (1..DATABASE_BYTES_MIN).contains(&bytes) {
+        return Ok(Target::Unopenable);
+    }
     let connection = match connect::replacer(files) {
         Err(error) if fault(&error) == Fault::Broken => return Ok(Target::Unopenable),
         result => result.explain("cannot open", files)?,

@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use lenslog_engine::{Projection, ProjectionStatus, Runner, Vocabulary};
 use lenslog_events::{
@@ -28,12 +28,26 @@ pub struct Setting {
 
 impl Setting {
     pub fn new() -> Self {
+        Self::seeded(1)
+    }
+
+    /// A journal of another identity, with `count` events.
+    pub fn with_other_journal(count: u64) -> Self {
+        let setting = Self::seeded(2);
+        for number in 0..count {
+            setting.append(&Event::Detected(event(number)));
+        }
+        setting.journal.sync().unwrap();
+        setting
+    }
+
+    fn seeded(seed: u64) -> Self {
         let storage = FaultyStorage::new();
         let clock = Arc::new(SimulatedClock::new(START));
         let options = Options {
             storage: Arc::new(storage.clone()),
             clock: Arc::clone(&clock) as Arc<dyn Clock>,
-            seed: Some(1),
+            seed: Some(seed),
             ..Options::default()
         };
         let journal = Journal::open("/journal", &options).unwrap();
@@ -118,6 +132,16 @@ pub fn event(number: u64) -> EventDetected {
 pub fn object(label: &str) -> DetectedObject {
     let bbox = BoundingBox { x: 1.0, y: 2.0, width: 30.5, height: 40.0 };
     DetectedObject { label: label.to_owned(), confidence: 0.75, bbox }
+}
+
+/// Waits until the status of the projection is as it should be.
+pub fn wait_until(runner: &Runner, is_so: impl Fn(&ProjectionStatus) -> bool) {
+    let deadline = Instant::now() + PATIENCE;
+    while !is_so(&runner.status()[0]) {
+        assert!(Instant::now() < deadline, "{:?}", runner.status());
+        // Comes back as soon as anything moves, and does not spin.
+        let _ = runner.wait_for(Seq(u64::MAX), Duration::from_millis(5));
+    }
 }
 
 /// Names of the files in a directory that begin with `prefix`, sorted.
