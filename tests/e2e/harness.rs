@@ -284,13 +284,18 @@ impl Projected {
     /// Number of blocks in events.log.
     pub fn blocks(&self) -> usize {
         let logs = self.files.iter().filter(|(path, _)| path.ends_with("/events.log"));
-        logs.map(|(_, text)| text.lines().filter(|line| line.contains("] EVENT: ")).count()).sum()
+        logs.map(|(_, text)| text.lines().filter(|line| is_head(line)).count()).sum()
     }
 
     /// Ids in the database, by row id.
     pub fn row_ids(&self) -> Vec<String> {
         self.rows.iter().map(|row| row.split('|').nth(1).unwrap().to_owned()).collect()
     }
+}
+
+/// Whether a line of events.log begins an event; what stands in a description begins none.
+fn is_head(line: &str) -> bool {
+    line.starts_with('[') && line.contains("] EVENT: ")
 }
 
 pub fn id_of(value: &Value) -> String {
