@@ -4,6 +4,9 @@
 
 mod common;
 mod follower;
+mod following;
 mod laws;
 mod machine;
 mod power_cuts;
+mod tampering;
+mod watched;
