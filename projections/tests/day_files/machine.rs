@@ -61,7 +61,7 @@ pub fn steps(max: usize) -> impl Strategy<Value = Vec<Step>> {
 }
 
 /// Which projection is tested.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Kept {
     Jsonl,
     Plaintext,

@@ -3,10 +3,13 @@
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 mod common;
+mod descriptions;
 mod follower;
 mod following;
 mod laws;
 mod machine;
 mod power_cuts;
+mod pruning;
+mod rebuilding;
 mod tampering;
 mod watched;
