@@ -137,6 +137,24 @@ impl Machine {
         Ok(())
     }
 
+    /// Flips a bit in the payload of a record: the medium has lost it.
+    pub fn damage(&self, seq: Seq) {
+        for path in self.storage.files() {
+            if path.extension().is_none_or(|extension| extension != "seg") {
+                continue;
+            }
+            let bytes = read_file(&self.storage, &path, usize::MAX).unwrap();
+            let is_frame = |at: &usize| {
+                bytes[*at..].starts_with(b"LFRM") && bytes[at + 8..at + 16] == seq.0.to_le_bytes()
+            };
+            if let Some(at) = (8192..bytes.len() - 16).step_by(8).find(is_frame) {
+                self.storage.rot(&path, at as u64 + 60, 1);
+                return;
+            }
+        }
+        panic!("no frame begins with seq {seq}");
+    }
+
     /// Does one step; nothing more happens after an error.
     pub fn take(&mut self, step: &Step, kept: Kept, follower: &mut Follower) -> Result<()> {
         match step {
