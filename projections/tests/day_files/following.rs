@@ -71,16 +71,15 @@ proptest! {
             if !stands {
                 disk.heal();
                 disk.drop_caches();
-                now = follower(&machine, kept, &watched);
-                stands = now.start().is_ok();
             }
-            let restart = matches!(step, Step::Restart);
-            if restart {
+            if !stands || matches!(step, Step::Restart) {
                 now = follower(&machine, kept, &watched);
-                stands = now.start().is_ok();
-            } else {
-                stands = machine.take(step, kept, &mut now).is_ok();
+                if now.start().is_err() {
+                    stands = false;
+                    continue;
+                }
             }
+            stands = matches!(step, Step::Restart) || machine.take(step, kept, &mut now).is_ok();
         }
         disk.heal();
         disk.drop_caches();

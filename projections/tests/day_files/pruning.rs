@@ -63,7 +63,7 @@ fn an_old_day_that_is_ingested_after_it_was_pruned_is_new() {
         real.machine.detect(0, false).unwrap();
         real.machine.detect(1, true).unwrap();
         follower.follow().unwrap();
-        let mut count = |text: &str| {
+        let count = |text: &str| {
             let entries = text.matches("front").count();
             assert_eq!(entries, 1, "{text}");
         };
