@@ -7,6 +7,7 @@ use lenslog_events::EventRef;
 use lenslog_journal::Seq;
 
 use crate::common::{BOTH, Real};
+use crate::machine::Kept;
 
 /// Ten events of one day, followed; a checkpoint only before those from number 5 on.
 fn half_listed(real: &mut Real) {
@@ -74,6 +75,18 @@ fn whole_lines_behind_a_torn_one_stay_too() {
         assert_eq!(counts(&real), [1; 10], "{kept:?}");
         assert!(!fs::read(real.events(1)).unwrap().contains(&0));
     }
+}
+
+#[test]
+fn an_entry_that_is_torn_between_two_lines_is_completed_where_it_stands() {
+    let mut real = Real::new(Kept::Plaintext);
+    half_listed(&mut real);
+    let before = fs::read_to_string(real.events(1)).unwrap();
+    real.machine.damage(seq(&real, 6));
+    let cut = before.rfind("  - Description").unwrap();
+    fs::write(real.events(1), &before[..cut]).unwrap();
+    real.settle();
+    assert_eq!(fs::read_to_string(real.events(1)).unwrap(), before);
 }
 
 #[test]

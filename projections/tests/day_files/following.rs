@@ -90,6 +90,31 @@ proptest! {
 }
 
 #[test]
+fn a_torn_file_is_cut_exactly_where_it_differs() {
+    for kept in [Kept::Jsonl, Kept::Plaintext] {
+        let disk = FaultyStorage::new();
+        let mut machine = Machine::boot(&disk).unwrap();
+        let mut now = follower(&machine, kept, &Watched::new(&disk));
+        now.start().unwrap();
+        for number in 0..10 {
+            machine.detect(0, false).unwrap();
+            now.follow().unwrap();
+            if number == 2 {
+                now.commit(CommitKind::Durable).unwrap();
+            }
+        }
+        let path = disk.files().into_iter().find(|path| path.starts_with("/data/events")).unwrap();
+        let whole = machine.files(DATA);
+        let torn = 1100;
+        disk.rot(&path, torn, 1);
+        let watched = Watched::new(&disk);
+        follower(&machine, kept, &watched).settle().unwrap();
+        assert_eq!(watched.taken_back(), [format!("{} is cut to {torn}", path.display())]);
+        assert_eq!(machine.files(DATA), whole);
+    }
+}
+
+#[test]
 fn an_event_costs_one_write_and_no_sync() {
     let disk = FaultyStorage::new();
     let watched = Watched::new(&disk);

@@ -232,6 +232,26 @@ fn what_others_left_in_the_place_of_a_new_file_is_kept_aside() {
 }
 
 #[test]
+fn what_somebody_appended_is_cut_off() {
+    for kept in BOTH {
+        let mut real = Real::with_events(kept);
+        let append = |text: &str| {
+            let before = fs::read_to_string(real.events(1)).unwrap();
+            fs::write(real.events(1), before + text).unwrap();
+        };
+        append("while nobody looked\n");
+        real.settle();
+        real.assert_whole();
+        let mut follower = real.follower();
+        follower.start().unwrap();
+        append("while it runs\n");
+        real.machine.detect(1, false).unwrap();
+        follower.follow().unwrap();
+        real.assert_whole();
+    }
+}
+
+#[test]
 fn files_can_be_read_by_everybody() {
     for kept in BOTH {
         let real = Real::with_events(kept);
