@@ -9,6 +9,9 @@ pub(super) const FILE_BYTES_MAX: u64 = 1 << 56;
 /// Day files open at the same time; one more, and the one used longest ago is closed.
 pub(super) const HANDLES_MAX: usize = 24;
 
+/// Bytes rendered and not yet written of one file; at more they are written.
+pub(super) const FILE_BUFFER_BYTES_MAX: usize = 256 << 10;
+
 /// Bytes rendered and not yet written, all files together; at more they are written. An event that arrives alone is
 /// written at once.
 pub(super) const BUFFERED_BYTES_MAX: usize = 4 << 20;

@@ -86,7 +86,6 @@ pub struct DayFiles<F> {
     /// The journal has lost records; what lies behind the ends of the files is to be kept.
     lossy: bool,
     rebuild: Option<Rebuild>,
-    scratch: Vec<u8>,
 }
 
 /// The checkpoint as it was written last.
@@ -115,7 +114,6 @@ impl<F: Format> DayFiles<F> {
             saved: None,
             lossy: false,
             rebuild: None,
-            scratch: Vec::new(),
         }
     }
 
@@ -145,9 +143,8 @@ impl<F: Format> DayFiles<F> {
         }
         match file_of::<F>(&outcome) {
             Some(id) => {
-                self.scratch.clear();
-                render(&mut self.format, &outcome, record, &mut self.scratch);
-                self.set.append::<F>(id, &self.scratch)
+                let format = &mut self.format;
+                self.set.append::<F>(id, |out| render(format, &outcome, record, out))
             }
             None => Ok(()),
         }

@@ -103,8 +103,6 @@ fn adopt<F: Format>(
         end: listed.mark,
         on_disk: listed.mark.len,
         identity: Some(listed.identity),
-        // What is rendered again may be in the page cache only.
-        dirty: true,
         ..DayFile::default()
     };
     let stat = if data.has_day(id.day)? { data.file(&path)? } else { None };

@@ -42,7 +42,7 @@ impl<F: Format> Projection<RecorderVocabulary> for DayFiles<F> {
 
     fn apply(&mut self, record: &Recorded<Event>) -> Result<(), ProjectionError> {
         match &mut self.rebuild {
-            Some(rebuild) => rebuild.apply(&mut self.format, record, &mut self.scratch),
+            Some(rebuild) => rebuild.apply(&mut self.format, record),
             None => self.apply_live(record),
         }
     }

@@ -12,6 +12,8 @@ pub type Boxed = Box<dyn Projection<RecorderVocabulary>>;
 
 /// Times a projection may be made again before it must have settled.
 const ATTEMPTS_MAX: usize = 8;
+/// Records between two visible commits.
+const BATCH_RECORDS: usize = 3;
 
 pub struct Follower {
     pub projection: Boxed,
@@ -80,10 +82,13 @@ impl Follower {
         self.start()
     }
 
-    /// Applies everything there is and makes it visible.
+    /// Applies everything there is and makes it visible, a few records at a time.
     pub fn follow(&mut self) -> Result<()> {
         let spec = self.projection.spec();
-        loop {
+        for applied in 1.. {
+            if applied % BATCH_RECORDS == 0 {
+                self.commit(CommitKind::Visible)?;
+            }
             let Some(reader) = &mut self.reader else { return Err("it was not started".into()) };
             let recorded = match reader.next() {
                 Ok(Some(Entry::Record(record))) if spec.wants(record.kind) => {
