@@ -25,11 +25,7 @@ impl Layout {
     /// The usual places below a data directory.
     #[must_use]
     pub fn of(data: &Path) -> Self {
-        Self {
-            data: data.to_owned(),
-            database: data.join("events.db"),
-            plaintext_metadata: false,
-        }
+        Self { data: data.to_owned(), database: data.join("events.db"), plaintext_metadata: false }
     }
 
     /// Every projection of a recorder, in the order in which they are told of.

@@ -1,6 +1,7 @@
 //! The SQLite projection and the queries, with real database files.
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
+mod backup;
 mod blocked;
 mod changes;
 mod contents;
