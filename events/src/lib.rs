@@ -30,7 +30,9 @@ pub use event::{
 };
 pub use image_path::parse_image_path;
 pub use invalid::InvalidEvent;
-pub use json::{IngestedLine, LineError, parse_line, render_event, render_objects};
+pub use json::{
+    IngestedLine, LineError, parse_line, render_amendment, render_event, render_objects,
+};
 pub use object::{BoundingBox, DetectedObject};
 pub use upcast::{DecodeError, PayloadFault, decode};
 pub use vocabulary::RecorderVocabulary;

@@ -7,7 +7,9 @@ use lenslog_engine::Projection;
 use lenslog_events::RecorderVocabulary;
 use lenslog_journal::storage::{RealStorage, Storage};
 
+use crate::jsonl::jsonl;
 use crate::media::Media;
+use crate::plaintext::plaintext;
 use crate::sqlite::SqliteProjection;
 
 /// Where the projections of a recorder are, and the options that change what they say.
@@ -34,6 +36,8 @@ impl Layout {
         let storage: Arc<dyn Storage> = Arc::new(RealStorage);
         vec![
             Box::new(SqliteProjection::new(&self.database)),
+            Box::new(jsonl(Arc::clone(&storage), &self.data)),
+            Box::new(plaintext(Arc::clone(&storage), &self.data, self.plaintext_metadata)),
             Box::new(Media::new(storage, &self.data)),
         ]
     }

@@ -10,4 +10,4 @@ mod unknown;
 
 pub use line::{IngestedLine, parse_line};
 pub use line_error::LineError;
-pub use render::{render_event, render_objects};
+pub use render::{render_amendment, render_event, render_objects};

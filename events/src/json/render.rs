@@ -1,12 +1,12 @@
 //! Rendering: an event as one JSON object on one line. A pure function of its arguments, byte for byte.
 
-use lenslog_journal::Seq;
+use lenslog_journal::{Seq, Timestamp};
 use serde::ser::SerializeSeq;
 use serde::{Serialize, Serializer};
 
 use super::one_line::OneLine;
 use super::time_text::TimeText;
-use crate::{DetectedObject, EventDetected, Metadata};
+use crate::{DescriptionAdded, DetectedObject, EventDetected, Metadata};
 
 /// Whole numbers up to here are exact in an `f64`, and print as integers.
 const WHOLE_MAX: f64 = 9_007_199_254_740_992.0;
@@ -62,6 +62,52 @@ pub fn render_event(out: &mut Vec<u8>, event: &EventDetected, seq: Seq, json_log
     append(out, &line);
 }
 
+/// Appends a description that came after its event was written, as one JSON object to `out`, without an end of line.
+///
+/// `seq` and `amended_at` are those of the record that tells it; `event_seq` is that of the event. Every field is
+/// always there, in a fixed order, and nothing in it can end the line, as in [`render_event`].
+///
+/// ```
+/// use lenslog_events::{DescriptionAdded, EventRef, render_amendment};
+/// use lenslog_journal::{Seq, Timestamp};
+///
+/// let amended_at = Timestamp { utc_micros: 1_795_449_845_000_000, offset_minutes: 60 };
+/// let event =
+///     EventRef { event_seq: Seq(7), event_day: amended_at.day(), event_id: "evt_1".to_owned() };
+/// let added = DescriptionAdded {
+///     event,
+///     llm_description: "A cat".to_owned(),
+///     model: "llava".to_owned(),
+///     duration_ms: 2500,
+/// };
+/// let mut line = Vec::new();
+/// render_amendment(&mut line, &added, Seq(9), amended_at);
+/// assert_eq!(
+///     String::from_utf8(line).unwrap(),
+///     concat!(
+///         r#"{"event_id":"evt_1","event_seq":7,"llm_description":"A cat","model":"llava","#,
+///         r#""duration_ms":2500,"amended_at":"2026-11-23T17:04:05+01:00","seq":9}"#,
+///     )
+/// );
+/// ```
+pub fn render_amendment(
+    out: &mut Vec<u8>,
+    added: &DescriptionAdded,
+    seq: Seq,
+    amended_at: Timestamp,
+) {
+    let line = AmendmentLine {
+        event_id: &added.event.event_id,
+        event_seq: added.event.event_seq.0,
+        llm_description: &added.llm_description,
+        model: &added.model,
+        duration_ms: added.duration_ms,
+        amended_at: TimeText(amended_at),
+        seq: seq.0,
+    };
+    append(out, &line);
+}
+
 /// Appends detected objects to `out` as the JSON list that [`render_event`] prints for them.
 pub fn render_objects(out: &mut Vec<u8>, objects: &[DetectedObject]) {
     append(out, &Objects(objects));
@@ -85,6 +131,17 @@ struct Line<'a> {
     image_path: Option<&'a str>,
     json_log_path: &'a str,
     metadata: &'a Metadata,
+    seq: u64,
+}
+
+#[derive(Serialize)]
+struct AmendmentLine<'a> {
+    event_id: &'a str,
+    event_seq: u64,
+    llm_description: &'a str,
+    model: &'a str,
+    duration_ms: u64,
+    amended_at: TimeText,
     seq: u64,
 }
 

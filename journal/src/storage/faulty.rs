@@ -323,12 +323,19 @@ impl Disk {
     }
 
     fn sync_names(&mut self, directory: &Path) {
-        let (due, rest): (Vec<_>, Vec<_>) =
-            self.pending_names.drain(..).partition(|change| change.directory() == Some(directory));
-        self.pending_names = rest;
-        for change in due {
+        let mut rest: Vec<NameChange> = Vec::new();
+        for change in self.pending_names.drain(..) {
+            if change.directory() != Some(directory) {
+                rest.push(change);
+                continue;
+            }
+            if let NameChange::Remove(path) = &change {
+                // What was still to happen within it can happen no more.
+                rest.retain(|earlier| earlier.directory().is_none_or(|of| !of.starts_with(path)));
+            }
             change.apply(&mut self.stored_names);
         }
+        self.pending_names = rest;
     }
 
     fn after_power_cut(&self, random: &mut Random) -> Self {
@@ -377,9 +384,8 @@ impl NameChange {
             Self::Add(path, node) => {
                 names.insert(path.clone(), *node);
             }
-            Self::Remove(path) => {
-                names.remove(path);
-            }
+            // What a directory held goes with it: one made later under its name is another one, and empty.
+            Self::Remove(path) => names.retain(|name, _| !name.starts_with(path)),
             Self::Rename(from, to, node) => {
                 names.remove(from);
                 names.insert(to.clone(), *node);
@@ -758,6 +764,25 @@ mod tests {
         one.sync().unwrap();
         storage.drop_caches();
         assert_eq!(content(&storage, "/one").unwrap(), [0; 4]);
+    }
+
+    #[test]
+    fn a_directory_made_again_never_holds_what_the_removed_one_held() {
+        for seed in 0..20 {
+            let storage = FaultyStorage::new();
+            let directory = Path::new("/day");
+            storage.create_directory(directory).unwrap();
+            file(&storage, "/day/one").sync().unwrap();
+            storage.sync_directory(directory).unwrap();
+            storage.sync_directory(Path::new("/")).unwrap();
+            file(&storage, "/day/two").sync().unwrap();
+            storage.rename(Path::new("/day/two"), Path::new("/day/one")).unwrap();
+            storage.remove(Path::new("/day/one")).unwrap();
+            storage.remove_directory(directory).unwrap();
+            storage.create_directory(directory).unwrap();
+            storage.sync_directory(Path::new("/")).unwrap();
+            assert_eq!(storage.power_cut(seed).files(), Vec::<PathBuf>::new(), "seed {seed}");
+        }
     }
 
     #[test]

@@ -271,6 +271,11 @@ impl DataDir {
     }
 }
 
+/// Where the line of an event of this day stands, whatever the data directory is called.
+pub(crate) fn json_log_path(day: Day) -> String {
+    format!("data/events/{day}/events.json")
+}
+
 /// What is not there is no error.
 fn found<T>(result: io::Result<T>) -> io::Result<Option<T>> {
     match result {

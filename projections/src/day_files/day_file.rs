@@ -42,10 +42,10 @@ pub(super) struct DayFile {
     pub(super) end: Mark,
     /// Rendered, not yet written; ends at `end`.
     pub(super) buffer: Vec<u8>,
-    /// Device and inode; `None` where it was not made yet.
+    /// The length that the file has now if nobody else touched it; at least what was written.
+    pub(super) on_disk: u64,
+    /// Device and inode; `None` where a rebuild has not made it yet.
     pub(super) identity: Option<(u64, u64)>,
-    /// A durable checkpoint tells of this very file: it may be appended to.
-    pub(super) listed: bool,
     /// Written since it was synced last.
     pub(super) dirty: bool,
     /// Why it cannot be appended to and must be made again.
@@ -66,13 +66,5 @@ impl DayFile {
     /// Where the bytes in the buffer begin.
     pub(super) fn written(&self) -> u64 {
         self.end.len - self.buffer.len() as u64
-    }
-
-    /// The length that the file has now if nobody else touched it.
-    pub(super) fn len_on_disk(&self) -> u64 {
-        match &self.tail {
-            Some(Tail::Pending(pending)) => self.written().max(pending.end()),
-            _ => self.written(),
-        }
     }
 }

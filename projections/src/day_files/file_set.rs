@@ -7,6 +7,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use lenslog_engine::ProjectionError;
+use lenslog_journal::Day;
 use lenslog_journal::storage::{Access, EntryKind, StorageFile};
 
 use super::day_file::{DayFile, FileId};
@@ -34,7 +35,7 @@ pub(super) const BESIDE: &str = ".rebuild";
 
 #[derive(Debug)]
 pub(super) struct FileSet {
-    pub(super) data: DataDir,
+    data: DataDir,
     names: &'static [&'static str],
     side: Side,
     pub(super) files: BTreeMap<FileId, DayFile>,
@@ -130,12 +131,10 @@ impl FileSet {
             leftover.note_written::<F>(entry);
             file.tail = Some(Tail::Cut(leftover));
         }
-        match handle {
-            Some(handle) => handle
-                .set_len(start + at as u64)
-                .map_err(ProjectionError::retry("cannot truncate", &path)),
-            None => Ok(()),
-        }
+        let Some(handle) = handle else { return Ok(()) };
+        file.dirty = true;
+        file.on_disk = start + at as u64;
+        handle.set_len(file.on_disk).map_err(ProjectionError::retry("cannot truncate", &path))
     }
 
     /// Writes everything that is buffered, each file at once.
@@ -157,7 +156,7 @@ impl FileSet {
         let path = self.path(id);
         let handle = self.handle(id)?;
         let Some(file) = self.files.get_mut(&id) else { return Ok(()) };
-        let (start, expected) = (file.written(), file.len_on_disk());
+        let (start, expected) = (file.written(), file.on_disk);
         let buffer = std::mem::take(&mut file.buffer);
         let Some(handle) = handle else { return Ok(()) };
         let found = handle.stat().map_err(ProjectionError::retry("cannot look at", &path))?.len;
@@ -170,6 +169,7 @@ impl FileSet {
             handle.set_len(expected).map_err(ProjectionError::retry("cannot truncate", &path))?;
         }
         file.dirty = true;
+        file.on_disk = expected.max(start + buffer.len() as u64);
         self.unlisted_bytes += buffer.len() as u64;
         handle.write_at(&buffer, start).map_err(ProjectionError::retry("cannot write", &path))
     }
@@ -209,22 +209,30 @@ impl FileSet {
         Ok(Some(handle))
     }
 
+    /// Makes the file that a rebuild writes.
     fn create(&mut self, id: FileId) -> Result<Arc<dyn StorageFile>, ProjectionError> {
         let path = self.path(id);
-        let access = match self.side {
-            Side::Live => Access::Create,
-            Side::Beside => Access::Truncate,
-        };
-        for _ in 1..CREATE_ATTEMPTS_MAX {
+        for _ in 0..CREATE_ATTEMPTS_MAX {
             self.data.make_day(id.day, &mut self.unsynced)?;
             self.data.file(&path)?;
+            let access = match self.side {
+                Side::Live => Access::Create,
+                Side::Beside => Access::Truncate,
+            };
             if let Some(file) = self.data.open(&path, access)? {
-                self.unsynced.insert(self.data.day(id.day));
+                // Somebody else may have made the directory a moment ago.
+                self.data.doubt_day(id.day, &mut self.unsynced);
                 return Ok(file);
             }
         }
         let gone = std::io::Error::from(std::io::ErrorKind::NotFound);
         Err(ProjectionError::retry("cannot make", &path)(gone))
+    }
+
+    /// Makes an empty file, or takes one that is there, so that a checkpoint can list it.
+    pub(super) fn make(&mut self, id: FileId) -> Result<(), ProjectionError> {
+        self.files.insert(id, DayFile { dirty: true, ..DayFile::default() });
+        self.handle(id).map(|_| ())
     }
 
     fn give_up(&mut self, id: FileId, fault: &str) {
@@ -247,6 +255,11 @@ impl FileSet {
             }
         }
         self.data.sync(&mut self.unsynced)
+    }
+
+    /// The files of all days up to one.
+    pub(super) fn through(&self, day: Day) -> Vec<FileId> {
+        self.files.keys().copied().take_while(|id| id.day <= day).collect()
     }
 
     /// Takes a file out of the set and removes it from the disk.
@@ -278,7 +291,7 @@ impl FileSet {
         Ok(())
     }
 
-    fn keep_tail<F: Format>(&mut self, id: FileId) -> Result<(), ProjectionError> {
+    pub(super) fn keep_tail<F: Format>(&mut self, id: FileId) -> Result<(), ProjectionError> {
         let Some(handle) = self.handle(id)? else { return Ok(()) };
         let path = self.path(id);
         let Some(file) = self.files.get_mut(&id) else { return Ok(()) };
@@ -304,9 +317,12 @@ impl FileSet {
         if same < found.len() {
             handle.set_len(offset).map_err(ProjectionError::retry("cannot truncate", &path))?;
         }
-        handle.write_at(&joined[same..], offset).map_err(ProjectionError::retry("cannot write", &path))?;
+        handle
+            .write_at(&joined[same..], offset)
+            .map_err(ProjectionError::retry("cannot write", &path))?;
         file.dirty = true;
         file.end = from.after(&joined);
+        file.on_disk = file.end.len;
         file.tail = Some(Tail::Kept(kept));
         Ok(())
     }
@@ -323,6 +339,7 @@ impl FileSet {
                 Some(Tail::Kept(_)) => changed = true,
                 Some(Tail::Cut(_)) | None => {}
             }
+            // It was made for an entry that never came.
             let is_empty = |file: &DayFile| file.end.len == 0 && file.fault.is_none();
             if self.files.get(&id).is_some_and(is_empty) {
                 self.remove(id)?;
@@ -338,6 +355,7 @@ impl FileSet {
         let path = self.path(id);
         let Some(file) = self.files.get_mut(&id) else { return Ok(()) };
         file.dirty = true;
-        handle.set_len(file.written()).map_err(ProjectionError::retry("cannot truncate", &path))
+        file.on_disk = file.written();
+        handle.set_len(file.on_disk).map_err(ProjectionError::retry("cannot truncate", &path))
     }
 }

@@ -1,6 +1,5 @@
 //! [`Fold`]: which entry a record leads to. Holds events that wait for their description. Pure: no I/O.
 
-use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
 
 use lenslog_engine::{Fact, Recorded};
@@ -12,7 +11,7 @@ use super::limits::HELD_MAX;
 /// Everything that the entries to come depend on.
 #[derive(Debug, Default)]
 pub(super) struct Fold {
-    held: BTreeMap<Seq, EventDetected>,
+    held: BTreeMap<Seq, Box<EventDetected>>,
     pruned: Option<Horizon>,
 }
 
@@ -37,8 +36,10 @@ impl Horizon {
 pub(super) enum Outcome<'r> {
     /// No entry.
     Nothing,
-    /// The entry of an event; not always the one that the record tells of.
-    Event(Seq, Cow<'r, EventDetected>),
+    /// The entry of the event that the record tells of.
+    Event(&'r EventDetected),
+    /// The entry of an earlier event, which waited until now.
+    Released(Seq, Box<EventDetected>),
     /// A description of an event that was written before.
     Amendment(&'r DescriptionAdded),
     /// The entries of all days up to this one go.
@@ -73,7 +74,7 @@ impl Fold {
     /// Takes back an event that was held. Says whether it can be one.
     pub(super) fn restore(&mut self, record: &Recorded<Event>) -> bool {
         let Fact::Event(Event::Detected(event)) = &record.fact else { return false };
-        self.held.insert(record.seq, event.clone());
+        self.held.insert(record.seq, Box::new(event.clone()));
         true
     }
 
@@ -95,9 +96,10 @@ impl Fold {
     pub(super) fn target(&self, record: &Recorded<Event>) -> Option<Target> {
         match self.step(record) {
             Step::Write(event) => Some(Target::Events(event.timestamp.day())),
-            Step::Hold(_) if self.held.len() >= HELD_MAX => {
-                self.held.first_key_value().map(|(_, oldest)| Target::Events(oldest.timestamp.day()))
-            }
+            Step::Hold(_) if self.held.len() >= HELD_MAX => self
+                .held
+                .first_key_value()
+                .map(|(_, oldest)| Target::Events(oldest.timestamp.day())),
             Step::Release(seq, _) => {
                 self.held.get(&seq).map(|event| Target::Events(event.timestamp.day()))
             }
@@ -110,21 +112,18 @@ impl Fold {
     pub(super) fn apply<'r>(&mut self, record: &'r Recorded<Event>) -> Outcome<'r> {
         match self.step(record) {
             Step::Nothing => Outcome::Nothing,
-            Step::Write(event) => Outcome::Event(record.seq, Cow::Borrowed(event)),
+            Step::Write(event) => Outcome::Event(event),
             Step::Hold(event) => {
-                let oldest =
-                    if self.held.len() >= HELD_MAX { self.held.pop_first() } else { None };
-                self.held.insert(record.seq, event.clone());
-                oldest.map_or(Outcome::Nothing, |(seq, event)| {
-                    Outcome::Event(seq, Cow::Owned(event))
-                })
+                let oldest = if self.held.len() >= HELD_MAX { self.held.pop_first() } else { None };
+                self.held.insert(record.seq, Box::new(event.clone()));
+                oldest.map_or(Outcome::Nothing, |(seq, event)| Outcome::Released(seq, event))
             }
             Step::Release(seq, added) => match self.held.remove(&seq) {
                 Some(mut event) => {
                     if let Some(added) = added {
                         event.llm_description = Some(added.llm_description.clone());
                     }
-                    Outcome::Event(seq, Cow::Owned(event))
+                    Outcome::Released(seq, event)
                 }
                 None => Outcome::Nothing,
             },

@@ -3,6 +3,9 @@
 /// Events that wait for their description at the same time; one more, and the oldest is written without.
 pub const HELD_MAX: usize = 256;
 
+/// Largest length that a checkpoint lists, in bytes; one that lists more is none of ours.
+pub(super) const FILE_BYTES_MAX: u64 = 1 << 56;
+
 /// Day files open at the same time; one more, and the one used longest ago is closed.
 pub(super) const HANDLES_MAX: usize = 24;
 
@@ -27,8 +30,12 @@ pub(super) const ASIDE_MAX: u32 = 1_000;
 /// Bytes of a file read at once when it is compared.
 pub(super) const COMPARED_BYTES: usize = 64 << 10;
 
-/// Characters of an entry that a difference shows.
+/// Characters of a line that a difference shows.
 pub(super) const SHOWN_CHARS_MAX: usize = 80;
 
-/// Ranges of lost records that a verification tells apart; with more it takes every event for lost.
+/// Bytes of a file in which a verification looks for an entry behind those of lost records; what lies further away is
+/// reported as missing.
+pub(super) const SEARCHED_BYTES_MAX: usize = 4 << 20;
+
+/// Ranges of lost records that a verification tells apart; with more the last ones are taken for one.
 pub(super) const LOST_RANGES_MAX: usize = 10_000;

@@ -3,14 +3,16 @@
 //! ```text
 //! pruned 2026-11-20 4711                 days up to this one were pruned, by the tombstone of this seq
 //! held 4801 4807                         seqs of the events that wait for their description
-//! doomed 2026-11-20 events.json          pruned; to be removed, if it is still there
+//! doomed 2026-11-20 events.json          to be removed, if it is still there
+//! doomed 2026-11-21 events.json keep     to be set aside, if it is still there
+//! keep_old                               files that a rebuild replaces are set aside
 //! file 2026-11-23 events.json 51234 9f3a12bc 64768:131074
 //!                                        length, CRC-32 of that many bytes, device and inode
-//! file 2026-11-24 events.json 0 00000000 -
-//!                                        about to be made
 //! file 2026-11-22 events.json 812 77aa01f3 64768:131070 keep
 //!                                        whole entries behind that length stay: the journal has lost records
 //! ```
+//!
+//! A file whose inode is that of `NAME.rebuild` beside it was made by a rebuild, and has yet to be renamed.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
@@ -20,13 +22,17 @@ use lenslog_journal::Seq;
 
 use super::day_file::{FileId, Mark};
 use super::fold::Horizon;
+use super::limits::{FILE_BYTES_MAX, HELD_MAX};
 
 /// The lines of a checkpoint that are the projection's own.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(super) struct Listing {
     pub(super) pruned: Option<Horizon>,
     pub(super) held: BTreeSet<Seq>,
-    pub(super) doomed: BTreeSet<FileId>,
+    /// Files that are to go, and whether they are set aside.
+    pub(super) doomed: BTreeMap<FileId, bool>,
+    /// Files that a rebuild replaces are set aside.
+    pub(super) keep_old: bool,
     pub(super) files: BTreeMap<FileId, Listed>,
 }
 
@@ -34,7 +40,7 @@ pub(super) struct Listing {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub(super) struct Listed {
     pub(super) mark: Mark,
-    pub(super) identity: Option<(u64, u64)>,
+    pub(super) identity: (u64, u64),
     /// Whole entries behind the length stay.
     pub(super) keep: bool,
 }
@@ -55,17 +61,22 @@ impl Listing {
             }
             text.push('\n');
         }
-        for id in &self.doomed {
-            let _ = writeln!(text, "doomed {} {}", id.day, name(id));
+        for (id, keep) in &self.doomed {
+            let keep = if *keep { " keep" } else { "" };
+            let _ = writeln!(text, "doomed {} {}{keep}", id.day, name(id));
         }
-        for (id, file) in &self.files {
-            let Mark { len, crc } = file.mark;
-            let _ = write!(text, "file {} {} {len} {crc:08x} ", id.day, name(id));
-            let _ = match file.identity {
-                Some((device, inode)) => write!(text, "{device}:{inode}"),
-                None => write!(text, "-"),
-            };
-            text.push_str(if file.keep { " keep\n" } else { "\n" });
+        if self.keep_old {
+            text.push_str("keep_old\n");
+        }
+        for (id, Listed { mark: Mark { len, crc }, identity: (device, inode), keep }) in &self.files
+        {
+            let keep = if *keep { " keep" } else { "" };
+            let _ = writeln!(
+                text,
+                "file {} {} {len} {crc:08x} {device}:{inode}{keep}",
+                id.day,
+                name(id)
+            );
         }
         text
     }
@@ -86,10 +97,15 @@ impl Listing {
                     for word in words {
                         listing.held.insert(Seq(word.parse().ok()?));
                     }
+                    if listing.held.len() > HELD_MAX {
+                        return None;
+                    }
                 }
                 "doomed" => {
-                    listing.doomed.insert(file_id(&mut words, names)?);
+                    let id = file_id(&mut words, names)?;
+                    listing.doomed.insert(id, words.next() == Some("keep"));
                 }
+                "keep_old" => listing.keep_old = true,
                 "file" => {
                     let id = file_id(&mut words, names)?;
                     listing.files.insert(id, Listed::from_words(&mut words)?);
@@ -103,24 +119,16 @@ impl Listing {
 
 impl Listed {
     fn from_words<'w>(words: &mut impl Iterator<Item = &'w str>) -> Option<Self> {
-        let len = words.next()?.parse().ok()?;
+        let len = words.next()?.parse().ok().filter(|len| *len <= FILE_BYTES_MAX)?;
         let crc = u32::from_str_radix(words.next()?, 16).ok()?;
-        let identity = match words.next()? {
-            "-" => None,
-            numbers => {
-                let (device, inode) = numbers.split_once(':')?;
-                Some((device.parse().ok()?, inode.parse().ok()?))
-            }
-        };
+        let (device, inode) = words.next()?.split_once(':')?;
+        let identity = (device.parse().ok()?, inode.parse().ok()?);
         Some(Self { mark: Mark { len, crc }, identity, keep: words.next() == Some("keep") })
     }
 }
 
 /// Reads `DAY NAME`.
-pub(super) fn file_id<'w>(
-    words: &mut impl Iterator<Item = &'w str>,
-    names: &[&str],
-) -> Option<FileId> {
+fn file_id<'w>(words: &mut impl Iterator<Item = &'w str>, names: &[&str]) -> Option<FileId> {
     let day = words.next()?.parse().ok()?;
     let name = words.next()?;
     let index = names.iter().position(|known| *known == name)?;
@@ -146,11 +154,13 @@ mod tests {
         Listing {
             pruned: Some(Horizon { day: Day(20_000), seq: Seq(9) }),
             held: [Seq(4), Seq(12)].into(),
-            doomed: [FileId::new(Day(20_000), 1)].into(),
+            doomed: [(FileId::new(Day(20_000), 1), true), (FileId::new(Day(20_000), 0), false)]
+                .into(),
+            keep_old: true,
             files: [
-                (FileId::new(Day(20_001), 0), file(512, Some((3, 4)), false)),
-                (FileId::new(Day(20_001), 1), file(0, None, false)),
-                (FileId::new(Day(20_002), 0), file(7, Some((3, 5)), true)),
+                (FileId::new(Day(20_001), 0), file(512, (3, 4), false)),
+                (FileId::new(Day(20_001), 1), file(0, (3, 6), false)),
+                (FileId::new(Day(20_002), 0), file(7, (3, 5), true)),
             ]
             .into(),
         }
@@ -174,6 +184,7 @@ mod tests {
             ("amendments.json", "other.json"),
             ("000000ab", "crc"),
             ("3:4", "3"),
+            (" 512 ", " 18446744073709551615 "),
         ] {
             assert!(text.contains(good), "{good} in {text}");
             assert_eq!(Listing::from_text(&text.replace(good, bad), NAMES), None, "{bad}");

@@ -18,29 +18,28 @@
 //!
 //! # Where it is
 //!
-//! [`Fold`](fold::Fold) says which entry a record leads to, [`Format`] how it looks, [`FileSet`](file_set::FileSet)
-//! brings it to its file, [`Tail`](tail::Tail) knows what a crash left behind, [`Listing`](listing::Listing) is the
-//! checkpoint.
+//! `Fold` says which entry a record leads to, [`Format`] how it looks, `FileSet` brings it to its file, `Tail` knows
+//! what a crash left behind, `Listing` is the checkpoint, `replace` puts rebuilt files in place.
 
-mod aside;
 mod commit;
+mod compare;
 mod day_file;
 mod file_set;
 mod fold;
 mod format;
 mod handles;
 mod inspect;
-pub(crate) mod limits;
+pub mod limits;
 mod listing;
 mod open;
-mod plan;
 mod projection;
 mod rebuild;
+mod replace;
 mod tail;
 mod verifier;
 
 use std::cell::Cell;
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -55,6 +54,9 @@ use file_set::{FileSet, Side};
 use fold::{Fold, Outcome, Target};
 pub use format::Format;
 use rebuild::Rebuild;
+
+/// Rises whenever the same records would lead to other entries.
+const LOGIC: u32 = 1;
 
 /// The kinds of records that lead to an entry, or to none.
 const KINDS: &[Kind] = &[
@@ -71,16 +73,16 @@ pub struct DayFiles<F> {
     data: DataDir,
     set: FileSet,
     fold: Fold,
-    /// Pruned files that are to be removed once a checkpoint says so.
-    doomed: BTreeSet<FileId>,
+    /// Files that are to go once a checkpoint says so, and whether they are set aside.
+    doomed: BTreeMap<FileId, bool>,
+    /// A tombstone was applied, and nothing was removed yet.
+    prune_due: bool,
     /// The file that the next record needs in the checkpoint.
     announced: Cell<Option<FileId>>,
     /// Something happened that the checkpoint on disk does not tell.
     changed: bool,
     /// The checkpoint on disk.
     saved: Option<Saved>,
-    /// Records from before the last crash are coming again.
-    recovering: bool,
     /// The journal has lost records; what lies behind the ends of the files is to be kept.
     lossy: bool,
     rebuild: Option<Rebuild>,
@@ -91,37 +93,41 @@ pub struct DayFiles<F> {
 #[derive(Debug)]
 struct Saved {
     text: String,
-    identity: (u64, u64),
+    /// Its inode, to notice another file in its place.
+    identity: Option<(u64, u64)>,
     next: Seq,
     parked_count: u64,
 }
 
-/// An entry that was rendered.
-#[derive(Debug)]
-struct Rendered {
-    id: FileId,
-    /// The event it tells of.
-    event_seq: Seq,
-}
-
 impl<F: Format> DayFiles<F> {
-    /// The files below a data directory, which must exist.
-    pub(crate) fn with_format(storage: Arc<dyn Storage>, data: impl Into<PathBuf>, format: F) -> Self {
+    /// The files below a data directory, which must exist. Nothing is opened yet.
+    pub fn new(storage: Arc<dyn Storage>, data: impl Into<PathBuf>, format: F) -> Self {
         let data = DataDir::new(storage, data.into());
         Self {
             format,
             set: FileSet::new(data.clone(), F::FILES, Side::Live),
             data,
             fold: Fold::default(),
-            doomed: BTreeSet::new(),
+            doomed: BTreeMap::new(),
+            prune_due: false,
             announced: Cell::new(None),
             changed: false,
             saved: None,
-            recovering: false,
             lossy: false,
             rebuild: None,
             scratch: Vec::new(),
         }
+    }
+
+    /// Forgets everything that is in memory only.
+    fn forget(&mut self) {
+        self.set = FileSet::new(self.data.clone(), F::FILES, Side::Live);
+        self.fold = Fold::default();
+        self.doomed.clear();
+        (self.prune_due, self.changed, self.lossy) = (false, false, false);
+        self.announced.set(None);
+        self.saved = None;
+        self.rebuild = None;
     }
 
     /// Takes the next record of the files that others read.
@@ -130,17 +136,19 @@ impl<F: Format> DayFiles<F> {
         let outcome = self.fold.apply(record);
         self.changed |= !matches!(outcome, Outcome::Nothing) || self.fold.holds(record.seq);
         if let Outcome::Pruned(day) = outcome {
-            let pruned: Vec<_> =
-                self.set.files.keys().copied().take_while(|id| id.day <= day).collect();
-            for id in pruned {
+            for id in self.set.through(day) {
                 self.set.forget(id);
-                self.doomed.insert(id);
+                self.doomed.insert(id, false);
             }
+            self.prune_due = true;
             return Ok(());
         }
-        self.scratch.clear();
-        match render(&mut self.format, &outcome, record, &mut self.scratch) {
-            Some(rendered) => self.set.append::<F>(rendered.id, &self.scratch),
+        match file_of::<F>(&outcome) {
+            Some(id) => {
+                self.scratch.clear();
+                render(&mut self.format, &outcome, record, &mut self.scratch);
+                self.set.append::<F>(id, &self.scratch)
+            }
             None => Ok(()),
         }
     }
@@ -158,11 +166,22 @@ impl<F: Format> DayFiles<F> {
 }
 
 /// The file that a target is in.
-fn file_of<F: Format>(target: Target) -> FileId {
+fn file_of_target<F: Format>(target: Target) -> FileId {
     match target {
         Target::Events(day) => FileId::new(day, 0),
         Target::Amendments(day) => FileId::new(day, F::AMENDMENTS),
     }
+}
+
+/// The file that the entry of a record belongs to; `None` where the record leads to none.
+fn file_of<F: Format>(outcome: &Outcome<'_>) -> Option<FileId> {
+    let target = match outcome {
+        Outcome::Nothing | Outcome::Pruned(_) => return None,
+        Outcome::Event(event) => Target::Events(event.timestamp.day()),
+        Outcome::Released(_, event) => Target::Events(event.timestamp.day()),
+        Outcome::Amendment(added) => Target::Amendments(added.event.event_day),
+    };
+    Some(file_of_target::<F>(target))
 }
 
 /// Appends the entry that a record led to, if it led to one.
@@ -171,18 +190,11 @@ fn render<F: Format>(
     outcome: &Outcome<'_>,
     record: &Recorded<Event>,
     out: &mut Vec<u8>,
-) -> Option<Rendered> {
+) {
     match outcome {
-        Outcome::Nothing | Outcome::Pruned(_) => None,
-        Outcome::Event(seq, event) => {
-            format.event(out, event, *seq);
-            let id = file_of::<F>(Target::Events(event.timestamp.day()));
-            Some(Rendered { id, event_seq: *seq })
-        }
-        Outcome::Amendment(added) => {
-            format.amendment(out, added, record);
-            let id = file_of::<F>(Target::Amendments(added.event.event_day));
-            Some(Rendered { id, event_seq: added.event.event_seq })
-        }
+        Outcome::Nothing | Outcome::Pruned(_) => {}
+        Outcome::Event(event) => format.event(out, event, record.seq),
+        Outcome::Released(seq, event) => format.event(out, event, *seq),
+        Outcome::Amendment(added) => format.amendment(out, added, record),
     }
 }

@@ -75,11 +75,6 @@ pub(super) enum Compared {
 }
 
 impl Pending {
-    /// Where the bytes end.
-    pub(super) fn end(&self) -> u64 {
-        self.from + self.bytes.len() as u64
-    }
-
     /// The bytes from an offset on.
     pub(super) fn rest(&self, offset: u64) -> &[u8] {
         let start = usize::try_from(offset.saturating_sub(self.from)).unwrap_or(usize::MAX);
@@ -103,10 +98,8 @@ impl Pending {
 impl Leftover {
     /// The whole entries in `bytes`; `None` where there is none.
     pub(super) fn of<F: Format>(bytes: &[u8]) -> Option<Self> {
-        let entries: Vec<_> = F::entries(bytes)
-            .into_iter()
-            .map(|entry| (F::key(entry), entry.to_vec()))
-            .collect();
+        let entries: Vec<_> =
+            F::entries(bytes).into_iter().map(|entry| (F::key(entry), entry.to_vec())).collect();
         let missing = Keys::of(entries.iter().map(|(key, _)| *key));
         (!entries.is_empty()).then_some(Self { entries, missing })
     }
@@ -206,7 +199,6 @@ mod tests {
         assert_eq!(pending.compare(108, b"three\n"), Compared::Exhausted);
         assert_eq!(pending.compare(108, b"th"), Compared::Exhausted);
         assert_eq!(pending.compare(110, b"more"), Compared::Exhausted);
-        assert_eq!(pending.end(), 110);
     }
 
     #[test]

@@ -8,8 +8,8 @@ use super::connect::{self, uri};
 use super::fault::{Explain, broken};
 use super::files::{DatabaseFiles, Place};
 use super::load::Loader;
-use super::row::json_log_path;
 use super::stored_checkpoint::{self, stored_inode};
+use crate::data_dir::json_log_path;
 
 /// Replaces the rows of the days in `scope`. Everything else in the live database stays, what others added included.
 ///

@@ -4,6 +4,7 @@ use lenslog_events::{EventDetected, render_objects};
 use lenslog_journal::{Day, Seq, Timestamp};
 
 use super::time_text::time_text;
+use crate::data_dir::json_log_path;
 
 /// A row of `events`, and the labels that belong to it.
 #[derive(Debug, Clone, PartialEq)]
@@ -62,11 +63,6 @@ impl EventRow {
 /// The row id of a seq; `None` where SQLite has no such number.
 pub(super) fn id_of(seq: Seq) -> Option<i64> {
     i64::try_from(seq.0).ok()
-}
-
-/// Where the line of an event of this day stands.
-pub(super) fn json_log_path(day: Day) -> String {
-    format!("data/events/{day}/events.json")
 }
 
 #[cfg(test)]

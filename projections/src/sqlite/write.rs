@@ -4,8 +4,9 @@ use lenslog_journal::Timestamp;
 use rusqlite::{Connection, Result, ffi, params};
 
 use super::change::{Change, Pruning, RowRef};
-use super::row::{EventRow, json_log_path};
+use super::row::EventRow;
 use super::time_text::time_text;
+use crate::data_dir::json_log_path;
 
 const INSERT_INTO: &str = "INSERT INTO events (id, event_id, timestamp, camera_id, motion_confidence, \
      detected_objects, llm_description, image_path, json_log_path, created_at) VALUES ";

@@ -1,0 +1,62 @@
+//! Looking whether the files are still those that were written.
+
+use lenslog_engine::{Inspection, ProjectionError, Scope};
+use std::collections::BTreeSet;
+
+use super::day_file::{DayFile, FileId};
+use super::file_set::path_of;
+use super::{DayFiles, Format};
+
+impl<F: Format> DayFiles<F> {
+    /// Looks at every file, and at the checkpoint.
+    pub(super) fn look(&mut self) -> Result<Inspection, ProjectionError> {
+        let (mut days, mut count, mut first) = (BTreeSet::new(), 0_u64, None);
+        for (id, file) in &self.set.files {
+            let fault = match &file.fault {
+                Some(fault) => Some(fault.clone()),
+                None => self.fault_of(*id, file)?,
+            };
+            if let Some(fault) = fault {
+                days.insert(id.day);
+                count += 1;
+                first.get_or_insert_with(|| {
+                    format!("{} {fault}", path_of(&self.data, *id, F::FILES).display())
+                });
+            }
+        }
+        let Some(first) = first else {
+            self.put_checkpoint_back()?;
+            return Ok(Inspection::Intact);
+        };
+        let reason = match count {
+            1 => first,
+            _ => format!("{first}, and {} more", count - 1),
+        };
+        Ok(Inspection::Tampered { reason, scope: Scope::Days(days) })
+    }
+
+    fn fault_of(&self, id: FileId, file: &DayFile) -> Result<Option<String>, ProjectionError> {
+        let path = path_of(&self.data, id, F::FILES);
+        let stat = if self.data.has_day(id.day)? { self.data.file(&path)? } else { None };
+        Ok(match stat {
+            None => Some("is gone".to_owned()),
+            Some(stat) if file.identity != Some(stat.identity) => Some("was replaced".to_owned()),
+            Some(stat) if stat.len < file.on_disk => {
+                Some(format!("is cut from {} to {} bytes", file.on_disk, stat.len))
+            }
+            Some(_) => None,
+        })
+    }
+
+    /// A checkpoint that was taken away while its projection runs is written again: what it told still holds.
+    fn put_checkpoint_back(&mut self) -> Result<(), ProjectionError> {
+        let path = self.data.checkpoint(F::NAME);
+        let Some(saved) = &mut self.saved else { return Ok(()) };
+        if self.data.file(&path)?.is_some_and(|stat| Some(stat.identity) == saved.identity) {
+            return Ok(());
+        }
+        tracing::warn!(path = %path.display(), "it was deleted or replaced; written again");
+        saved.identity = Some(self.data.write_sealed(&path, &saved.text)?.identity);
+        Ok(())
+    }
+}

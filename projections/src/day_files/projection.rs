@@ -1,0 +1,92 @@
+//! [`DayFiles`] as a [`Projection`].
+
+use lenslog_engine::{
+    Checkpoint, CommitKind, Inspection, Opened, Projection, ProjectionError, Recorded, Scope, Spec,
+    Verifier,
+};
+use lenslog_events::{Event, RecorderVocabulary};
+use lenslog_journal::SeqRange;
+
+use super::limits::UNLISTED_BYTES_MAX;
+use super::verifier::FilesVerifier;
+use super::{DayFiles, Format, KINDS, LOGIC, file_of_target};
+
+impl<F: Format> Projection<RecorderVocabulary> for DayFiles<F> {
+    fn spec(&self) -> Spec {
+        // Which entries there are and how they look changes for different reasons: both count.
+        Spec {
+            name: F::NAME,
+            logic: LOGIC * 1000 + F::LOGIC,
+            kinds: Some(KINDS),
+            options: self.format.options(),
+        }
+    }
+
+    fn open(&mut self) -> Result<Opened, ProjectionError> {
+        self.find()
+    }
+
+    fn restore(&mut self, record: &Recorded<Event>) -> Result<(), ProjectionError> {
+        if !self.fold.restore(record) {
+            tracing::warn!(seq = %record.seq, "it is no event that could wait; it is passed over");
+        }
+        Ok(())
+    }
+
+    fn must_commit_before(&self, record: &Recorded<Event>) -> bool {
+        let file = self.fold.target(record).map(file_of_target::<F>);
+        let needed = file.filter(|id| !self.set.files.contains_key(id));
+        self.announced.set(needed);
+        needed.is_some() || self.set.unlisted_bytes >= UNLISTED_BYTES_MAX
+    }
+
+    fn apply(&mut self, record: &Recorded<Event>) -> Result<(), ProjectionError> {
+        match &mut self.rebuild {
+            Some(rebuild) => rebuild.apply(&mut self.format, record, &mut self.scratch),
+            None => self.apply_live(record),
+        }
+    }
+
+    fn lost(&mut self, _range: SeqRange) {
+        self.lossy |= self.rebuild.is_none();
+    }
+
+    fn commit(&mut self, checkpoint: &Checkpoint, kind: CommitKind) -> Result<(), ProjectionError> {
+        match kind {
+            CommitKind::Visible => self.commit_visible(checkpoint),
+            CommitKind::Durable => self.commit_durable(checkpoint),
+        }
+    }
+
+    fn caught_up(&mut self) -> Result<(), ProjectionError> {
+        self.keep_what_is_lost()?;
+        self.set.flush()?;
+        self.changed |= self.set.settle_tails()?;
+        Ok(())
+    }
+
+    fn inspect(&mut self) -> Result<Inspection, ProjectionError> {
+        self.look()
+    }
+
+    fn begin_rebuild(&mut self, scope: &Scope) -> Result<(), ProjectionError> {
+        self.begin(scope)
+    }
+
+    fn finish_rebuild(
+        &mut self,
+        checkpoint: &Checkpoint,
+        keep_old: bool,
+    ) -> Result<(), ProjectionError> {
+        self.finish(checkpoint, keep_old)
+    }
+
+    fn abort_rebuild(&mut self) {
+        self.throw_away();
+    }
+
+    fn verifier(&self) -> Result<Option<Box<dyn Verifier<RecorderVocabulary>>>, ProjectionError> {
+        let verifier = FilesVerifier::open(&self.data, self.format.clone())?;
+        Ok(verifier.map(|verifier| Box::new(verifier) as Box<dyn Verifier<RecorderVocabulary>>))
+    }
+}
