@@ -353,3 +353,29 @@ fn a_synced_block_is_never_written_again() {
     let file = storage.open(&path, Access::Read).unwrap();
     assert!(file.stat().unwrap().len >= 20 * 4096);
 }
+
+#[test]
+fn no_seq_is_given_twice_where_damage_and_a_power_cut_meet() {
+    let batch = vec![record(b""); lenslog_journal::limits::BATCH_RECORDS_MAX];
+    let mut repeated = 0;
+    for seed in 0..30 {
+        let storage = FaultyStorage::new();
+        let journal = open(&storage);
+        append(&journal, b"one");
+        // So that preallocated space ends a little behind the batch.
+        append(&journal, &vec![1; 245_000]);
+        journal.append(&batch).unwrap();
+        // As many again are in the operating system only; the cut may take the file's length back as well.
+        let last = journal.append_unsynced(&batch).unwrap().seq().plus(batch.len() as u64 - 1);
+        let after = storage.power_cut(seed);
+        let path = segments(&after).remove(0);
+        after.rot(&path, 258_048 + 20, 1);
+        after.remove(Path::new("/data/journal/WITNESS")).unwrap();
+        let journal = open(&after);
+        let seqs: Vec<_> = read_all(&journal.view()).records.iter().map(|(seq, _)| *seq).collect();
+        let next = append(&journal, b"next");
+        assert!(next > last || seqs.contains(&last), "seed {seed}: {next} after {last}");
+        repeated += usize::from(!seqs.contains(&last));
+    }
+    assert!(repeated > 0);
+}

@@ -110,7 +110,7 @@ impl Writer {
         })?;
         let (mut state, reading) = self.ready(self.lock(), bytes as u64, 1, 0)?;
         let seq = self.enqueue(&mut state, &records, reading.wall);
-        state.pending.notable = true;
+        state.pending.notable.push(record.clone());
         let end = state.next_seq;
         self.commit(state, end, Durability::PowerCut)?;
         Ok(seq)
@@ -189,11 +189,18 @@ impl Writer {
         }
     }
 
-    /// Before the first append: no later start may take this run's end for the clean one of the run before.
+    /// Before the first append: no later start may take this run's end for the clean one of the run before. Both slots
+    /// are written, so that damage to the newer one does not bring the clean end back.
     fn unmark_clean(&self, state: &mut State) -> Result<(), Error> {
-        let path = self.directory.witness();
-        self.write_witness(state, false).context("write", &path)?;
-        self.sync_witness(state).context("sync", &path)?;
+        let unmarked = self
+            .write_witness(state, false)
+            .and_then(|()| self.write_witness(state, false))
+            .and_then(|()| self.sync_witness(state));
+        if let Err(error) = unmarked {
+            tracing::warn!(%error, "the witness of the clean end cannot be written; a new segment is begun");
+            // The clean end is then not that of the newest segment, and is not believed.
+            self.roll(state)?;
+        }
         state.witness_clean = false;
         Ok(())
     }
