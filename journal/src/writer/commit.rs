@@ -166,7 +166,7 @@ impl Writer {
         }
     }
 
-    fn fail(&self, state: &mut State, frames: Pending, error: io::Error) {
+    pub(super) fn fail(&self, state: &mut State, frames: Pending, error: io::Error) {
         let path = state.active.as_ref().map(|active| active.path.clone()).unwrap_or_default();
         self.relocate(state, frames, Failure::new(path, error));
         self.turnstile.notify_all();
