@@ -47,7 +47,7 @@ fn ids(lab: &Lab) -> BTreeSet<String> {
 
 /// Seqs that a verification tells as lost.
 fn told_lost(report: &Value) -> u64 {
-    let range = |lost: &Value| lost["to"].as_u64().unwrap() - lost["from"].as_u64().unwrap();
+    let range = |lost: &Value| lost["last"].as_u64().unwrap() - lost["first"].as_u64().unwrap();
     report["lost"].as_array().unwrap().iter().map(|lost| range(lost) + 1).sum()
 }
 
