@@ -176,6 +176,16 @@ impl Lab {
         serde_json::from_str(&self.run(&["status", "--json"]).out).unwrap()
     }
 
+    /// Waits until every camera of the recorder that runs delivers: a folder is watched from then on.
+    #[track_caller]
+    pub fn until_cameras_are_up(&self) {
+        self.until("every camera is up", || {
+            let status = self.status();
+            let cameras = status["cameras"].as_array()?;
+            cameras.iter().all(|camera| camera["state"] == "up").then_some(())
+        });
+    }
+
     /// Asks again and again until it is so.
     #[track_caller]
     pub fn until<T>(&self, what: &str, mut attempt: impl FnMut() -> Option<T>) -> T {
