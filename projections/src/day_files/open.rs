@@ -100,7 +100,7 @@ fn adopt<F: Format>(
 ) -> Result<Option<DayFile>, ProjectionError> {
     let path = path_of(data, id, F::FILES);
     let mut file = DayFile {
-        end: listed.mark,
+        written: listed.mark,
         on_disk: listed.mark.len,
         identity: Some(listed.identity),
         ..DayFile::default()
