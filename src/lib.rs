@@ -1,8 +1,23 @@
-//! Lenslog.
+//! Lenslog, the recorder: camera pictures become events in a journal, and everything else is made from that.
+//!
+//! ```text
+//! source ─→ motion ─→ policy ─→ picture on disk ─→ recorder::EventWriter ─→ journal ─→ projections
+//! ```
+//!
+//! | | |
+//! |---|---|
+//! | [`source`], [`frame`] | where pictures come from |
+//! | [`motion`], [`policy`], [`picture`] | what they mean and how they look; pure |
+//! | [`recorder`] | the threads, the control socket, the start and the end |
+//! | [`ingest`] | events that others saw |
+//! | [`config`], [`logging`], [`redact`] | what it is told, what it tells, what it never tells |
+//! | [`cli`] | a file per command of the `lenslog` program |
 
+pub mod cli;
 pub mod config;
 pub mod frame;
 pub mod ingest;
+pub mod layout;
 pub mod logging;
 pub mod motion;
 pub mod picture;

@@ -41,10 +41,12 @@ fn filter(level: &str) -> LevelFilter {
 pub fn init(log: &Log) -> Option<LogLevel> {
     let (level, handle) = reload::Layer::new(filter(&log.level));
     let registry = tracing_subscriber::registry().with(level);
-    let layer = tracing_subscriber::fmt::layer().with_writer(std::io::stderr);
+    let human = Human::detect();
+    let layer =
+        tracing_subscriber::fmt::layer().with_writer(std::io::stderr).with_ansi(human.colors);
     let result = match log.format {
         LogFormat::Json => registry.with(layer.json()).try_init(),
-        LogFormat::Auto => registry.with(layer.event_format(Human::detect())).try_init(),
+        LogFormat::Auto => registry.with(layer.event_format(human)).try_init(),
     };
     result.ok().map(|()| LogLevel(handle))
 }

@@ -552,9 +552,17 @@ impl Reader {
     }
 
     fn digest_at(&mut self, seq: Seq, hint: FrameHint) -> Result<Option<[u8; 16]>, Error> {
-        if let Some(current) = self.current.as_mut().filter(|current| current.name == hint.segment)
+        if let Some(current) = self.current.as_ref().filter(|current| current.name == hint.segment)
         {
-            return digest_in(&mut current.window, current.salt, seq, hint.offset);
+            // The window itself stays where it is: the frame being read is in it.
+            let (window, salt) = (&current.window, current.salt);
+            let held = window.held(hint.offset, FRAME_HEADER_BYTES);
+            let len = FrameHeader::decode(held, salt, hint.offset).map_or(0, |header| header.len());
+            let held = digest_of(window.held(hint.offset, len as usize), salt, seq, hint.offset);
+            return match (held, window.apart()) {
+                (None, Some(mut apart)) => digest_in(&mut apart, salt, seq, hint.offset),
+                (held, _) => Ok(held),
+            };
         }
         let directory = self.view.directory();
         let Some(segment) = directory.open_segment(hint.segment, Access::Read)? else {
@@ -575,19 +583,19 @@ fn digest_in(
     seq: Seq,
     offset: u64,
 ) -> Result<Option<[u8; 16]>, Error> {
-    let header = FrameHeader::decode(window.get(offset, FRAME_HEADER_BYTES)?, salt, offset);
-    let Some(header) = header else {
+    let Some(header) = FrameHeader::decode(window.get(offset, FRAME_HEADER_BYTES)?, salt, offset)
+    else {
         return Ok(None);
     };
-    let frame = window.get(offset, header.len() as usize)?;
-    let body = frame.get(FRAME_HEADER_BYTES..).unwrap_or_default();
+    Ok(digest_of(window.get(offset, header.len() as usize)?, salt, seq, offset))
+}
+
+/// The digest of a record in a frame; `None` where `frame` does not hold all of it.
+fn digest_of(frame: &[u8], salt: Salt, seq: Seq, offset: u64) -> Option<[u8; 16]> {
+    let header = FrameHeader::decode(frame, salt, offset)?;
+    let body = frame.get(FRAME_HEADER_BYTES..header.len() as usize)?;
     let mut cursor = RecordsCursor::new(header.first_seq);
-    while let Some(record) = cursor.next(body) {
-        if record.seq == seq {
-            return Ok(Some(record.digest()));
-        }
-    }
-    Ok(None)
+    std::iter::from_fn(|| cursor.next(body)).find(|record| record.seq == seq).map(|r| r.digest())
 }
 
 /// The part of what is missing that a reader who begins at `from` cares for.

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use common::{ROOT, append, clock, options, read_all, read_from, record, segments, view};
-use lenslog_journal::storage::{Fault, FaultyStorage};
+use lenslog_journal::storage::{Fault, FaultyStorage, Storage};
 use lenslog_journal::{
     Appended, Day, Entry, Error, Journal, NewRecord, Options, Resume, Seq, SimulatedClock,
 };
@@ -215,4 +215,22 @@ fn more_holes_than_a_header_can_name_leave_segments_for_later() {
     let found = read_all(&journal.view());
     assert!(found.lost.is_empty());
     assert_eq!(found.records.len(), 400 - lenslog_journal::limits::PRUNED_RANGES_MAX);
+}
+
+#[test]
+fn pruning_the_segment_before_a_missing_one_does_not_hide_that_loss() {
+    let storage = FaultyStorage::new();
+    let (journal, clock) = four_days(&storage);
+    drop(journal);
+    storage.remove(&segments(&storage)[1]).unwrap();
+    let journal = open_at(&storage, &clock);
+    for lost in read_all(&journal.view()).lost {
+        journal.report_lost(&lost).unwrap();
+    }
+    assert!(journal.health().is_degraded());
+    journal.prune_through(day("2026-11-23")).unwrap();
+    journal.unlink_pruned().unwrap();
+    let gaps: Vec<_> = journal.health().gaps.iter().map(ToString::to_string).collect();
+    assert_eq!(gaps, ["3-4"]);
+    assert_eq!(read_all(&journal.view()).lost_seqs(), [3, 4]);
 }

@@ -1,6 +1,16 @@
 //! [`Layout`]: where the projections of a recorder are.
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use lenslog_engine::Projection;
+use lenslog_events::RecorderVocabulary;
+use lenslog_journal::storage::{RealStorage, Storage};
+
+use crate::jsonl::jsonl;
+use crate::media::Media;
+use crate::plaintext::plaintext;
+use crate::sqlite::SqliteProjection;
 
 /// Where the projections of a recorder are, and the options that change what they say.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -18,5 +28,17 @@ impl Layout {
     #[must_use]
     pub fn of(data: &Path) -> Self {
         Self { data: data.to_owned(), database: data.join("events.db"), plaintext_metadata: false }
+    }
+
+    /// Every projection of a recorder, in the order in which they are told of.
+    #[must_use]
+    pub fn projections(&self) -> Vec<Box<dyn Projection<RecorderVocabulary>>> {
+        let storage: Arc<dyn Storage> = Arc::new(RealStorage);
+        vec![
+            Box::new(SqliteProjection::new(&self.database)),
+            Box::new(jsonl(Arc::clone(&storage), &self.data)),
+            Box::new(plaintext(Arc::clone(&storage), &self.data, self.plaintext_metadata)),
+            Box::new(Media::new(storage, &self.data)),
+        ]
     }
 }

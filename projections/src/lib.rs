@@ -7,6 +7,7 @@
 //! | [`plaintext`] | `events.log`: the events of a day, for people to read |
 //! | [`day_files`] | what these two have in common, for other formats too |
 //! | [`store`] | [`EventStore`]: typed queries of that database |
+//! | [`media`] | the pictures: deletes those that are gone |
 //!
 //! Every projection can be deleted at any moment: it comes back from the journal. None of them reads a clock, the
 //! environment or the configuration while it applies records, and none ever writes to the journal.
@@ -15,8 +16,11 @@ mod data_dir;
 pub mod day_files;
 pub mod jsonl;
 mod layout;
+pub mod media;
 pub mod plaintext;
 pub mod sqlite;
+pub mod store;
 
 pub use layout::Layout;
 pub use plaintext::plaintext_block;
+pub use store::{Cursor, EventQuery, EventStore, Page, StoreError, StoredEvent};

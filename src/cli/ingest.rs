@@ -94,13 +94,17 @@ impl Ingest {
             match outcome {
                 Outcome::Accepted { line, event_id, seq, duplicate } => {
                     if *duplicate {
-                        eprintln!("lenslog: WARNING: line {line}: {event_id} is known already, as seq {seq}");
+                        eprintln!(
+                            "lenslog: WARNING: line {line}: {event_id} is known already, as seq {seq}"
+                        );
                     }
                     if self.ack {
                         writeln!(out, "{event_id}\t{seq}")?;
                     }
                 }
-                Outcome::Refused { line, reason, .. } => eprintln!("lenslog: line {line}: {reason}"),
+                Outcome::Refused { line, reason, .. } => {
+                    eprintln!("lenslog: line {line}: {reason}")
+                }
                 Outcome::UnknownField { line, name } => eprintln!(
                     "lenslog: WARNING: line {line}: the field '{}' is not known; it is kept in metadata",
                     name.escape_debug()
@@ -114,12 +118,17 @@ impl Ingest {
 /// Says what is left to say and returns the exit code.
 fn conclude(totals: Totals, behind: &[&str], degraded: Option<String>) -> u8 {
     let Totals { accepted, duplicates, refused, storage_full } = totals;
-    eprintln!("lenslog: {accepted} events appended, {duplicates} known already, {refused} lines refused");
+    eprintln!(
+        "lenslog: {accepted} events appended, {duplicates} known already, {refused} lines refused"
+    );
     if let Some(problem) = degraded {
         eprintln!("lenslog: WARNING: {problem}");
     }
     if !behind.is_empty() {
-        eprintln!("lenslog: not up to date: {}; nothing is lost, they catch up later", behind.join(", "));
+        eprintln!(
+            "lenslog: not up to date: {}; nothing is lost, they catch up later",
+            behind.join(", ")
+        );
     }
     if storage_full > 0 {
         EXIT_STORAGE_FULL

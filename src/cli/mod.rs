@@ -81,8 +81,7 @@ fn configuration(
     source: Option<&str>,
 ) -> Result<(Config, Vec<Warning>), crate::config::ConfigError> {
     let file = find_config(place.config.as_deref());
-    let overrides =
-        Overrides { data: place.data.clone(), source: source.map(ToOwned::to_owned) };
+    let overrides = Overrides { data: place.data.clone(), source: source.map(ToOwned::to_owned) };
     load(file.as_deref(), &overrides)
 }
 

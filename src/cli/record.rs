@@ -81,7 +81,7 @@ impl Record {
 }
 
 fn parse_start(text: &str) -> Result<Timestamp, Usage> {
-    chrono::DateTime::parse_from_rfc3339(text)
-        .map(Timestamp::from_local)
-        .map_err(|error| Usage(format!("--start {text}: {error}; expected 2026-11-23T10:00:00+01:00")))
+    chrono::DateTime::parse_from_rfc3339(text).map(Timestamp::from_local).map_err(|error| {
+        Usage(format!("--start {text}: {error}; expected 2026-11-23T10:00:00+01:00"))
+    })
 }

@@ -1,6 +1,8 @@
 //! Times as people write them.
 
-use chrono::{DateTime, Duration, FixedOffset, Local, NaiveDate, NaiveDateTime, NaiveTime, TimeZone};
+use chrono::{
+    DateTime, Duration, FixedOffset, Local, NaiveDate, NaiveDateTime, NaiveTime, TimeZone,
+};
 use lenslog_journal::Timestamp;
 
 /// Reads `now`, `today`, `yesterday`, `10m ago`, `14:32`, `2026-11-23`, `2026-11-23 14:32:15` or RFC 3339; without an
@@ -62,7 +64,10 @@ mod tests {
     use super::*;
 
     fn now() -> DateTime<Local> {
-        Local.from_local_datetime(&NaiveDateTime::parse_from_str("2026-11-23 15:00:00", "%F %T").unwrap())
+        Local
+            .from_local_datetime(
+                &NaiveDateTime::parse_from_str("2026-11-23 15:00:00", "%F %T").unwrap(),
+            )
             .earliest()
             .unwrap()
     }

@@ -110,7 +110,12 @@ impl Findings {
                 self.events.push((recorded.seq, event));
             }
             Event::CameraLost(lost) if wanted(&lost.camera_id) => {
-                self.note(lost.at, Some(lost.camera_id), format!("was lost: {}", lost.reason), span);
+                self.note(
+                    lost.at,
+                    Some(lost.camera_id),
+                    format!("was lost: {}", lost.reason),
+                    span,
+                );
             }
             Event::CameraFound(found) if wanted(&found.camera_id) => {
                 self.note(found.at, Some(found.camera_id), "was back".to_owned(), span);
@@ -135,11 +140,7 @@ impl Findings {
 }
 
 /// The minutes that a running recorder has not journaled yet.
-fn running_minutes(
-    config: &Config,
-    span: Span,
-    camera: Option<&str>,
-) -> Result<Vec<CameraMinute>> {
+fn running_minutes(config: &Config, span: Span, camera: Option<&str>) -> Result<Vec<CameraMinute>> {
     let Some(mut client) = Client::connect(&config.storage.data_dir)? else {
         return Ok(Vec::new());
     };
@@ -251,7 +252,11 @@ fn tell_nothing(text: &mut String, findings: &Findings, at: Timestamp, camera: O
         Some((when, camera, what)) => {
             let when = when.to_local().format("%Y-%m-%d %H:%M:%S");
             let who = camera.as_deref().unwrap_or_default();
-            let _ = writeln!(text, "  The last thing before: {when} {who} {what}.", what = what.escape_debug());
+            let _ = writeln!(
+                text,
+                "  The last thing before: {when} {who} {what}.",
+                what = what.escape_debug()
+            );
         }
         None => {
             let _ = writeln!(text, "  Nothing is known of the time before.");

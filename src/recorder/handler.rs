@@ -168,7 +168,7 @@ fn scope(from: Option<&str>, to: Option<&str>) -> Result<Scope, String> {
 /// How the journal that this process writes fares.
 fn journal_status(journal: &Journal) -> Result<JournalStatus, String> {
     let view = journal.view();
-    let mut status = crate::layout::journal_status(&view).map_err(|error| error.to_string())?;
+    let mut status = lenslog_tools::journal_status(&view).map_err(|error| error.to_string())?;
     let stats = journal.stats();
     status.next = journal.next_seq().0;
     status.suspended = journal.health().suspended;

@@ -196,6 +196,7 @@ impl Recorder {
         for item in recorder.start_cameras() {
             tell(item);
         }
+        tracing::info!(pid = std::process::id(), "recording");
         Ok(recorder)
     }
 

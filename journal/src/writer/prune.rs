@@ -50,7 +50,6 @@ impl Writer {
         let segments = self.prunable(day)?;
         let record = SystemRecord::PrunedThrough(PrunedThrough { day, segments: segments.clone() });
         let tombstone = self.append_system(&record)?;
-        self.lock().ledger.apply(&record);
         Ok(Pruned { tombstone, day, segments })
     }
 
@@ -60,6 +59,7 @@ impl Writer {
         let names = self.directory.segments()?;
         let gone: Vec<_> = {
             let state = self.lock();
+            state.ensure_open()?;
             let active = state.active.as_ref().map(|active| active.header.name);
             let is_pruned = |name: &SegmentName| {
                 Some(*name) != active
@@ -106,9 +106,8 @@ impl Writer {
         let mut segments = Vec::new();
         for pair in names.windows(2) {
             let &[name, successor] = pair else { continue };
-            let range = SeqRange::new(name.base, successor.base);
             if Some(name) == active
-                || pruned.covers(range)
+                || pruned.covers(SeqRange::new(name.base, name.base.next()))
                 || segments.len() >= TOMBSTONE_SEGMENTS_MAX
             {
                 continue;
@@ -117,6 +116,7 @@ impl Writer {
             if newest > day {
                 continue;
             }
+            let range = SeqRange::new(name.base, end_of_range(&self.directory, name, successor)?);
             let mut with = pruned.clone();
             with.insert(range);
             if with.len() <= PRUNED_RANGES_MAX {
@@ -129,6 +129,13 @@ impl Writer {
 }
 
 fn unlink(directory: &Directory, name: SegmentName, unlinked: &mut Unlinked) {
+    // The keys go first: while the segment is there it is found again, and they with it.
+    match directory.storage.remove(&directory.keys(name)) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => {
+            unlinked.failed.push((directory.keys(name), error));
+        }
+        _ => {}
+    }
     let path = directory.segment(name);
     let bytes = directory.storage.stat(&path).map_or(0, |stat| stat.len);
     match directory.storage.remove(&path) {
@@ -140,15 +147,29 @@ fn unlink(directory: &Directory, name: SegmentName, unlinked: &mut Unlinked) {
         Err(error) => {
             tracing::warn!(path = %path.display(), %error, "a pruned segment cannot be removed");
             unlinked.failed.push((path, error));
-            return;
         }
     }
-    match directory.storage.remove(&directory.keys(name)) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => {
-            unlinked.failed.push((directory.keys(name), error));
-        }
-        _ => {}
+}
+
+/// The seq up to which pruning `name` accounts for everything: where its successor begins, unless segments between the
+/// two are missing, whose loss is not to be hidden.
+fn end_of_range(
+    directory: &Directory,
+    name: SegmentName,
+    successor: SegmentName,
+) -> Result<Seq, Error> {
+    let next = directory.open_segment(successor, Access::Read)?.and_then(|next| next.header);
+    let Some(previous) = next.and_then(|read| read.header.previous) else {
+        return Ok(successor.base);
+    };
+    let Some(segment) = directory.open_segment(name, Access::Read)? else {
+        return Ok(successor.base);
+    };
+    if previous.name == name {
+        return Ok(successor.base);
     }
+    let end = segment_end(directory, &segment, successor)?;
+    Ok(if end.certain { end.seq } else { successor.base })
 }
 
 /// The newest day of a segment's records; the later of the two names' days where that cannot be read.

@@ -2,6 +2,8 @@
 #![allow(dead_code, reason = "each test binary uses another part")]
 #![allow(clippy::allow_attributes, reason = "an expectation would fail where all parts are used")]
 
+pub mod hooked;
+
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -92,6 +94,16 @@ pub fn read_from(view: &JournalView, from: Seq) -> Found {
         }
     }
     found
+}
+
+/// Options for a storage that a test steps into.
+pub fn hooked_options(storage: &hooked::Hooked, clock: &Arc<SimulatedClock>) -> Options {
+    Options {
+        storage: Arc::new(storage.clone()),
+        clock: Arc::clone(clock) as _,
+        seed: Some(11),
+        ..Options::default()
+    }
 }
 
 /// The segment files, oldest first.

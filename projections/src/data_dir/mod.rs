@@ -179,6 +179,12 @@ impl DataDir {
         Ok(removed.map_err(ProjectionError::retry("cannot remove", path))?.is_some())
     }
 
+    /// Removes a directory, which must be empty.
+    pub(crate) fn remove_directory(&self, path: &Path) -> Result<(), ProjectionError> {
+        let removed = found(self.storage.remove_directory(path));
+        removed.map(drop).map_err(ProjectionError::retry("cannot remove", path))
+    }
+
     /// Notes that the names of a day, and all above it, may not be durable yet.
     pub(crate) fn doubt_day(&self, day: Day, unsynced: &mut Unsynced) {
         unsynced.extend([self.day(day), self.events(), self.root.clone()]);

@@ -18,21 +18,23 @@ impl<F: Format> DayFiles<F> {
     ) -> Result<(), ProjectionError> {
         // Whoever prunes waits for the room.
         if self.prune_due {
-            return self.commit_durable(checkpoint);
+            return self.commit_durable(checkpoint, false);
         }
         self.keep_what_is_lost()?;
         self.set.flush()
     }
 
-    /// What was applied lasts, and a checkpoint tells of it; nothing is written where there is nothing to tell.
+    /// What was applied lasts, and a checkpoint tells of it; nothing is written where there is nothing to tell. That
+    /// it stands farther is worth telling only at the end.
     pub(super) fn commit_durable(
         &mut self,
         checkpoint: &Checkpoint,
+        is_final: bool,
     ) -> Result<(), ProjectionError> {
         self.keep_what_is_lost()?;
         self.set.flush()?;
         let announced = self.announced.take();
-        if announced.is_none() && !self.is_due(checkpoint) {
+        if announced.is_none() && !is_final && !self.is_due(checkpoint) {
             return Ok(());
         }
         self.set.sync()?;

@@ -54,7 +54,8 @@ impl<F: Format> Projection<RecorderVocabulary> for DayFiles<F> {
     fn commit(&mut self, checkpoint: &Checkpoint, kind: CommitKind) -> Result<(), ProjectionError> {
         match kind {
             CommitKind::Visible => self.commit_visible(checkpoint),
-            CommitKind::Durable => self.commit_durable(checkpoint),
+            CommitKind::Durable => self.commit_durable(checkpoint, false),
+            CommitKind::Final => self.commit_durable(checkpoint, true),
         }
     }
 

@@ -6,7 +6,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use rusqlite::config::DbConfig;
-use rusqlite::{Connection, ErrorCode, OpenFlags, Result};
+use rusqlite::{Connection, ErrorCode, MAIN_DB, OpenFlags, Result, ffi};
 
 use super::files::DatabaseFiles;
 
@@ -15,7 +15,7 @@ const WRITER_PATIENCE: Duration = Duration::from_millis(200);
 /// How long a rebuild, which is there whole, waits until it may be put in place.
 const REPLACER_PATIENCE: Duration = Duration::from_secs(5);
 /// How long a reader waits; readers wait only while another process recovers or replaces the log.
-const READER_PATIENCE: Duration = Duration::from_secs(5);
+pub(super) const READER_PATIENCE: Duration = Duration::from_secs(5);
 
 /// Statements kept compiled.
 const STATEMENTS_MAX: usize = 32;
@@ -34,10 +34,10 @@ pub(super) fn writer(files: &DatabaseFiles, create: bool) -> Result<Connection> 
     let connection = Connection::open_with_flags(files.path(), flags)?;
     connection.busy_timeout(WRITER_PATIENCE)?;
     connection.set_prepared_statement_cache_capacity(STATEMENTS_MAX);
-    if connection.is_readonly(rusqlite::MAIN_DB)? {
-        let error = rusqlite::ffi::Error::new(rusqlite::ffi::SQLITE_READONLY);
-        return Err(rusqlite::Error::SqliteFailure(error, None));
+    if connection.is_readonly(MAIN_DB)? {
+        return Err(rusqlite::Error::SqliteFailure(ffi::Error::new(ffi::SQLITE_READONLY), None));
     }
+    read_header(&connection)?;
     // Somebody else's foreign keys on our rows must not keep rows from being pruned.
     connection.set_db_config(DbConfig::SQLITE_DBCONFIG_ENABLE_FKEY, false)?;
     connection.pragma_update(None, "cell_size_check", true)?;
@@ -55,6 +55,26 @@ pub(super) fn writer(files: &DatabaseFiles, create: bool) -> Result<Connection> 
         })?;
     debug_assert_eq!(limit, WAL_BYTES_KEPT);
     Ok(connection)
+}
+
+/// Reads the first page and the schema. What SQLite says of a format that it cannot read, or cannot write, does not
+/// name the file as the cause: here it does.
+fn read_header(connection: &Connection) -> Result<()> {
+    let unusable = |cause: &str| {
+        let error = ffi::Error::new(ffi::SQLITE_NOTADB);
+        Err(rusqlite::Error::SqliteFailure(error, Some(cause.to_owned())))
+    };
+    match connection.query_row("SELECT count(*) FROM sqlite_schema", [], |_| Ok(())) {
+        Err(error) if error.sqlite_error_code() == Some(ErrorCode::Unknown) => {
+            unusable(&format!("its header is not one of SQLite's ({error})"))
+        }
+        Err(error) => Err(error),
+        // It could be opened for writing.
+        Ok(()) if connection.is_readonly(MAIN_DB)? => {
+            unusable("its header names a format that SQLite does not write")
+        }
+        Ok(()) => Ok(()),
+    }
 }
 
 /// Opens the live database for being replaced by a rebuild.
@@ -76,8 +96,10 @@ pub(super) fn loader(files: &DatabaseFiles, page_bytes: u32) -> Result<Connectio
     Ok(connection)
 }
 
-/// Opens a database to be read while others write it. Changes nothing in it, and works on a read-only medium.
-pub(crate) fn reader(path: &Path) -> Result<Connection> {
+/// Opens a database to be read while others write it, and waits for locks as long as `patience`. Changes nothing in
+/// it, and works on a read-only medium.
+pub(crate) fn reader(path: &Path, patience: Duration) -> Result<Connection> {
+    let readable = |connection| readable(connection, patience);
     let files = DatabaseFiles::at(path);
     // The file may be missing for the moment in which a rebuild puts it in place.
     match read_write(&files).and_then(readable) {
@@ -116,8 +138,8 @@ fn immutable(files: &DatabaseFiles) -> Result<Connection> {
     Connection::open_with_flags(uri(files.path()) + "?immutable=1", flags)
 }
 
-fn readable(connection: Connection) -> Result<Connection> {
-    connection.busy_timeout(READER_PATIENCE)?;
+fn readable(connection: Connection, patience: Duration) -> Result<Connection> {
+    connection.busy_timeout(patience)?;
     connection.set_prepared_statement_cache_capacity(STATEMENTS_MAX);
     connection.pragma_update(None, "query_only", true)?;
     // The file is opened for good by the first look at it.
@@ -176,7 +198,7 @@ mod tests {
         let connection = writer(&DatabaseFiles::at(&path), true).unwrap();
         connection.execute_batch("CREATE TABLE x (y)").unwrap();
         drop(connection);
-        let connection = reader(&path).unwrap();
+        let connection = reader(&path, READER_PATIENCE).unwrap();
         assert!(connection.execute_batch("INSERT INTO x VALUES (1)").is_err());
         drop(connection);
         assert_eq!(std::fs::read_dir(directory.path()).unwrap().count(), 1);
@@ -194,7 +216,7 @@ mod tests {
             std::fs::copy(directory.path().join(name), copy.join(name)).unwrap();
         }
         let before = std::fs::read(copy.join("events.db")).unwrap();
-        let opened = reader(&copy.join("events.db")).unwrap();
+        let opened = reader(&copy.join("events.db"), READER_PATIENCE).unwrap();
         let value: i64 = opened.query_row("SELECT y FROM x", [], |row| row.get(0)).unwrap();
         drop(opened);
         assert_eq!(value, 7);

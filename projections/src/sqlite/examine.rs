@@ -23,6 +23,9 @@ use super::stored_checkpoint::{self, Stored, stored_inode};
 /// Databases up to this size are checked whole at every start; that takes less than a second on slow media.
 pub(super) const CHECKED_BYTES_MAX: u64 = 32 << 20;
 
+/// No database is smaller than its smallest page; SQLite takes such a file for an empty one.
+pub(super) const DATABASE_BYTES_MIN: u64 = 512;
+
 /// What was found at the path.
 #[derive(Debug)]
 pub(super) enum Found {
@@ -61,6 +64,9 @@ pub(super) fn examine(files: &DatabaseFiles, check: Check) -> Result<Found, Proj
     if bytes == 0 {
         tracing::warn!(path = %files.path().display(), "the database is an empty file");
         return Ok(Found::Nothing);
+    }
+    if bytes < DATABASE_BYTES_MIN {
+        return Err(broken(files, format!("it was cut, to {bytes} bytes")));
     }
     let connection = connect::writer(files, false).explain("cannot open", files)?;
     let Some(version) = checked_version(&connection, files)? else {

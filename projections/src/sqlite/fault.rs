@@ -9,7 +9,7 @@ use super::files::DatabaseFiles;
 
 /// What an error means.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Fault {
+pub(crate) enum Fault {
     /// It may pass: a lock, a full disk, a permission, a medium. The schema is looked at again when it is retried.
     Passing(io::ErrorKind),
     /// The content of the file cannot be used.
@@ -19,7 +19,7 @@ pub(super) enum Fault {
 }
 
 /// What an error means.
-pub(super) fn fault(error: &Error) -> Fault {
+pub(crate) fn fault(error: &Error) -> Fault {
     let Some(error) = error.sqlite_error() else {
         // A value of another type than our schema holds, or text that is not UTF-8.
         return Fault::Broken;

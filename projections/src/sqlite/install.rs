@@ -16,8 +16,8 @@ use rusqlite::backup::{Backup, StepResult};
 use rusqlite::wal::CheckpointMode;
 use rusqlite::{Connection, MAIN_DB, Result, ffi};
 
-use super::connect;
-use super::examine::{check_content, checked_checkpoint, checked_version};
+use super::connect::{self, READER_PATIENCE};
+use super::examine::{DATABASE_BYTES_MIN, check_content, checked_checkpoint, checked_version};
 use super::extras::carry_over;
 use super::fault::{Explain, Fault, broken, fault};
 use super::files::{Aside, DatabaseFiles, Place};
@@ -116,16 +116,19 @@ pub(super) fn page_bytes(files: &DatabaseFiles) -> std::result::Result<u32, Proj
 ///
 /// [`ProjectionError::Retry`].
 pub(super) fn keep_copy(files: &DatabaseFiles) -> std::result::Result<(), ProjectionError> {
-    let live = connect::reader(files.path()).explain("cannot open", files)?;
+    let live = connect::reader(files.path(), READER_PATIENCE).explain("cannot open", files)?;
     let (aside, copy) = copy_aside(files, &live, Aside::Old)?;
     tell_set_aside(files, copy.path());
     files.limit_asides(aside)
 }
 
 fn find_target(files: &DatabaseFiles, known_broken: bool) -> Result<Target, ProjectionError> {
-    let Place::File { inode, .. } = files.place()? else {
+    let Place::File { inode, bytes } = files.place()? else {
         return Ok(Target::Nothing);
     };
+    if (1..DATABASE_BYTES_MIN).contains(&bytes) {
+        return Ok(Target::Unopenable);
+    }
     let connection = match connect::replacer(files) {
         Err(error) if fault(&error) == Fault::Broken => return Ok(Target::Unopenable),
         result => result.explain("cannot open", files)?,

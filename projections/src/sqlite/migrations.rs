@@ -78,7 +78,7 @@ fn apply(connection: &Connection, migration: &Migration) -> rusqlite::Result<()>
 
 /// The versions a database says were applied.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Applied {
+pub(crate) enum Applied {
     /// There is nothing in the database at all.
     Nothing,
     /// Everything up to this one.
@@ -90,7 +90,7 @@ pub(super) enum Applied {
 }
 
 /// Which migrations were applied to a database.
-pub(super) fn applied(connection: &Connection) -> rusqlite::Result<Applied> {
+pub(crate) fn applied(connection: &Connection) -> rusqlite::Result<Applied> {
     let tables = "SELECT sum(name = 'schema_version' AND type = 'table') FROM sqlite_schema";
     let has_table: Option<i64> = connection.query_row(tables, [], |row| row.get(0))?;
     match has_table {

@@ -26,6 +26,8 @@ mod row;
 mod schema;
 mod shadow;
 mod stored_checkpoint;
+#[cfg(test)]
+pub(crate) mod testing;
 pub(crate) mod time_text;
 mod verify;
 mod write;
@@ -50,7 +52,9 @@ use verify::SqliteVerifier;
 use write::Written;
 
 pub use counters::SqliteCounters;
+pub(crate) use fault::{Fault, fault};
 pub use migrations::SCHEMA_VERSION;
+pub(crate) use migrations::{Applied, applied};
 
 /// Rises whenever the same events would give other rows.
 const LOGIC: u32 = 1;
@@ -222,7 +226,7 @@ impl Projection<RecorderVocabulary> for SqliteProjection {
         let committed = self.live().and_then(|live| {
             live.commit(checkpoint)?;
             // Asked for every few seconds, and at the end: a calm moment.
-            if kind == CommitKind::Durable { live.tidy() } else { Ok(()) }
+            if kind == CommitKind::Visible { Ok(()) } else { live.tidy() }
         });
         self.note(committed)
     }

@@ -23,7 +23,7 @@ use stored::{
 };
 
 use super::change::{Change, Pruning};
-use super::connect;
+use super::connect::{self, READER_PATIENCE};
 use super::examine::{checked_checkpoint, checked_version, one_line};
 use super::fault::{Explain, broken};
 use super::files::{DatabaseFiles, Place};
@@ -59,7 +59,8 @@ impl SqliteVerifier {
             Place::Empty | Place::File { bytes: 0, .. } => return Ok(None),
             Place::File { .. } => {}
         }
-        let connection = connect::reader(files.path()).explain("cannot open", files)?;
+        let connection =
+            connect::reader(files.path(), READER_PATIENCE).explain("cannot open", files)?;
         connection.execute_batch("BEGIN").explain("cannot read", files)?;
         let version = checked_version(&connection, files)?;
         if let Some(version) = version.filter(|version| *version < SCHEMA_VERSION) {

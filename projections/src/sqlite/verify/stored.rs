@@ -134,7 +134,10 @@ impl StoredLabels {
     fn read(&mut self, from: &Connection) -> Result<()> {
         let sql = "SELECT id, label, camera_id, timestamp FROM event_labels
                    WHERE (id, label) > (?1, ?2) ORDER BY id, label LIMIT ?3";
-        let (id, label) = self.read_to.take().unwrap_or((i64::MIN, String::new()));
+        let (id, label) = match &self.read_to {
+            Some((id, label)) => (*id, label.as_str()),
+            None => (i64::MIN, ""),
+        };
         let mut statement = from.prepare_cached(sql)?;
         let mut rows = statement.query(params![id, label, LABELS_AT_ONCE])?;
         while let Some(row) = rows.next()? {
@@ -145,7 +148,10 @@ impl StoredLabels {
                 timestamp: value(row.get_ref(3)?),
             });
         }
-        self.read_to = self.chunk.back().map(|last| (last.id, last.label.clone()));
+        // Behind the last one it stays, or all of them would come again.
+        if let Some(last) = self.chunk.back() {
+            self.read_to = Some((last.id, last.label.clone()));
+        }
         Ok(())
     }
 }

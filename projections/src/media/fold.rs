@@ -1,0 +1,68 @@
+//! [`Fold`]: what the whole journal says of pictures: which were purged, and which stand behind the last tombstone.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use lenslog_engine::{Fact, Recorded};
+use lenslog_events::{Event, parse_image_path};
+use lenslog_journal::{Day, SystemRecord};
+
+use super::sweep::Tombstone;
+
+/// Pictures of pruned days that are known to stay. Empty in an ordinary journal.
+#[derive(Debug, Default)]
+pub(super) struct Fold {
+    tombstone: Option<Tombstone>,
+    purged: BTreeSet<String>,
+    /// Pictures by the day of their directory, of events that no tombstone has pruned.
+    named: BTreeMap<Day, BTreeSet<String>>,
+}
+
+impl Fold {
+    pub(super) fn apply(&mut self, record: &Recorded<Event>) {
+        match &record.fact {
+            Fact::Event(Event::Detected(event)) => {
+                let Some(path) = event.image_path.as_deref().and_then(parse_image_path) else {
+                    return;
+                };
+                // Tombstones never name a day before the last one: days behind it cannot be pruned unseen.
+                if self.tombstone.is_some_and(|tombstone| path.0 <= tombstone.day) {
+                    self.named.entry(path.0).or_default().insert(path.1.to_owned());
+                }
+            }
+            Fact::Event(Event::ImagePurged(purged)) => {
+                if let Some((day, file)) = parse_image_path(&purged.image_path) {
+                    if let Some(named) = self.named.get_mut(&day) {
+                        named.remove(file);
+                    }
+                    self.purged.insert(purged.image_path.clone());
+                }
+            }
+            Fact::Journal(SystemRecord::PrunedThrough(pruned)) => {
+                self.tombstone = Some(Tombstone { day: pruned.day, at: record.time });
+                self.named.retain(|day, _| *day > pruned.day);
+                let is_later =
+                    |path: &String| parse_image_path(path).is_some_and(|(day, _)| day > pruned.day);
+                self.purged.retain(is_later);
+            }
+            _ => {}
+        }
+    }
+
+    pub(super) const fn tombstone(&self) -> Option<Tombstone> {
+        self.tombstone
+    }
+
+    pub(super) fn take_purged(&mut self) -> BTreeSet<String> {
+        std::mem::take(&mut self.purged)
+    }
+
+    /// Whether any event behind the tombstone has its picture in the directory of this day.
+    pub(super) fn is_alive(&self, day: Day) -> bool {
+        self.named.get(&day).is_some_and(|files| !files.is_empty())
+    }
+
+    /// Whether an event behind the tombstone has this picture.
+    pub(super) fn keeps(&self, day: Day, file: &str) -> bool {
+        self.named.get(&day).is_some_and(|files| files.contains(file))
+    }
+}

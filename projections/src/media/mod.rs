@@ -1,0 +1,279 @@
+//! [`Media`]: the pictures of the events. It makes none: it deletes those that the journal says are gone.
+//!
+//! `ImagePurged` takes one picture, `PrunedThrough` everything in the directories of its days. What cannot be deleted
+//! is left, told once, noted in the checkpoint and tried again; it stops nothing else.
+//!
+//! # What a tombstone takes
+//!
+//! A tombstone prunes exactly what stands before it in the journal. A recording of an old day may go on while that
+//! very day is pruned, so two things in the directory of a pruned day stay: pictures of events that stand behind the
+//! tombstone (known when the journal is folded as a whole), and pictures whose own name says that they were made after
+//! the tombstone, or shortly before it: their events are on the way. What stays too long goes with the next tombstone.
+//!
+//! Files of the other projections are theirs. Symbolic links are deleted, never followed.
+
+mod checkpoint;
+mod fold;
+mod sweep;
+mod verifier;
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use lenslog_engine::{
+    Checkpoint, CommitKind, Fact, Inspection, Opened, Projection, ProjectionError, Recorded, Scope,
+    Spec, Verifier,
+};
+use lenslog_events::{Event, RecorderVocabulary, kind, parse_image_path};
+use lenslog_journal::storage::{EntryKind, Storage};
+use lenslog_journal::{Day, Kind, SystemRecord};
+
+use crate::data_dir::{DataDir, Sealed, Unsynced};
+use checkpoint::State;
+use fold::Fold;
+use sweep::{Sweep, Tombstone};
+use verifier::MediaVerifier;
+
+/// Name of the projection.
+const NAME: &str = "media";
+/// Rises whenever the same events would delete other pictures.
+const LOGIC: u32 = 1;
+const KINDS: &[Kind] = &[Kind(kind::EVENT_DETECTED), Kind(kind::IMAGE_PURGED)];
+
+/// Pictures and days that could not be deleted and are tried again; beyond it they wait for the next tombstone.
+const LEFT_MAX: usize = 1000;
+/// Inspections, one every few seconds, between two attempts to delete what was left.
+const INSPECTIONS_PER_ATTEMPT: u32 = 15;
+/// Records passed without any effect before a durable commit writes a checkpoint just for them.
+const IDLE_RECORDS_MAX: u64 = 10_000;
+
+/// Deletes the pictures of events that are gone.
+#[derive(Debug)]
+pub struct Media {
+    data: DataDir,
+    state: State,
+    /// The state differs from the checkpoint on disk.
+    changed: bool,
+    /// Seq up to which the checkpoint on disk stands.
+    saved: Option<u64>,
+    unsynced: Unsynced,
+    inspections: u32,
+    rebuild: Option<Rebuild>,
+}
+
+#[derive(Debug)]
+struct Rebuild {
+    scope: Scope,
+    fold: Fold,
+}
+
+impl Media {
+    /// The pictures below a data directory, which must exist.
+    #[must_use]
+    pub fn new(storage: Arc<dyn Storage>, data: impl Into<PathBuf>) -> Self {
+        Self {
+            data: DataDir::new(storage, data.into()),
+            state: State::default(),
+            changed: false,
+            saved: None,
+            unsynced: Unsynced::new(),
+            inspections: 0,
+            rebuild: None,
+        }
+    }
+
+    fn apply_live(&mut self, record: &Recorded<Event>) {
+        match &record.fact {
+            Fact::Event(Event::ImagePurged(purged)) => self.purge(&purged.image_path),
+            Fact::Journal(SystemRecord::PrunedThrough(pruned)) => {
+                let tombstone = Tombstone { day: pruned.day, at: record.time };
+                self.sweep(tombstone, &Fold::default(), &Scope::All);
+            }
+            _ => {}
+        }
+    }
+
+    /// Deletes one picture; what cannot be deleted is noted.
+    fn purge(&mut self, image_path: &str) {
+        let Some((day, file)) = parse_image_path(image_path) else { return };
+        match self.delete(day, file) {
+            Ok(deleted) => self.changed |= deleted,
+            Err(error) => {
+                tracing::error!(image_path, %error, "a picture cannot be deleted; it is tried again");
+                self.changed = true;
+                if self.state.pictures.len() < LEFT_MAX {
+                    self.state.pictures.insert(image_path.to_owned());
+                }
+            }
+        }
+    }
+
+    fn delete(&mut self, day: Day, file: &str) -> Result<bool, ProjectionError> {
+        if !self.data.has_day(day)? {
+            return Ok(false);
+        }
+        let path = self.data.day(day).join(file);
+        match self.data.stat(&path)? {
+            None => return Ok(false),
+            Some(stat) if stat.kind == EntryKind::Directory => {
+                self.data.file(&path)?;
+            }
+            Some(_) => {}
+        }
+        let removed = self.data.remove(&path)?;
+        if removed {
+            self.unsynced.insert(self.data.day(day));
+            self.data.remove_day_if_empty(day, &mut self.unsynced);
+        }
+        Ok(removed)
+    }
+
+    /// Deletes what a tombstone takes; days that could not be emptied are noted.
+    fn sweep(&mut self, tombstone: Tombstone, fold: &Fold, scope: &Scope) {
+        self.changed = true;
+        let days = match self.data.days() {
+            Ok(days) => days,
+            Err(error) => {
+                tracing::error!(%error, "the directories of the events cannot be listed; it is tried again");
+                self.state.note(tombstone.day, tombstone.at, LEFT_MAX);
+                return;
+            }
+        };
+        let wanted = |day: &Day| *day <= tombstone.day && scope.contains(*day);
+        for (day, kind) in days {
+            if !wanted(&day) {
+                continue;
+            }
+            // What is named like a day and is no directory is not ours; a link leads who knows where.
+            if kind != EntryKind::Directory {
+                let path = self.data.day(day);
+                tracing::warn!(path = %path.display(), "it is no directory of ours; left alone");
+                continue;
+            }
+            let sweep = Sweep::of(&self.data, day, tombstone, fold);
+            match sweep.run(&mut self.unsynced) {
+                Ok(()) => {
+                    self.state.days.remove(&day);
+                }
+                Err(error) => {
+                    tracing::error!(%day, %error, "a pruned day cannot be emptied; it is tried again");
+                    self.state.note(day, tombstone.at, LEFT_MAX);
+                }
+            }
+        }
+    }
+
+    /// Tries once more to delete what was left.
+    fn try_again(&mut self) {
+        for path in std::mem::take(&mut self.state.pictures) {
+            self.purge(&path);
+        }
+        for (day, at) in self.state.days.clone() {
+            let scope = Scope::Range(day, day);
+            self.state.days.remove(&day);
+            self.sweep(Tombstone { day, at }, &Fold::default(), &scope);
+        }
+    }
+}
+
+impl Projection<RecorderVocabulary> for Media {
+    fn spec(&self) -> Spec {
+        Spec { name: NAME, logic: LOGIC, kinds: Some(KINDS), options: String::new() }
+    }
+
+    fn open(&mut self) -> Result<Opened, ProjectionError> {
+        (self.changed, self.saved, self.rebuild) = (false, None, None);
+        self.state = State::default();
+        let path = self.data.checkpoint(NAME);
+        match self.data.read_sealed(&path)? {
+            Sealed::Absent => Ok(Opened::Absent),
+            Sealed::Broken(reason) => Ok(Opened::Broken { reason }),
+            Sealed::Intact(text) => match State::from_text(&text) {
+                Some((checkpoint, state)) => {
+                    self.saved = Some(checkpoint.position.next.0);
+                    self.state = state;
+                    Ok(Opened::At { checkpoint, needs: Default::default() })
+                }
+                None => Ok(Opened::Broken { reason: format!("{} makes no sense", path.display()) }),
+            },
+        }
+    }
+
+    fn apply(&mut self, record: &Recorded<Event>) -> Result<(), ProjectionError> {
+        if let Some(rebuild) = &mut self.rebuild {
+            rebuild.fold.apply(record);
+        } else {
+            self.apply_live(record);
+        }
+        Ok(())
+    }
+
+    fn commit(&mut self, checkpoint: &Checkpoint, kind: CommitKind) -> Result<(), ProjectionError> {
+        if kind == CommitKind::Visible {
+            return Ok(());
+        }
+        let next = checkpoint.position.next.0;
+        let is_stale = match self.saved {
+            None => true,
+            Some(saved) if kind == CommitKind::Final => next != saved,
+            Some(saved) => next.saturating_sub(saved) >= IDLE_RECORDS_MAX || next < saved,
+        };
+        if !self.changed && !is_stale {
+            return Ok(());
+        }
+        self.data.sync(&mut self.unsynced)?;
+        let text = self.state.to_text(checkpoint);
+        self.data.write_sealed(&self.data.checkpoint(NAME), &text)?;
+        (self.changed, self.saved) = (false, Some(next));
+        Ok(())
+    }
+
+    fn inspect(&mut self) -> Result<Inspection, ProjectionError> {
+        if !self.state.is_empty() {
+            self.inspections += 1;
+            if self.inspections >= INSPECTIONS_PER_ATTEMPT {
+                self.inspections = 0;
+                self.try_again();
+            }
+        }
+        Ok(Inspection::Intact)
+    }
+
+    fn begin_rebuild(&mut self, scope: &Scope) -> Result<(), ProjectionError> {
+        self.rebuild = Some(Rebuild { scope: scope.clone(), fold: Fold::default() });
+        Ok(())
+    }
+
+    fn finish_rebuild(
+        &mut self,
+        checkpoint: &Checkpoint,
+        _keep_old: bool,
+    ) -> Result<(), ProjectionError> {
+        let Some(Rebuild { scope, mut fold }) = self.rebuild.take() else { return Ok(()) };
+        if scope == Scope::All {
+            self.state = State::default();
+        }
+        for path in fold.take_purged() {
+            if parse_image_path(&path).is_some_and(|(day, _)| scope.contains(day)) {
+                self.purge(&path);
+            }
+        }
+        if let Some(tombstone) = fold.tombstone() {
+            self.sweep(tombstone, &fold, &scope);
+        }
+        (self.changed, self.saved) = (true, None);
+        self.commit(checkpoint, CommitKind::Durable)
+    }
+
+    fn abort_rebuild(&mut self) {
+        self.rebuild = None;
+    }
+
+    fn verifier(&self) -> Result<Option<Box<dyn Verifier<RecorderVocabulary>>>, ProjectionError> {
+        let verifier = MediaVerifier::open(&self.data)?;
+        Ok(verifier.map(|verifier| Box::new(verifier) as Box<dyn Verifier<RecorderVocabulary>>))
+    }
+}
+
+#[cfg(test)]
+mod tests;

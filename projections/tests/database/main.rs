@@ -1,0 +1,16 @@
+//! The SQLite projection and the queries, with real database files.
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+mod backup;
+mod blocked;
+mod changes;
+mod contents;
+mod laws;
+mod logs;
+mod mended;
+mod queries;
+mod rebuilt;
+mod replaced;
+mod schema;
+mod setting;
+mod store_errors;

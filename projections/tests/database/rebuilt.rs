@@ -1,0 +1,304 @@
+//! Rebuilds: what they touch, what they keep, what they leave when they fail.
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::path::Path;
+
+use lenslog_engine::{RebuildError, RebuildOptions, Rebuilt, Scope, rebuild};
+use lenslog_events::{Event, EventDetected};
+use lenslog_journal::Day;
+use lenslog_journal::storage::{Storage, read_file};
+use lenslog_projections::sqlite::SqliteProjection;
+use rusqlite::Connection;
+
+use crate::contents::{assert_mended, contents, differences, table};
+use crate::setting::{START, Setting, event, names};
+
+const DAY_MICROS: i64 = 86_400_000_000;
+
+fn day(text: &str) -> Day {
+    text.parse().unwrap()
+}
+
+/// Four days from 2026-11-23 on, five events each.
+fn four_days() -> Setting {
+    let setting = Setting::new();
+    for number in 0..20 {
+        let timestamp = START.plus_micros(number as i64 / 5 * DAY_MICROS + number as i64);
+        setting.append(&Event::Detected(EventDetected { timestamp, ..event(number) }));
+    }
+    setting.catch_up_once();
+    setting
+}
+
+fn run(setting: &Setting, options: &RebuildOptions) -> Result<Rebuilt, RebuildError> {
+    let mut projection = SqliteProjection::new(setting.path());
+    rebuild(&mut projection, &setting.journal.view(), options, &mut |_| true)
+}
+
+fn execute(path: &Path, sql: &str) {
+    Connection::open(path).unwrap().execute_batch(sql).unwrap();
+}
+
+/// Flips a byte in the frame of a record of the first segment.
+fn damage(setting: &Setting, seq: u64) {
+    let mut files = setting.storage.files().into_iter();
+    let path = files.find(|path| path.to_string_lossy().ends_with(".seg")).unwrap();
+    let bytes = read_file(&setting.storage as &dyn Storage, &path, usize::MAX).unwrap();
+    let frame = (8192..bytes.len()).step_by(8).find(|at| {
+        bytes[*at..].starts_with(b"LFRM") && bytes[at + 8..at + 16] == seq.to_le_bytes()
+    });
+    setting.storage.rot(&path, frame.unwrap() as u64 + 60, 1);
+}
+
+const SPOIL: &str = "UPDATE events SET llm_description = 'spoiled'; DELETE FROM event_labels;
+                     DELETE FROM events WHERE id % 5 = 0;";
+
+#[test]
+fn a_part_is_rebuilt_and_the_rest_is_not_touched() {
+    let scopes = [
+        Scope::Range(day("2026-11-24"), day("2026-11-25")),
+        Scope::Days(BTreeSet::from([day("2026-11-24"), day("2026-11-25")])),
+    ];
+    for scope in scopes {
+        let setting = four_days();
+        let path = setting.path();
+        let of_days = |yes: &str| {
+            let days = "json_log_path GLOB '*2026-11-2[45]*'";
+            let sql = format!("SELECT * FROM events WHERE {yes} {days} ORDER BY id");
+            let labels = format!(
+                "SELECT * FROM event_labels WHERE id BETWEEN 6 AND 15 IS {} ORDER BY id, label",
+                yes.is_empty()
+            );
+            table(&path, &sql) + &table(&path, &labels)
+        };
+        let right = of_days("");
+        execute(&path, SPOIL);
+        execute(&path, "CREATE TABLE notes (x); INSERT INTO notes VALUES ('mine')");
+        let spoiled = of_days("NOT");
+        assert_ne!(of_days(""), right);
+        run(&setting, &RebuildOptions { scope: scope.clone(), ..RebuildOptions::default() })
+            .unwrap();
+        assert_eq!(of_days(""), right, "{scope}");
+        assert_eq!(of_days("NOT"), spoiled, "{scope}");
+        assert_eq!(table(&path, "SELECT * FROM notes"), "\"mine\"|\n");
+        assert_eq!(names(setting.directory.path(), ""), ["events.db"]);
+
+        // It follows on from where it stood, and the whole mends the rest.
+        setting.append(&Event::Detected(event(20)));
+        assert_eq!(setting.catch_up_once().rebuilds, 0);
+        assert!(setting.store().event_by_id("evt_20").unwrap().is_some());
+        run(&setting, &RebuildOptions::default()).unwrap();
+        assert_mended(&setting);
+    }
+}
+
+#[test]
+fn rows_that_are_of_no_event_go_with_the_days_they_claim() {
+    let setting = four_days();
+    let path = setting.path();
+    for (id, day) in [(100, "2026-11-24"), (101, "2026-11-26")] {
+        execute(
+            &path,
+            &format!(
+                "INSERT INTO events (id, event_id, timestamp, camera_id, json_log_path)
+                 VALUES ({id}, 'forged_{id}', '{day}T10:00:00.000Z', 'x', 'data/events/{day}/events.json')"
+            ),
+        );
+    }
+    assert_eq!(differences(&setting).len(), 2);
+    let scope = Scope::Range(day("2026-11-24"), day("2026-11-24"));
+    run(&setting, &RebuildOptions { scope, ..RebuildOptions::default() }).unwrap();
+    let told = differences(&setting);
+    assert_eq!(told, ["row 101 (forged_101): it is of no event of the journal"]);
+}
+
+#[test]
+fn a_part_of_nothing_is_the_whole() {
+    let setting = four_days();
+    fs::remove_file(setting.path()).unwrap();
+    let scope = Scope::Range(day("2026-11-24"), day("2026-11-24"));
+    run(&setting, &RebuildOptions { scope, ..RebuildOptions::default() }).unwrap();
+    assert_mended(&setting);
+}
+
+#[test]
+fn a_part_keeps_the_old_one_aside_where_that_is_asked_for() {
+    let setting = four_days();
+    execute(&setting.path(), SPOIL);
+    let spoiled = contents(&setting.path());
+    let scope = Scope::Range(day("2026-11-24"), day("2026-11-24"));
+    run(&setting, &RebuildOptions { scope, keep_old: true, ..RebuildOptions::default() }).unwrap();
+    assert_eq!(contents(&setting.directory.path().join("events.db.old-1")), spoiled);
+}
+
+#[test]
+fn a_damaged_journal_replaces_nothing_unless_loss_is_accepted_and_then_the_old_is_kept() {
+    let setting = four_days();
+    let path = setting.path();
+    let (before, bytes) = (contents(&path), fs::read(&path).unwrap());
+    damage(&setting, 7);
+    for scope in [Scope::All, Scope::Range(day("2026-11-24"), day("2026-11-24"))] {
+        let refused = run(&setting, &RebuildOptions { scope, ..RebuildOptions::default() });
+        assert!(matches!(refused, Err(RebuildError::Damaged { .. })), "{refused:?}");
+        assert_eq!(fs::read(&path).unwrap(), bytes);
+        assert_eq!(names(setting.directory.path(), ""), ["events.db"]);
+    }
+    // The rows of what the journal lost are no difference: they may be the last copies.
+    assert_eq!(differences(&setting), [""; 0]);
+
+    let accepting = RebuildOptions { accept_loss: true, ..RebuildOptions::default() };
+    let rebuilt = run(&setting, &accepting).unwrap();
+    assert_eq!(rebuilt.lost.len(), 1);
+    assert_eq!(setting.store().event_by_id("evt_6").unwrap(), None);
+    assert_eq!(setting.store().recent_events(100).unwrap().len(), 19);
+    let old = setting.directory.path().join("events.db.old-1");
+    assert_eq!(contents(&old), before);
+}
+
+#[test]
+fn a_broken_database_beside_a_damaged_journal_is_kept_and_the_rest_is_there() {
+    let setting = four_days();
+    damage(&setting, 7);
+    execute(&setting.path(), "DROP INDEX idx_events_camera");
+    assert_eq!(setting.catch_up_once().rebuilds, 1);
+    assert_eq!(setting.store().recent_events(100).unwrap().len(), 19);
+    let old = setting.directory.path().join("events.db.broken-1");
+    assert_eq!(table(&old, "SELECT event_id FROM events WHERE id = 7"), "\"evt_6\"|\n");
+}
+
+#[test]
+fn the_newest_three_that_were_kept_stay() {
+    let setting = four_days();
+    let keeping = RebuildOptions { keep_old: true, ..RebuildOptions::default() };
+    for _ in 0..5 {
+        run(&setting, &keeping).unwrap();
+    }
+    let kept = names(setting.directory.path(), "events.db.old-");
+    assert_eq!(kept, ["events.db.old-3", "events.db.old-4", "events.db.old-5"]);
+    assert_mended(&setting);
+}
+
+#[test]
+fn what_somebody_added_is_there_after_a_rebuild() {
+    let setting = four_days();
+    let path = setting.path();
+    execute(
+        &path,
+        r#"CREATE TABLE "my ""notes""" (id INTEGER PRIMARY KEY, event TEXT, twice AS (event || event));
+           INSERT INTO "my ""notes""" (event) VALUES ('evt_1'), ('evt_2');
+           CREATE INDEX mine ON events(llm_description, camera_id);
+           CREATE INDEX noted ON "my ""notes"""(event);
+           CREATE VIEW people AS SELECT event_id FROM events
+               WHERE id IN (SELECT id FROM event_labels WHERE label = 'person');
+           CREATE TABLE heard (event_id TEXT);
+           CREATE TRIGGER hear AFTER INSERT ON events
+               BEGIN INSERT INTO heard VALUES (new.event_id); END;"#,
+    );
+    let all = || {
+        let schema = "SELECT type, name, tbl_name, sql FROM sqlite_schema ORDER BY type, name";
+        [schema, r#"SELECT * FROM "my ""notes""""#, "SELECT * FROM people", "SELECT * FROM heard"]
+            .map(|sql| table(&path, sql))
+    };
+    let before = all();
+    execute(&path, SPOIL);
+    run(&setting, &RebuildOptions::default()).unwrap();
+    assert_eq!(all(), before);
+    assert_mended(&setting);
+    assert_eq!(names(setting.directory.path(), ""), ["events.db"]);
+    setting.append(&Event::Detected(event(20)));
+    assert_eq!(setting.catch_up_once().rebuilds, 0);
+    assert_eq!(table(&path, "SELECT * FROM heard"), "\"evt_20\"|\n");
+}
+
+#[test]
+fn what_cannot_be_carried_over_is_kept_in_the_old_database() {
+    let setting = four_days();
+    execute(
+        &setting.path(),
+        "CREATE VIRTUAL TABLE words USING fts5(text); INSERT INTO words VALUES ('a cat');
+         CREATE TABLE notes (x); INSERT INTO notes VALUES ('mine');",
+    );
+    run(&setting, &RebuildOptions::default()).unwrap();
+    assert_mended(&setting);
+    assert_eq!(table(&setting.path(), "SELECT * FROM notes"), "\"mine\"|\n");
+    let old = setting.directory.path().join("events.db.old-1");
+    assert_eq!(table(&old, "SELECT * FROM words WHERE words MATCH 'cat'"), "\"a cat\"|\n");
+}
+
+#[test]
+fn a_reader_sees_the_old_content_or_the_new_and_goes_on() {
+    let setting = four_days();
+    execute(&setting.path(), SPOIL);
+    let reader = Connection::open(setting.path()).unwrap();
+    let spoiled = || {
+        let sql = "SELECT count(*), sum(llm_description = 'spoiled') FROM events";
+        let row = |row: &rusqlite::Row<'_>| Ok((row.get(0)?, row.get(1)?));
+        reader.query_row::<(i64, Option<i64>), _, _>(sql, [], row).unwrap()
+    };
+    reader.execute_batch("BEGIN").unwrap();
+    assert_eq!(spoiled(), (16, Some(16)));
+    let runner = setting.runner();
+    setting.catch_up(&runner);
+    runner.rebuild("sqlite", &RebuildOptions::default()).unwrap().unwrap();
+    assert_eq!(spoiled(), (16, Some(16)), "within its transaction nothing changes");
+    reader.execute_batch("COMMIT").unwrap();
+    assert_eq!(spoiled(), (20, None));
+    setting.append(&Event::Detected(event(20)));
+    setting.catch_up(&runner);
+    assert_eq!(spoiled(), (21, None));
+}
+
+#[test]
+fn a_rebuild_that_is_interrupted_or_killed_leaves_the_old_database_and_nothing_else() {
+    let setting = four_days();
+    execute(&setting.path(), SPOIL);
+    let before = contents(&setting.path());
+    let mut projection = SqliteProjection::new(setting.path());
+    let view = setting.journal.view();
+    let stopped = rebuild(&mut projection, &view, &RebuildOptions::default(), &mut |_| false);
+    assert!(matches!(stopped, Err(RebuildError::Interrupted)));
+    assert_eq!(contents(&setting.path()), before);
+    assert_eq!(names(setting.directory.path(), ""), ["events.db"]);
+    // Killed: what it left is there at the next start.
+    for left in ["events.db.rebuild", "events.db.rebuild-journal", "events.db.partial"] {
+        fs::write(setting.directory.path().join(left), "half").unwrap();
+    }
+    assert_eq!(setting.catch_up_once().rebuilds, 0);
+    assert_eq!(contents(&setting.path()), before);
+    assert_eq!(names(setting.directory.path(), ""), ["events.db"]);
+}
+
+#[test]
+fn a_database_of_another_page_size_is_rebuilt_in_place() {
+    let setting = four_days();
+    execute(&setting.path(), "PRAGMA journal_mode = DELETE; PRAGMA page_size = 1024; VACUUM");
+    let reader = Connection::open(setting.path()).unwrap();
+    let count =
+        || reader.query_row("SELECT count(*) FROM events", [], |row| row.get::<_, i64>(0)).unwrap();
+    execute(&setting.path(), SPOIL);
+    assert_eq!(count(), 16);
+    run(&setting, &RebuildOptions::default()).unwrap();
+    assert_eq!(count(), 20);
+    assert_mended(&setting);
+}
+
+#[test]
+fn a_link_to_the_database_stays_a_link() {
+    let setting = four_days();
+    let (path, real) = (setting.path(), setting.directory.path().join("elsewhere.db"));
+    for harm in [
+        (|_| {}) as fn(&Path),
+        |real| fs::write(real, "no database").unwrap(),
+        |real| fs::remove_file(real).unwrap(),
+    ] {
+        if !path.is_symlink() {
+            fs::rename(&path, &real).unwrap();
+            std::os::unix::fs::symlink("elsewhere.db", &path).unwrap();
+        }
+        harm(&real);
+        run(&setting, &RebuildOptions::default()).unwrap();
+        assert!(path.is_symlink() && real.is_file());
+        assert_mended(&setting);
+    }
+}

@@ -1,0 +1,256 @@
+//! Bad input: a clear error or warning each, nothing lost, nothing panics.
+
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+
+use crate::harness::{Lab, line, lines};
+
+/// Good lines around a bad one: the bad one is told by its number, the good ones are events.
+#[track_caller]
+fn refused(bad: &[u8], because: &str) {
+    let lab = Lab::new();
+    let input = [line(1).as_bytes(), b"\n", bad, b"\n", line(2).as_bytes(), b"\n"].concat();
+    let ran = lab.feed(&["ingest"], &input).expect(1).says("line 2: ").says(because);
+    assert!(!ran.err.contains("panicked"), "{}", ran.err);
+    assert_eq!(lab.journaled_ids(), ["test-1", "test-2"]);
+    lab.verify();
+}
+
+fn json(timestamp: &str, more: &str) -> Vec<u8> {
+    format!(r#"{{"timestamp":"{timestamp}","camera_id":"door"{more}}}"#).into_bytes()
+}
+
+#[test]
+fn a_line_that_is_not_json_is_refused() {
+    refused(b"not json", "JSON");
+    refused(br#"{"timestamp":"2026-11-23T10:00:00Z","#, "JSON");
+    refused(b"[1,2]", "object");
+}
+
+#[test]
+fn a_missing_field_is_named() {
+    refused(br#"{"camera_id":"door"}"#, "timestamp");
+    refused(br#"{"timestamp":"2026-11-23T10:00:00Z"}"#, "camera_id");
+}
+
+#[test]
+fn a_number_out_of_range_is_named_with_its_range() {
+    refused(&json("2026-11-23T10:00:00Z", r#","motion_confidence":1.5"#), "motion_confidence");
+    refused(&json("2026-11-23T10:00:00Z", r#","motion_confidence":-0.1"#), "motion_confidence");
+    let object = r#","detected_objects":[{"label":"dog","confidence":7}]"#;
+    refused(&json("2026-11-23T10:00:00Z", object), "confidence");
+}
+
+#[test]
+fn a_time_that_is_none_or_lies_in_the_future_is_refused() {
+    refused(&json("yesterday", ""), "timestamp");
+    refused(&json("2026-11-23T10:00:00", ""), "timestamp");
+    let ahead = chrono::Utc::now() + chrono::TimeDelta::hours(25);
+    refused(&json(&ahead.to_rfc3339(), ""), "24");
+    let lab = Lab::new();
+    let soon = chrono::Utc::now() + chrono::TimeDelta::hours(23);
+    lab.feed(&["ingest"], &json(&soon.to_rfc3339(), "")).expect(0);
+}
+
+#[test]
+fn bytes_that_are_no_text_and_lines_without_end_are_refused() {
+    refused(b"{\"timestamp\":\"2026-11-23T10:00:00Z\",\"camera_id\":\"\xff\xfe\"}", "UTF-8");
+    refused(&vec![b'x'; 100 << 20], "longer than");
+    refused(&[b"[".repeat(100_000), b"]".repeat(100_000)].concat(), "line 2");
+}
+
+#[test]
+fn an_unknown_field_is_told_once_and_kept() {
+    let lab = Lab::new();
+    let bad = [
+        json("2026-11-23T10:00:00Z", r#","zone":"porch""#),
+        json("2026-11-23T10:00:01Z", r#","zone":"yard""#),
+    ];
+    let ran = lab.feed(&["ingest"], &bad.join(&b'\n')).expect(0).says("WARNING").says("'zone'");
+    assert_eq!(ran.err.matches("'zone'").count(), 1, "{}", ran.err);
+    let events = lab.journal().into_values().filter(|value| value["kind"] == "EventDetected");
+    let zones: Vec<_> = events.map(|event| event["record"]["metadata"]["zone"].clone()).collect();
+    assert_eq!(zones, ["porch", "yard"]);
+}
+
+#[test]
+fn a_second_event_of_an_id_is_a_warning_and_in_no_projection_twice() {
+    let lab = Lab::new();
+    let ran = lab.ingest(&[line(1), line(1), line(2)]).expect(0).says("WARNING");
+    assert!(ran.err.contains("2 events appended, 1 known already"), "{}", ran.err);
+    lab.ingest(&[line(2)]).expect(0).says("known already");
+    let projected = lab.projected();
+    assert_eq!((projected.rows.len(), projected.json_ids().len(), projected.blocks()), (2, 2, 2));
+}
+
+#[test]
+fn a_misspelt_key_is_named_with_file_line_and_the_nearest_one() {
+    let lab = Lab::new();
+    let file = lab.path("lenslog.toml");
+    fs::write(&file, "[storage]\n\nmax_storage_gib = 2\n").unwrap();
+    let ran = lab.run(&["config", "check"]).expect(2);
+    for part in ["lenslog.toml line 3", "max_storage_gib", "did you mean `", "max_storage_gb"] {
+        assert!(ran.err.contains(part), "'{part}' is not in {}", ran.err);
+    }
+    fs::write(&file, "[storage]\nmax_storage_gb = \"two\"\n").unwrap();
+    lab.run(&["config", "check"]).expect(2).says("line 2");
+    fs::write(&file, "[storage\n").unwrap();
+    lab.run(&["record", "--source", "test:"]).expect(2).says("lenslog.toml");
+    assert!(!lab.data.exists());
+}
+
+#[test]
+fn a_data_directory_that_is_a_file_is_named() {
+    let lab = Lab::new();
+    fs::write(&lab.data, "mine").unwrap();
+    for command in [&["ingest"][..], &["record", "--source", "test:"]] {
+        let ran = lab.run(command).expect(1);
+        assert!(ran.err.contains(lab.data.to_str().unwrap()), "{}", ran.err);
+    }
+    assert_eq!(fs::read_to_string(&lab.data).unwrap(), "mine");
+}
+
+#[test]
+fn a_directory_of_a_newer_version_is_refused_and_left_alone() {
+    let lab = Lab::new();
+    lab.ingest(&lines(0..5)).expect(0);
+    let identity = fs::read_to_string(lab.data.join("IDENTITY")).unwrap();
+    let newer = newer_identity(&identity);
+    fs::write(lab.data.join("IDENTITY"), &newer).unwrap();
+    for command in [&["ingest"][..], &["record", "--source", "test:"]] {
+        lab.run(command).expect(1).says("newer");
+    }
+    lab.run(&["replay", "verify"]).expect(2).says("newer");
+    assert_eq!(fs::read_to_string(lab.data.join("IDENTITY")).unwrap(), newer);
+    fs::write(lab.data.join("IDENTITY"), identity).unwrap();
+    lab.verify();
+}
+
+/// The same file as a later release might write it.
+fn newer_identity(identity: &str) -> String {
+    let changed: Vec<String> = identity
+        .lines()
+        .map(|line| match line.strip_prefix("layout = ") {
+            Some(_) => "layout = 9999".to_owned(),
+            None => line.to_owned(),
+        })
+        .collect();
+    assert_ne!(changed.join("\n"), identity.trim_end(), "no layout line in:\n{identity}");
+    changed.join("\n") + "\n"
+}
+
+#[test]
+fn a_source_that_does_not_exist_is_named() {
+    let lab = Lab::new();
+    lab.run(&["record", "--source", "file:/nowhere/at/all.mjpeg"])
+        .expect(1)
+        .says("/nowhere/at/all.mjpeg");
+    lab.run(&["record", "--source", "nonsense:x"]).expect(2).says("nonsense");
+    let ran = lab.run(&["record", "--source", "dir:/nowhere/at/all", "--fail-fast"]).expect(4);
+    assert!(ran.err.contains("/nowhere/at/all"), "{}", ran.err);
+}
+
+#[test]
+fn pictures_that_are_none_are_skipped_and_told() {
+    let lab = Lab::new();
+    let pictures = lab.path("pictures");
+    fs::create_dir(&pictures).unwrap();
+    let mut recording = lab.record(&["--source", &format!("dir:{}", pictures.display())]);
+    fs::write(pictures.join("broken.jpg"), b"\xff\xd8\xff\xe0 this is no picture").unwrap();
+    let good = image::RgbImage::from_pixel(64, 48, image::Rgb([9, 99, 200]));
+    good.save(pictures.join("good.png")).unwrap();
+    recording.wait_for(" event ");
+    recording.stop().expect(0);
+    assert_eq!(lab.journaled_ids().len(), 1);
+    let file = lab.path("garbage.mjpeg");
+    fs::write(&file, vec![0x5a; 100_000]).unwrap();
+    let ran = lab.run(&["record", "--source", &format!("file:{}", file.display()), "--no-pace"]);
+    assert!(ran.code == Some(1) && ran.err.contains("garbage.mjpeg"), "{:?} {}", ran.code, ran.err);
+}
+
+#[test]
+fn a_locked_database_is_told_and_gets_its_rows_when_the_lock_goes() {
+    let lab = Lab::new();
+    lab.ingest(&lines(0..3)).expect(0);
+    let pictures = lab.path("pictures");
+    fs::create_dir(&pictures).unwrap();
+    let mut recording = lab.record(&["--source", &format!("dir:{}", pictures.display())]);
+    let lock = rusqlite::Connection::open(lab.data.join("events.db")).unwrap();
+    lock.execute_batch("BEGIN IMMEDIATE").unwrap();
+    // Acknowledged by the journal, told as not up to date: nothing waits for SQLite.
+    let ran = lab.feed(&["ingest", "--ack"], (line(3) + "\n").as_bytes()).expect(1);
+    assert!(
+        ran.out.starts_with("test-3\t") && ran.err.contains("sqlite"),
+        "{}{}",
+        ran.out,
+        ran.err
+    );
+    assert_eq!(lab.projected().json_ids().len(), 4, "the files do not wait for SQLite");
+    recording.wait_for("locked");
+    lock.execute_batch("ROLLBACK").unwrap();
+    lab.until("the row appears", || (lab.projected().rows.len() == 4).then_some(()));
+    recording.stop().expect(0);
+    lab.verify();
+}
+
+#[test]
+fn a_directory_in_place_of_a_projection_is_told_and_the_others_go_on() {
+    let lab = Lab::new();
+    lab.ingest(&lines(0..6)).expect(0);
+    let before = lab.projected();
+    for name in ["events.db", "events/2026-11-20/events.json", "events/2026-11-20/events.log"] {
+        let path = lab.data.join(name);
+        let kept = lab.path("kept");
+        fs::rename(&path, &kept).unwrap();
+        fs::create_dir(&path).unwrap();
+        let number = 100 + name.len();
+        let ran = lab.ingest(&[line(number)]).expect(1);
+        assert!(ran.err.contains(name) && ran.err.contains("move it away"), "{}", ran.err);
+        assert!(ran.err.contains("1 events appended"), "{}", ran.err);
+        fs::remove_dir(&path).unwrap();
+        lab.ingest(&[]).expect(0);
+        lab.verify();
+        fs::remove_file(kept).unwrap();
+    }
+    let after = lab.projected();
+    assert_eq!(after.rows.len(), before.rows.len() + 3);
+    assert_eq!(after.blocks(), before.blocks() + 3);
+}
+
+#[test]
+fn a_read_only_data_directory_is_told_with_the_remedy() {
+    let lab = Lab::new();
+    lab.ingest(&lines(0..3)).expect(0);
+    let is_root = rustix::process::geteuid().is_root();
+    if is_root {
+        // Permissions do not hold root back; a medium mounted read-only does.
+        let mounted = std::process::Command::new("mount")
+            .args(["--bind", "-o", "ro"])
+            .args([&lab.data, &lab.data])
+            .output();
+        if !mounted.is_ok_and(|output| output.status.success()) {
+            eprintln!("skipped: nothing can be mounted here");
+            return;
+        }
+    } else {
+        fs::set_permissions(&lab.data, fs::Permissions::from_mode(0o555)).unwrap();
+    }
+    let ran = lab.ingest(&lines(3..4));
+    let verified = lab.run(&["replay", "verify"]);
+    if is_root {
+        std::process::Command::new("umount").arg(&lab.data).status().unwrap();
+    } else {
+        fs::set_permissions(&lab.data, fs::Permissions::from_mode(0o755)).unwrap();
+    }
+    assert_eq!(ran.code, Some(1), "{}", ran.err);
+    assert!(ran.err.contains(lab.data.to_str().unwrap()), "{}", ran.err);
+    assert_eq!(
+        verified.code,
+        Some(0),
+        "reading needs no writing: {}{}",
+        verified.out,
+        verified.err
+    );
+    lab.ingest(&lines(3..4)).expect(0);
+    assert_eq!(lab.projected().rows.len(), 4);
+}

@@ -1,0 +1,395 @@
+//! What every test here needs: a directory of its own, the programs, and ways to read what they wrote.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::io::{BufRead, BufReader, Write};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Output, Stdio};
+use std::sync::mpsc::{Receiver, channel};
+use std::time::{Duration, Instant};
+
+use serde_json::{Value, json};
+
+/// How long anything may take before the test gives up. Nothing is waited for longer than it takes.
+pub const PATIENCE: Duration = Duration::from_secs(120);
+
+/// Names that tell what a lack of something means: a skipped test, or in CI a failure.
+pub fn lacks(what: &str, is_there: bool) -> bool {
+    if is_there {
+        return false;
+    }
+    assert!(
+        std::env::var_os("LENSLOG_TEST_ALL").is_none(),
+        "LENSLOG_TEST_ALL is set, and {what} is missing"
+    );
+    eprintln!("skipped: {what} is missing");
+    true
+}
+
+/// A real recording of people walking by.
+pub fn pedestrians() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../shared/media/pedestrians.mjpeg")
+}
+
+/// A directory of its own, with a data directory in it.
+pub struct Lab {
+    directory: tempfile::TempDir,
+    pub data: PathBuf,
+    environment: Vec<(String, String)>,
+}
+
+/// How a program ended.
+pub struct Ran {
+    pub code: Option<i32>,
+    pub out: String,
+    pub err: String,
+}
+
+impl Ran {
+    fn of(output: Output) -> Self {
+        let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+        Self { code: output.status.code(), out: text(&output.stdout), err: text(&output.stderr) }
+    }
+
+    /// Ended with this code, or everything it said is told.
+    #[track_caller]
+    pub fn expect(self, code: i32) -> Self {
+        assert_eq!(self.code, Some(code), "stdout:\n{}\nstderr:\n{}", self.out, self.err);
+        self
+    }
+
+    #[track_caller]
+    pub fn says(self, text: &str) -> Self {
+        let said = format!("{}{}", self.out, self.err);
+        assert!(said.contains(text), "'{text}' is not in:\n{said}");
+        self
+    }
+}
+
+impl Lab {
+    pub fn new() -> Self {
+        let directory = tempfile::tempdir().unwrap();
+        let data = directory.path().join("data");
+        Self { directory, data, environment: Vec::new() }
+    }
+
+    /// A copy of the whole data directory in a lab of its own.
+    pub fn copy(&self) -> Self {
+        let copy = Self::new();
+        copy_tree(&self.data, &copy.data);
+        copy
+    }
+
+    pub fn path(&self, name: &str) -> PathBuf {
+        self.directory.path().join(name)
+    }
+
+    /// Sets a variable for every program that is run from here on.
+    pub fn with(mut self, name: &str, value: &str) -> Self {
+        self.environment.push((name.to_owned(), value.to_owned()));
+        self
+    }
+
+    pub fn command(&self, args: &[&str]) -> Command {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_lenslog"));
+        command.args(args).arg("--data").arg(&self.data).current_dir(self.directory.path());
+        for name in ["LENSLOG_CONFIG", "LENSLOG_DATA", "LENSLOG_LOG", "JOURNAL_STREAM"] {
+            command.env_remove(name);
+        }
+        // A configuration of whoever runs the tests is none of theirs.
+        command.env("HOME", self.directory.path()).env("TZ", "Europe/Berlin");
+        command.envs(self.environment.iter().map(|(name, value)| (name, value)));
+        command
+    }
+
+    pub fn run(&self, args: &[&str]) -> Ran {
+        Ran::of(self.command(args).stdin(Stdio::null()).output().unwrap())
+    }
+
+    /// Runs a program with that on its standard input.
+    pub fn feed(&self, args: &[&str], input: &[u8]) -> Ran {
+        let mut child = self
+            .command(args)
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let mut stdin = child.stdin.take().unwrap();
+        let input = input.to_vec();
+        // It may end before it has read everything.
+        let writer = std::thread::spawn(move || drop(stdin.write_all(&input)));
+        let ran = Ran::of(child.wait_with_output().unwrap());
+        writer.join().unwrap();
+        ran
+    }
+
+    pub fn ingest(&self, lines: &[String]) -> Ran {
+        self.feed(&["ingest"], (lines.join("\n") + "\n").as_bytes())
+    }
+
+    #[track_caller]
+    pub fn verify(&self) -> Ran {
+        self.run(&["replay", "verify"]).expect(0)
+    }
+
+    /// Starts a recorder and returns once it records.
+    pub fn record(&self, args: &[&str]) -> Recording {
+        let all = [&["record"], args].concat();
+        let mut child = self
+            .command(&all)
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let lines = lines_of(child.stderr.take().unwrap());
+        let mut recording = Recording { child, lines, said: String::new() };
+        recording.wait_for(" recording ");
+        recording
+    }
+
+    /// Every event of the journal, as `replay cat --json` prints it: seq to record.
+    pub fn journal(&self) -> BTreeMap<u64, Value> {
+        let ran = self.run(&["replay", "cat", "--json"]);
+        ran.out
+            .lines()
+            .map(|line| {
+                let value: Value = serde_json::from_str(line).unwrap();
+                (value["seq"].as_u64().unwrap(), value)
+            })
+            .collect()
+    }
+
+    /// Ids of the events in the journal, in order.
+    pub fn journaled_ids(&self) -> Vec<String> {
+        let is_event = |value: &&Value| value["kind"] == "EventDetected";
+        self.journal().values().filter(is_event).map(|value| id_of(&value["record"])).collect()
+    }
+
+    /// What the projections hold.
+    pub fn projected(&self) -> Projected {
+        Projected { rows: rows(&self.data.join("events.db")), files: day_files(&self.data) }
+    }
+
+    pub fn status(&self) -> Value {
+        serde_json::from_str(&self.run(&["status", "--json"]).out).unwrap()
+    }
+
+    /// Asks again and again until it is so.
+    #[track_caller]
+    pub fn until<T>(&self, what: &str, mut attempt: impl FnMut() -> Option<T>) -> T {
+        let start = Instant::now();
+        loop {
+            if let Some(value) = attempt() {
+                return value;
+            }
+            assert!(start.elapsed() < PATIENCE, "{what} does not come about");
+            std::thread::yield_now();
+        }
+    }
+}
+
+/// A recorder that runs. Dropped, it is killed.
+pub struct Recording {
+    pub child: Child,
+    lines: Receiver<String>,
+    pub said: String,
+}
+
+impl Recording {
+    /// Waits until it logs a line with that in it.
+    #[track_caller]
+    pub fn wait_for(&mut self, text: &str) -> String {
+        loop {
+            match self.lines.recv_timeout(PATIENCE) {
+                Ok(line) => {
+                    self.said.push_str(&line);
+                    self.said.push('\n');
+                    if format!(" {line} ").contains(text) {
+                        return line;
+                    }
+                }
+                Err(error) => panic!("{error}: no line with '{text}' in\n{}", self.said),
+            }
+        }
+    }
+
+    pub fn signal(&self, signal: rustix::process::Signal) {
+        let pid = rustix::process::Pid::from_child(&self.child);
+        rustix::process::kill_process(pid, signal).unwrap();
+    }
+
+    /// Ends it as an operator would, and returns how that went.
+    pub fn stop(mut self) -> Ran {
+        self.signal(rustix::process::Signal::TERM);
+        let mut out = String::new();
+        let stdout = self.child.stdout.take().unwrap();
+        for line in BufReader::new(stdout).lines() {
+            out.push_str(&line.unwrap());
+            out.push('\n');
+        }
+        let status = self.child.wait().unwrap();
+        for line in self.lines.iter() {
+            self.said.push_str(&line);
+            self.said.push('\n');
+        }
+        Ran { code: status.code(), out, err: std::mem::take(&mut self.said) }
+    }
+}
+
+impl Drop for Recording {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// The lines that come out of a pipe, read by a thread of its own.
+pub fn lines_of(pipe: impl std::io::Read + Send + 'static) -> Receiver<String> {
+    let (sender, lines) = channel();
+    std::thread::spawn(move || {
+        for line in BufReader::new(pipe).lines() {
+            let Ok(line) = line else { break };
+            if sender.send(line).is_err() {
+                break;
+            }
+        }
+    });
+    lines
+}
+
+/// Rows and files, in a form that can be compared.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Projected {
+    /// `events` rows, every column.
+    pub rows: Vec<String>,
+    /// Text files of all days, by their path below the data directory.
+    pub files: BTreeMap<String, String>,
+}
+
+impl Projected {
+    /// Ids in events.json, in the order of days and lines.
+    pub fn json_ids(&self) -> Vec<String> {
+        let of_file = |(_, text): (&String, &String)| -> Vec<String> {
+            text.lines().map(|line| id_of(&serde_json::from_str(line).unwrap())).collect()
+        };
+        self.files
+            .iter()
+            .filter(|(path, _)| path.ends_with("/events.json"))
+            .flat_map(of_file)
+            .collect()
+    }
+
+    /// Number of blocks in events.log.
+    pub fn blocks(&self) -> usize {
+        let logs = self.files.iter().filter(|(path, _)| path.ends_with("/events.log"));
+        logs.map(|(_, text)| text.lines().filter(|line| is_head(line)).count()).sum()
+    }
+
+    /// Ids in the database, by row id.
+    pub fn row_ids(&self) -> Vec<String> {
+        self.rows.iter().map(|row| row.split('|').nth(1).unwrap().to_owned()).collect()
+    }
+}
+
+/// Whether a line of events.log begins an event; what stands in a description begins none.
+fn is_head(line: &str) -> bool {
+    line.starts_with('[') && line.contains("] EVENT: ")
+}
+
+pub fn id_of(value: &Value) -> String {
+    value["event_id"].as_str().unwrap().to_owned()
+}
+
+fn rows(database: &Path) -> Vec<String> {
+    let flags = rusqlite::OpenFlags::SQLITE_OPEN_READ_ONLY;
+    let Ok(connection) = rusqlite::Connection::open_with_flags(database, flags) else {
+        return Vec::new();
+    };
+    connection.busy_timeout(PATIENCE).unwrap();
+    let Ok(mut statement) = connection.prepare("SELECT * FROM events ORDER BY id") else {
+        return Vec::new();
+    };
+    let columns = statement.column_count();
+    let row = |row: &rusqlite::Row<'_>| {
+        let texts = (0..columns).map(|column| row.get::<_, rusqlite::types::Value>(column));
+        let texts: Result<Vec<_>, _> = texts.map(|value| value.map(shown)).collect();
+        texts.map(|texts| texts.join("|"))
+    };
+    statement.query_map([], row).unwrap().map(Result::unwrap).collect()
+}
+
+fn shown(value: rusqlite::types::Value) -> String {
+    match value {
+        rusqlite::types::Value::Text(text) => text.replace(['|', '\n'], "¦"),
+        other => format!("{other:?}"),
+    }
+}
+
+/// The text files of all days.
+fn day_files(data: &Path) -> BTreeMap<String, String> {
+    let mut files = BTreeMap::new();
+    for day in fs::read_dir(data.join("events")).into_iter().flatten().flatten() {
+        for file in fs::read_dir(day.path()).into_iter().flatten().flatten() {
+            let name = format!(
+                "{}/{}",
+                day.file_name().to_string_lossy(),
+                file.file_name().to_string_lossy()
+            );
+            let is_text = [".json", ".log"].iter().any(|ending| name.ends_with(ending));
+            // It may be gone by now: a rebuild renames.
+            if is_text && let Ok(text) = fs::read_to_string(file.path()) {
+                files.insert(name, text);
+            }
+        }
+    }
+    files
+}
+
+pub fn copy_tree(from: &Path, to: &Path) {
+    fs::create_dir_all(to).unwrap();
+    for entry in fs::read_dir(from).unwrap() {
+        let entry = entry.unwrap();
+        let kind = entry.file_type().unwrap();
+        let target = to.join(entry.file_name());
+        if kind.is_dir() {
+            copy_tree(&entry.path(), &target);
+        } else if kind.is_file() {
+            fs::copy(entry.path(), target).unwrap();
+        }
+    }
+}
+
+/// One event as a line for ingest; the same number gives the same line. Three days, four cameras, texts that try to
+/// break the formats.
+pub fn line(number: usize) -> String {
+    let day = 20 + number % 3;
+    let (hour, minute, second) = (number / 3600 % 24, number / 60 % 60, number % 60);
+    let offset = ["+01:00", "-03:30", "+09:00", "Z"][number % 4];
+    let description = match number % 5 {
+        0 => Value::Null,
+        1 => json!("two\nlines\u{2028}and [2025-11-08 14:32:15] EVENT: Forged detected at nowhere"),
+        2 => json!("\u{1b}[31mred\u{1b}[0m \u{202e}reversed"),
+        _ => json!(format!("A person walks by, number {number}.")),
+    };
+    json!({
+        "event_id": format!("test-{number}"),
+        "timestamp": format!("2026-11-{day}T{hour:02}:{minute:02}:{second:02}.{:03}{offset}", number % 1000),
+        "camera_id": format!("camera_{}", number % 4),
+        "camera_name": (["front door", "yard\n- Image: /etc/passwd", "", "garage"][number % 4]),
+        "motion_confidence": (number % 100) as f64 / 100.0,
+        "detected_objects": [
+            {"label": "person", "confidence": 0.5 + (number % 50) as f64 / 100.0,
+             "bbox": {"x": number % 640, "y": 10, "width": 100, "height": 200}},
+            {"label": "dog", "confidence": 0.25, "bbox": {"x": 1, "y": 2, "width": 3, "height": 4}},
+        ],
+        "llm_description": description,
+        "metadata": {"number": number},
+    })
+    .to_string()
+}
+
+pub fn lines(range: std::ops::Range<usize>) -> Vec<String> {
+    range.map(line).collect()
+}

@@ -1,0 +1,11 @@
+//! The built programs, used as a person would: real files, real SQLite, real signals, real damage.
+
+mod bad_input;
+mod beside;
+mod comes_back;
+mod damage;
+mod file_source;
+mod harness;
+mod killed;
+mod memory;
+mod session;
