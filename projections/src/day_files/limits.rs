@@ -40,5 +40,9 @@ pub(super) const SHOWN_CHARS_MAX: usize = 80;
 /// reported as missing.
 pub(super) const SEARCHED_BYTES_MAX: usize = 4 << 20;
 
+/// Different entries of one file that a verification remembers to have passed over, behind a loss; one more, and it is
+/// reported if it should have come later.
+pub(super) const PASSED_MAX: usize = 1 << 16;
+
 /// Ranges of lost records that a verification tells apart; with more the last ones are taken for one.
 pub(super) const LOST_RANGES_MAX: usize = 10_000;
