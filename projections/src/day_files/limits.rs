@@ -3,6 +3,10 @@
 /// Events that wait for their description at the same time; one more, and the oldest is written without.
 pub const HELD_MAX: usize = 256;
 
+/// Seqs of waiting events in one checkpoint, those among them that the journal may have lost; of the latter, more are
+/// left out.
+pub(super) const HELD_LISTED_MAX: usize = 2 * HELD_MAX;
+
 /// Largest length that a checkpoint lists, in bytes; one that lists more is none of ours.
 pub(super) const FILE_BYTES_MAX: u64 = 1 << 56;
 

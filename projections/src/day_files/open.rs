@@ -66,6 +66,7 @@ impl<F: Format> DayFiles<F> {
 
     fn take_over(&mut self, listing: Listing) -> Result<(), ProjectionError> {
         self.fold = Fold::resume(listing.pruned);
+        self.missing = listing.held;
         self.doomed = listing.doomed;
         let mut tails_left = TAILS_BYTES_MAX;
         let mut keep = BTreeSet::new();
