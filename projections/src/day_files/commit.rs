@@ -4,7 +4,7 @@ use lenslog_engine::{Checkpoint, ProjectionError};
 
 use super::day_file::FileId;
 use super::file_set::path_of;
-use super::limits::IDLE_RECORDS_MAX;
+use super::limits::{HELD_LISTED_MAX, IDLE_RECORDS_MAX};
 use super::listing::{Listed, Listing};
 use super::replace::Place;
 use super::tail::Tail;
@@ -127,9 +127,12 @@ impl<F: Format> DayFiles<F> {
             let keep = matches!(file.tail, Some(Tail::Kept(_)));
             Some((*id, Listed { mark: file.listing(), identity: file.identity?, keep }))
         });
+        let mut held = self.fold.held();
+        let room = HELD_LISTED_MAX - held.len();
+        held.extend(self.missing.iter().take(room));
         Listing {
             pruned: self.fold.pruned(),
-            held: self.fold.held(),
+            held,
             doomed: self.doomed.clone(),
             keep_old: false,
             files: listed.collect(),

@@ -93,7 +93,7 @@ impl FileSet {
         if file.buffer.capacity() == 0 {
             file.buffer = std::mem::take(&mut self.spare);
         }
-        let (start, begin) = (file.end.len, file.buffer.len());
+        let (start, begin) = (file.end(), file.buffer.len());
         if start > 0 {
             file.buffer.extend_from_slice(F::SEPARATOR);
         }
@@ -112,7 +112,6 @@ impl FileSet {
             Some(Tail::Pending(_)) | None => {}
         }
         let rendered = &file.buffer[begin..];
-        file.end = file.end.after(rendered);
         self.buffered_bytes += rendered.len();
         let compared = match &file.tail {
             Some(Tail::Pending(pending)) => Some(pending.compare(start, rendered)),
@@ -141,7 +140,7 @@ impl FileSet {
         let Some(file) = self.files.get_mut(&id) else { return Ok(()) };
         let Some(Tail::Pending(pending)) = file.tail.take() else { return Ok(()) };
         if let Some(mut leftover) = Leftover::of::<F>(pending.rest(start)) {
-            let entry = &file.buffer[file.buffer.len() - (file.end.len - start) as usize..];
+            let entry = &file.buffer[file.buffer.len() - (file.end() - start) as usize..];
             let entry = if start > 0 { &entry[F::SEPARATOR.len()..] } else { entry };
             leftover.note_written::<F>(entry);
             file.tail = Some(Tail::Cut(leftover));
@@ -166,8 +165,9 @@ impl FileSet {
     fn write(&mut self, id: FileId) -> Result<(), ProjectionError> {
         let handle = self.handle(id)?;
         let Some(file) = self.files.get_mut(&id) else { return Ok(()) };
-        let start = file.written();
+        let start = file.written.len;
         let mut buffer = std::mem::take(&mut file.buffer);
+        file.written = file.written.after(&buffer);
         self.buffered_bytes -= buffer.len();
         if let Some(handle) = handle {
             self.write_to(id, &*handle, &buffer, start)?;
@@ -323,10 +323,10 @@ impl FileSet {
         let Some(handle) = self.handle(id)? else { return Ok(()) };
         let path = self.path(id);
         let Some(file) = self.files.get_mut(&id) else { return Ok(()) };
-        let is_first = file.end.len == 0;
+        let is_first = file.end() == 0;
         let (found, entries) = match file.tail.take() {
             Some(Tail::Pending(pending)) => {
-                let found = pending.rest(file.end.len).to_vec();
+                let found = pending.rest(file.written.len).to_vec();
                 let entries = F::entries(&found).into_iter().map(<[u8]>::to_vec).collect();
                 (found, entries)
             }
@@ -337,7 +337,7 @@ impl FileSet {
             }
         };
         let entries: Vec<&[u8]> = entries.iter().map(Vec::as_slice).collect();
-        let from = file.end;
+        let from = file.written;
         let kept = Kept::new::<F>(from, &entries);
         let joined = join(entries, F::SEPARATOR, is_first);
         let same = common_prefix(&found, &joined);
@@ -349,8 +349,8 @@ impl FileSet {
             .write_at(&joined[same..], offset)
             .map_err(ProjectionError::retry("cannot write", &path))?;
         file.dirty = true;
-        file.end = from.after(&joined);
-        file.on_disk = file.end.len;
+        file.written = from.after(&joined);
+        file.on_disk = file.written.len;
         file.tail = Some(Tail::Kept(kept));
         Ok(())
     }
@@ -368,7 +368,7 @@ impl FileSet {
                 Some(Tail::Cut(_)) | None => {}
             }
             // It was made for an entry that never came.
-            let is_empty = |file: &DayFile| file.end.len == 0 && file.fault.is_none();
+            let is_empty = |file: &DayFile| file.end() == 0 && file.fault.is_none();
             if self.files.get(&id).is_some_and(is_empty) {
                 self.remove(id)?;
                 self.data.remove_day_if_empty(id.day, &mut self.unsynced);
@@ -383,7 +383,7 @@ impl FileSet {
         let path = self.path(id);
         let Some(file) = self.files.get_mut(&id) else { return Ok(()) };
         file.dirty = true;
-        file.on_disk = file.written();
+        file.on_disk = file.written.len;
         handle.set_len(file.on_disk).map_err(ProjectionError::retry("cannot truncate", &path))
     }
 }

@@ -27,7 +27,9 @@ impl<F: Format> Projection<RecorderVocabulary> for DayFiles<F> {
     }
 
     fn restore(&mut self, record: &Recorded<Event>) -> Result<(), ProjectionError> {
-        if !self.fold.restore(record) {
+        if self.fold.restore(record) {
+            self.missing.remove(&record.seq);
+        } else {
             tracing::warn!(seq = %record.seq, "it is no event that could wait; it is passed over");
         }
         Ok(())
@@ -60,6 +62,9 @@ impl<F: Format> Projection<RecorderVocabulary> for DayFiles<F> {
     }
 
     fn caught_up(&mut self) -> Result<(), ProjectionError> {
+        // What an event that is lost by now had made lies behind the ends of the files, for its description came later.
+        self.lossy |= !self.missing.is_empty();
+        self.missing.clear();
         self.keep_what_is_lost()?;
         self.set.flush()?;
         self.changed |= self.set.settle_tails()?;

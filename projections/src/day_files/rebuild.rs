@@ -63,7 +63,7 @@ impl Rebuild {
                     source,
                 ));
             };
-            made.push((*id, Listed { mark: file.end, identity, keep: false }));
+            made.push((*id, Listed { mark: file.written, identity, keep: false }));
         }
         Ok(made)
     }

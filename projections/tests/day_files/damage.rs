@@ -1,13 +1,16 @@
 //! The journal has lost records: the files may hold their last copies.
 
+use std::collections::BTreeMap;
 use std::fs;
 
 use lenslog_engine::{CommitKind, RebuildError, Scope};
 use lenslog_events::EventRef;
+use lenslog_events::testing::config;
 use lenslog_journal::Seq;
+use proptest::prelude::*;
 
 use crate::common::{BOTH, Real};
-use crate::machine::Kept;
+use crate::machine::{Kept, Step, steps};
 
 /// Ten events of one day, followed; a checkpoint only before those from number 5 on.
 fn half_listed(real: &mut Real) {
@@ -170,5 +173,73 @@ fn a_verification_still_finds_what_is_missing_behind_a_loss() {
         let found = real.differences();
         assert_eq!(found.len(), 1, "{found:?}");
         assert!(found[0].contains("10:00:07"), "{found:?}");
+    }
+}
+
+/// How often each entry is there, without descriptions: one may have been lost.
+fn entries(real: &Real) -> BTreeMap<String, usize> {
+    let mut counts = BTreeMap::new();
+    for (path, bytes) in real.files() {
+        let text = String::from_utf8(bytes).unwrap();
+        for line in text.lines().filter(|line| line.starts_with(['{', '['])) {
+            let line = match serde_json::from_str::<serde_json::Value>(line) {
+                Ok(mut value) => {
+                    value["llm_description"].take();
+                    value.to_string()
+                }
+                Err(_) => line.to_owned(),
+            };
+            *counts.entry(format!("{} {line}", path.display())).or_default() += 1;
+        }
+    }
+    counts
+}
+
+proptest! {
+    #![proptest_config(config(200))]
+
+    #[test]
+    fn no_line_goes_and_none_comes_twice_whatever_is_lost_behind_the_checkpoint(
+        steps in steps(40),
+        lost in prop::collection::vec(any::<prop::sample::Index>(), 1..6),
+        again in prop::collection::vec(any::<bool>(), 0..4),
+    ) {
+        for kept in BOTH {
+            let mut real = Real::new(kept);
+            let mut follower = real.follower();
+            follower.start().unwrap();
+            for step in &steps {
+                if !matches!(step, Step::Prune { .. } | Step::RebuildAll | Step::RebuildDay { .. } | Step::Restart) {
+                    real.machine.take(step, kept, &mut follower).unwrap();
+                }
+            }
+            follower.follow().unwrap();
+            let before = entries(&real);
+            let end = real.machine.journal.next_seq().0;
+            for index in &lost {
+                if end > 1 {
+                    real.machine.damage(Seq(1 + index.index(end as usize - 1) as u64));
+                }
+            }
+            // Some processes end without a last checkpoint, before the one that puts everything right.
+            for durable in &again {
+                let mut follower = real.follower();
+                follower.start().unwrap();
+                follower.follow().unwrap();
+                follower.projection.caught_up().unwrap();
+                if *durable {
+                    follower.commit(CommitKind::Durable).unwrap();
+                }
+                real.machine.detect(0, false).unwrap();
+                follower.follow().unwrap();
+            }
+            real.settle();
+            let after = entries(&real);
+            for (entry, count) in &before {
+                prop_assert_eq!(after.get(entry), Some(count), "{:?} {}", kept, entry);
+            }
+            prop_assert!(after.values().all(|count| *count == 1) || before.values().any(|count| *count > 1), "{:?}", after);
+            prop_assert_eq!(real.differences(), Vec::<String>::new());
+        }
     }
 }

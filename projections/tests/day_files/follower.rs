@@ -20,6 +20,8 @@ pub struct Follower {
     view: JournalView,
     reader: Option<Reader>,
     checkpoint: Checkpoint,
+    /// What was found of files that others changed.
+    pub alarms: Vec<String>,
 }
 
 /// Anything that may go wrong.
@@ -28,7 +30,7 @@ pub type Result<T> = std::result::Result<T, Box<dyn std::error::Error>>;
 impl Follower {
     pub fn new(projection: Boxed, view: &JournalView) -> Self {
         let checkpoint = Checkpoint::at_start(view.journal_id(), &projection.spec());
-        Self { projection, view: view.clone(), reader: None, checkpoint }
+        Self { projection, view: view.clone(), reader: None, checkpoint, alarms: Vec::new() }
     }
 
     /// Opens the projection, makes it again where that is due, and finds its place.
@@ -135,7 +137,8 @@ impl Follower {
             self.commit(CommitKind::Durable)?;
             match self.projection.inspect()? {
                 Inspection::Intact => return Ok(()),
-                Inspection::Tampered { scope, .. } => {
+                Inspection::Tampered { scope, reason } => {
+                    self.alarms.push(reason);
                     let options =
                         RebuildOptions { scope, accept_loss: true, ..RebuildOptions::default() };
                     self.rebuild(&options)?;
