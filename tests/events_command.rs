@@ -184,6 +184,21 @@ fn lines_of_json_are_those_of_the_day_files_and_make_the_same_events_again() {
 }
 
 #[test]
+fn no_time_zone_of_the_machine_changes_a_row_or_a_line() {
+    let home = Home::new();
+    let lines = home.stdout(&["--json"]);
+    for zone in ["Pacific/Kiritimati", "America/St_Johns", "Etc/GMT+12"] {
+        for command in [&["replay", "rebuild"][..], &["replay", "verify"]] {
+            let output = home.command(command).env("TZ", zone).output().unwrap();
+            let told = String::from_utf8_lossy(&output.stderr);
+            assert!(output.status.success(), "{command:?} in {zone}: {told}");
+        }
+        let output = home.command(&["events", "--json"]).env("TZ", zone).output().unwrap();
+        assert_eq!(String::from_utf8(output.stdout).unwrap(), lines, "{zone}");
+    }
+}
+
+#[test]
 fn csv_has_one_line_an_event_and_nothing_to_compute() {
     let csv = Home::new().stdout(&["--format", "csv"]);
     let lines: Vec<_> = csv.lines().collect();

@@ -10,6 +10,7 @@ use lenslog_events::{
 use lenslog_journal::{NewRecord, Seq, Timestamp};
 use lenslog_projections::StoredEvent;
 use lenslog_projections::sqlite::SqliteProjection;
+use rusqlite::Connection;
 
 use crate::contents::{assert_mended, contents, table};
 use crate::logs;
@@ -212,5 +213,23 @@ fn an_event_that_the_database_cannot_hold_is_set_aside_and_the_next_one_is_there
     setting.catch_up(&runner);
     assert_eq!(runner.stop()[0].parked, 1);
     assert_eq!(ids(&setting), "evt_1\n");
+    assert_mended(&setting);
+}
+
+#[test]
+fn a_row_made_by_hand_gives_way_to_the_event_whose_id_it_has() {
+    let setting = Setting::with_events(3);
+    let runner = setting.runner();
+    setting.catch_up(&runner);
+    let insert = "INSERT INTO events (event_id, timestamp, camera_id)
+                  VALUES ('mine', '2026-11-23T00:00:00.000Z', 'x');
+                  INSERT INTO event_labels SELECT id, 'mine', 'x', timestamp FROM events
+                  WHERE event_id = 'mine'";
+    Connection::open(setting.path()).unwrap().execute_batch(insert).unwrap();
+    for number in 3..6 {
+        setting.append(&Event::Detected(event(number)));
+    }
+    setting.catch_up(&runner);
+    runner.stop();
     assert_mended(&setting);
 }

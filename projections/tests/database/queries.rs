@@ -103,12 +103,21 @@ proptest! {
         query in query(),
         limit in 0..300_usize,
         offset in 0..50_u64,
+        before in prop::option::of(any::<prop::sample::Index>()),
     ) {
         let world = world();
         let expected: Vec<_> = world.events.iter().filter(|event| query.matches(event)).collect();
         prop_assert_eq!(world.store.count_events(&query).unwrap(), expected.len() as u64);
         let first = expected.iter().map(|event| event.seq).min();
         prop_assert_eq!(world.store.first_seq(&query).unwrap(), first);
+        // Behind any event, whether or not it meets the conditions.
+        let before = before.map(|index| index.get(&world.events).cursor());
+        let place = |event: &StoredEvent| (event.timestamp, event.seq);
+        let is_behind = |event: &&StoredEvent| {
+            before.is_none_or(|cursor| place(event) < (cursor.timestamp, cursor.seq))
+        };
+        let expected: Vec<_> = expected.into_iter().filter(is_behind).collect();
+        let query = before.map_or(query.clone(), |cursor| query.before(cursor));
         let page = world.store.query(&query.limit(limit).offset(offset)).unwrap();
         let rest = expected.iter().skip(offset as usize).copied();
         prop_assert_eq!(seqs(&page.events), seqs(rest.take(limit)));
@@ -126,6 +135,7 @@ proptest! {
         let expected = seqs(world.events.iter().filter(|event| query.matches(event)));
         let (mut found, mut next) = (Vec::new(), query.clone());
         for size in sizes.iter().cycle() {
+            prop_assert!(found.len() <= expected.len(), "some came twice");
             let page = world.store.query(&next.limit(*size)).unwrap();
             found.extend(seqs(&page.events));
             let Some(cursor) = page.next else { break };

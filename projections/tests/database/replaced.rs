@@ -5,7 +5,7 @@ use std::fs;
 use lenslog_engine::RebuildOptions;
 use lenslog_events::Event;
 use lenslog_journal::Seq;
-use lenslog_projections::{EventStore, StoreError};
+use lenslog_projections::{EventQuery, EventStore, StoreError};
 use rusqlite::Connection;
 
 use crate::setting::{PATIENCE, Setting, event};
@@ -116,4 +116,26 @@ fn following_ends_its_patience_with_nothing_or_with_the_reason() {
     assert_eq!(follow.next_events(now).unwrap().len(), 1);
     assert_eq!(follow.after(), Seq(2));
     assert_eq!(follow.next_events(now).unwrap(), []);
+}
+
+#[test]
+fn a_store_between_two_queries_keeps_no_log_from_being_copied() {
+    let setting = Setting::with_events(5);
+    let runner = setting.runner();
+    setting.catch_up(&runner);
+    let store = setting.store();
+    store.recent_events(2).unwrap();
+    store.event_by_id("evt_1").unwrap();
+    store.count_events(&EventQuery::new().label("car")).unwrap();
+    store.first_seq(&EventQuery::new()).unwrap();
+    store.last_seq().unwrap();
+    store.follow(Seq(4)).next_events(PATIENCE).unwrap();
+    setting.append(&Event::Detected(event(5)));
+    setting.catch_up(&runner);
+    let other = Connection::open(setting.path()).unwrap();
+    let copied = |row: &rusqlite::Row<'_>| Ok((row.get(0)?, row.get(1)?));
+    let (is_busy, pages) =
+        other.query_row::<(i64, i64), _, _>("PRAGMA wal_checkpoint(TRUNCATE)", [], copied).unwrap();
+    assert_eq!((is_busy, pages), (0, 0));
+    assert_eq!(store.recent_events(10).unwrap().len(), 6);
 }

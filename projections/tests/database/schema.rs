@@ -2,8 +2,8 @@
 
 use rusqlite::Connection;
 
-use crate::contents::table;
-use crate::setting::Setting;
+use crate::contents::{assert_mended, table};
+use crate::setting::{Setting, names};
 
 /// The promise, word for word.
 const EVENTS: &str = "CREATE TABLE events (
@@ -102,4 +102,35 @@ fn the_database_and_its_directories_appear_by_themselves_before_the_first_event(
     let runner = setting.runner_of(projection);
     setting.catch_up(&runner);
     assert_eq!(table(&path, "SELECT count(*) FROM events"), "0|\n");
+}
+
+/// As the first version of the program left it.
+fn first_version(setting: &Setting) -> Connection {
+    let connection = Connection::open(setting.path()).unwrap();
+    connection.execute_batch(include_str!("../../../migrations/001_initial.sql")).unwrap();
+    connection.execute_batch("INSERT INTO schema_version (version) VALUES (1)").unwrap();
+    connection
+}
+
+#[test]
+fn an_older_database_is_brought_to_exactly_what_a_new_one_has() {
+    let schema = "SELECT type, name, tbl_name, sql FROM sqlite_schema ORDER BY type, name";
+    let setting = Setting::with_events(2);
+    drop(first_version(&setting));
+    setting.catch_up_once();
+    assert_mended(&setting);
+    assert_eq!(table(&setting.path(), schema), table(&first_open().path(), schema));
+    assert_eq!(names(setting.directory.path(), ""), ["events.db"]);
+}
+
+#[test]
+fn an_older_database_with_events_that_no_journal_vouches_for_is_kept_aside() {
+    let setting = Setting::with_events(2);
+    let insert = "INSERT INTO events (event_id, timestamp, camera_id)
+                  VALUES ('old', '2020-01-01T00:00:00.000Z', 'x')";
+    first_version(&setting).execute_batch(insert).unwrap();
+    setting.catch_up_once();
+    assert_mended(&setting);
+    let aside = setting.directory.path().join("events.db.broken-1");
+    assert_eq!(table(&aside, "SELECT event_id FROM events"), "\"old\"|\n");
 }
