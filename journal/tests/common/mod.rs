@@ -67,6 +67,10 @@ impl Found {
         self.records.iter().map(|(_, payload)| payload.as_slice()).collect()
     }
 
+    pub fn seqs(&self) -> Vec<u64> {
+        self.records.iter().map(|(seq, _)| seq.0).collect()
+    }
+
     pub fn lost_seqs(&self) -> Vec<u64> {
         self.lost.iter().flat_map(|lost| lost.range.from.0..lost.range.to.0).collect()
     }
