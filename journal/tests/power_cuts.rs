@@ -222,9 +222,6 @@ fn repeat_a_key(journal: &Journal, model: &mut Model, random: &mut Random) {
         Ok(Appended::Duplicate { seq, .. }) => {
             let first = model.batches[old].first;
             assert!(first.is_none_or(|first| seq == first.plus(index as u64)), "{seq} {first:?}");
-            if first.is_some() {
-                model.batches[old].outcome = Outcome::Acknowledged;
-            }
         }
         result => {
             let certain = model.batches[old].outcome == Outcome::Acknowledged;
