@@ -13,6 +13,7 @@ use crate::format::{
     FRAMES_OFFSET, Key, KeyFilter, KeysHeader, RecordsCursor, Salt, SegmentHeader, SegmentName,
 };
 use crate::limits::BLOCK_BYTES;
+use crate::ranges::RangeSet;
 use crate::storage::{Access, StorageFile, read_full};
 use crate::walk::FrameWalk;
 use crate::window::Window;
@@ -74,6 +75,7 @@ impl KeyIndex {
         &mut self,
         directory: &Directory,
         active: Option<&SegmentHeader>,
+        pruned: &RangeSet,
         key: &Key,
     ) -> Result<Option<Seq>, Error> {
         if let Some(header) = active {
@@ -83,7 +85,7 @@ impl KeyIndex {
             return Ok(Some(*seq));
         }
         if self.sealed.is_none() {
-            self.sealed = Some(load_sealed(directory, active.map(|header| header.name))?);
+            self.sealed = Some(load_sealed(directory, active.map(|header| header.name), pruned)?);
         }
         for keys in self.sealed.iter_mut().flatten() {
             if let Some(seq) = keys.find(directory, key)? {
@@ -223,6 +225,7 @@ impl KeysFile {
 fn load_sealed(
     directory: &Directory,
     active: Option<SegmentName>,
+    pruned: &RangeSet,
 ) -> Result<Vec<SealedKeys>, Error> {
     let mut sealed = Vec::new();
     let names = directory.segments()?;
@@ -237,7 +240,7 @@ fn load_sealed(
         if segment.footer(salt)?.is_some_and(|footer| footer.counts.keyed == 0) {
             continue;
         }
-        let end = segment_end(directory, &segment, successor)?;
+        let end = segment_end(directory, &segment, successor, || Ok(pruned.clone()))?;
         if let Some((file, filter)) = KeysFile::open(directory, salt, name) {
             sealed.push(SealedKeys { name, end: end.seq, filter, file: Some(file) });
         } else if let Some((salt, keys)) = read_keys(directory, name, (end.offset, end.seq))? {

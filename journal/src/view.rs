@@ -4,7 +4,8 @@ use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use crate::directory::Directory;
+use crate::chain::{SegmentEnd, segment_end};
+use crate::directory::{Directory, OpenSegment};
 use crate::error::Context;
 use crate::examine::examine;
 use crate::format::{SegmentName, Witness};
@@ -232,6 +233,15 @@ impl JournalView {
             Source::Writer(writer) => &writer.directory,
             Source::Other(other) => &other.directory,
         }
+    }
+
+    /// The end of `segment`, which has `successor` behind it.
+    pub(crate) fn end_of(
+        &self,
+        segment: &OpenSegment,
+        successor: SegmentName,
+    ) -> Result<SegmentEnd, Error> {
+        segment_end(self.directory(), segment, successor, || Ok(self.ledger()?.pruned))
     }
 
     pub(crate) fn readable_end(&self) -> Result<Head, Error> {

@@ -224,10 +224,10 @@ impl Writer {
         state: &mut State,
         records: &[NewRecord<'_>],
     ) -> Result<Option<(usize, Seq)>, Error> {
-        let State { keys, active, .. } = state;
+        let State { keys, active, ledger, .. } = state;
         let header = active.as_ref().map(|active| &active.header);
         for (index, key) in keys_of(records) {
-            if let Some(seq) = keys.find(&self.directory, header, &key)? {
+            if let Some(seq) = keys.find(&self.directory, header, &ledger.pruned, &key)? {
                 return Ok(Some((index, seq)));
             }
         }
