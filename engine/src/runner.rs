@@ -382,6 +382,9 @@ impl<V: Vocabulary> Thread<V> {
             !stop.load(Ordering::Acquire)
         };
         let result = rebuild(&mut *self.follower.projection, &self.view, &options, &mut progress);
+        if let Ok(Rebuilt { lost, .. }) | Err(RebuildError::Damaged { lost }) = &result {
+            lost.iter().for_each(|lost| (self.on_lost)(lost));
+        }
         self.set_state(ProjectionState::Starting);
         if result.is_ok() {
             lock(&self.status).rebuilds += 1;

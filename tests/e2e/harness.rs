@@ -231,8 +231,13 @@ impl Recording {
     }
 
     /// Ends it as an operator would, and returns how that went.
-    pub fn stop(mut self) -> Ran {
+    pub fn stop(self) -> Ran {
         self.signal(rustix::process::Signal::TERM);
+        self.ended()
+    }
+
+    /// Waits for its end, which is on its way, and returns how that went.
+    pub fn ended(mut self) -> Ran {
         let mut out = String::new();
         let stdout = self.child.stdout.take().unwrap();
         for line in BufReader::new(stdout).lines() {
