@@ -25,3 +25,9 @@ pub mod policy;
 pub mod recorder;
 pub mod redact;
 pub mod source;
+
+/// The examples of the README and of docs/EMBEDDING.md are compiled and run.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+#[doc = include_str!("../docs/EMBEDDING.md")]
+struct Examples;

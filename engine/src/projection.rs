@@ -90,8 +90,11 @@ impl Scope {
 pub enum CommitKind {
     /// What was applied can be seen by others. A power cut may take it back: it is applied again then.
     Visible,
-    /// What was applied, and the checkpoint, survive a power cut.
+    /// What was applied, and the checkpoint, survive a power cut. A checkpoint that only moved may stay unwritten, so
+    /// that an idle system writes next to nothing.
     Durable,
+    /// As durable, and the last one: the checkpoint is written wherever it stands.
+    Final,
 }
 
 /// What a look at a projection's files found.

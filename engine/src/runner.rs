@@ -122,22 +122,20 @@ impl Runner {
     #[must_use]
     pub fn wait_for(&self, seq: Seq, patience: Duration) -> Vec<&'static str> {
         const PAUSE: Duration = Duration::from_millis(2);
-        let mut last_progress = (Instant::now(), Vec::new());
+        let mut progress = Progress::default();
+        let mut last = Instant::now();
         loop {
             let status = self.status();
+            if progress.note(&status) {
+                last = Instant::now();
+            }
             let behind: Vec<_> = status
                 .iter()
                 // What a rebuild has read is in its place only when it follows again.
                 .filter(|status| status.next < seq || status.state != ProjectionState::Following)
                 .map(|status| status.name)
                 .collect();
-            let places: Vec<_> =
-                status.iter().map(|status| (status.next, status.rebuilds, status.state)).collect();
-            let rebuilding = status.iter().any(|s| s.state == ProjectionState::Rebuilding);
-            if places != last_progress.1 || rebuilding {
-                last_progress = (Instant::now(), places);
-            }
-            if behind.is_empty() || last_progress.0.elapsed() >= patience {
+            if behind.is_empty() || last.elapsed() >= patience {
                 return behind;
             }
             std::thread::sleep(PAUSE);
@@ -210,6 +208,7 @@ impl Worker {
             on_lost: Arc::clone(on_lost),
             pause: PAUSE_MIN,
             started: false,
+            mended: false,
             live: false,
             last_durable: Instant::now(),
             last_inspect: Instant::now(),
@@ -238,6 +237,8 @@ struct Thread<V: Vocabulary> {
     on_lost: OnLost,
     pause: Duration,
     started: bool,
+    /// What an inspection found was rebuilt, and nothing was followed since.
+    mended: bool,
     /// The head was reached: what comes now is new, and how long it took says something.
     live: bool,
     last_durable: Instant,
@@ -263,8 +264,7 @@ impl<V: Vocabulary> Thread<V> {
             }
         }
         if self.started
-            && self.follower.dirty
-            && let Err(error) = self.follower.commit(CommitKind::Durable)
+            && let Err(error) = self.follower.commit(CommitKind::Final)
         {
             self.note_error(&error.to_string());
         }
@@ -278,6 +278,7 @@ impl<V: Vocabulary> Thread<V> {
         }
         let mut on_lost = |lost: &Lost| (self.on_lost)(lost);
         let step = self.follower.step(&mut on_lost)?;
+        self.mended = false;
         self.log_slow(step.oldest_micros);
         self.publish();
         if self.follower.dirty && self.last_durable.elapsed() >= DURABLE_INTERVAL {
@@ -303,8 +304,13 @@ impl<V: Vocabulary> Thread<V> {
         let (accept_loss, keep_old, reason) = match self.follower.start()? {
             Start::Following => {
                 self.started = true;
-                self.set_state(ProjectionState::Following);
-                self.publish();
+                // Files that were deleted while nobody followed come back before anybody is told that all is there.
+                if !self.mended {
+                    self.inspect()?;
+                }
+                if self.started {
+                    self.publish();
+                }
                 return Ok(());
             }
             Start::Absent => (true, false, "there is none yet".to_owned()),
@@ -376,6 +382,9 @@ impl<V: Vocabulary> Thread<V> {
             !stop.load(Ordering::Acquire)
         };
         let result = rebuild(&mut *self.follower.projection, &self.view, &options, &mut progress);
+        if let Ok(Rebuilt { lost, .. }) | Err(RebuildError::Damaged { lost }) = &result {
+            lost.iter().for_each(|lost| (self.on_lost)(lost));
+        }
         self.set_state(ProjectionState::Starting);
         if result.is_ok() {
             lock(&self.status).rebuilds += 1;
@@ -390,6 +399,7 @@ impl<V: Vocabulary> Thread<V> {
         tracing::warn!(projection = self.follower.spec.name, reason, "made again from the journal");
         // What is gone cannot be lost: a damaged journal still gives back what it has.
         let options = RebuildOptions { scope, accept_loss: true, ..RebuildOptions::default() };
+        self.mended = true;
         match self.rebuild(&options) {
             Ok(_) | Err(RebuildError::Interrupted | RebuildError::Damaged { .. }) => Ok(()),
             Err(RebuildError::Projection(error)) => Err(error.into()),
@@ -459,6 +469,41 @@ impl<V: Vocabulary> Thread<V> {
             let lag_ms = u64::try_from(lag.as_millis()).unwrap_or(u64::MAX);
             tracing::info!(projection = self.follower.spec.name, lag_ms, "slow to follow");
         }
+    }
+}
+
+/// The farthest that projections have come while somebody waits for them. One that fails again and again, rebuilding
+/// or not, makes no progress.
+#[derive(Default)]
+struct Progress(Vec<Farthest>);
+
+struct Farthest {
+    next: Seq,
+    rebuilds: u64,
+    errors: u64,
+}
+
+impl Progress {
+    /// Says whether any came farther than before, or is being made again for the first time.
+    fn note(&mut self, status: &[ProjectionStatus]) -> bool {
+        if self.0.is_empty() {
+            let now = |status: &ProjectionStatus| {
+                let ProjectionStatus { next, rebuilds, errors, .. } = *status;
+                Farthest { next, rebuilds, errors }
+            };
+            self.0 = status.iter().map(now).collect();
+            return true;
+        }
+        let mut any = false;
+        for (farthest, status) in self.0.iter_mut().zip(status) {
+            let is_rebuilding = status.state == ProjectionState::Rebuilding;
+            any |= is_rebuilding && status.errors == farthest.errors;
+            if (status.rebuilds, status.next) > (farthest.rebuilds, farthest.next) {
+                (farthest.rebuilds, farthest.next) = (status.rebuilds, status.next);
+                any = true;
+            }
+        }
+        any
     }
 }
 

@@ -108,7 +108,7 @@ impl<V: Vocabulary, S: Summary<V>> Projection<V> for Snapshot<S> {
     fn commit(&mut self, checkpoint: &Checkpoint, kind: CommitKind) -> Result<(), ProjectionError> {
         match kind {
             CommitKind::Visible => Ok(()),
-            CommitKind::Durable => {
+            CommitKind::Durable | CommitKind::Final => {
                 let text = checkpoint.to_text() + SEPARATOR + &self.live.to_text();
                 self.write(&text)
             }

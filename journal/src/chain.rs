@@ -1,8 +1,9 @@
-//! [`segment_end`]: where a segment that is no longer appended to ends, as the next one's header or its own footer
-//! says.
+//! [`segment_end`]: where a segment that is no longer appended to ends, as the next one's header, its own footer or
+//! what was pruned behind it says.
 
 use crate::directory::{Directory, OpenSegment};
-use crate::format::SegmentName;
+use crate::format::{SegmentHeader, SegmentName};
+use crate::ranges::RangeSet;
 use crate::storage::Access;
 use crate::{Error, Seq};
 
@@ -19,11 +20,12 @@ pub(crate) struct SegmentEnd {
     pub(crate) certain: bool,
 }
 
-/// The end of `segment`, which has `successor` behind it.
+/// The end of `segment`, which has `successor` behind it. `pruned` is asked where no header and no footer tells.
 pub(crate) fn segment_end(
     directory: &Directory,
     segment: &OpenSegment,
     successor: SegmentName,
+    pruned: impl FnOnce() -> Result<RangeSet, Error>,
 ) -> Result<SegmentEnd, Error> {
     let next = directory.open_segment(successor, Access::Read)?.and_then(|next| next.header);
     let next = next.map(|read| read.header);
@@ -44,5 +46,14 @@ pub(crate) fn segment_end(
         let (offset, seq) = (footer.end_offset, footer.end_seq);
         return Ok(SegmentEnd { offset, seq, digest: Some(footer.digest), certain: true });
     }
-    Ok(SegmentEnd { offset: segment.len, seq: successor.base, digest: None, certain: false })
+    // Its direct successor is gone. If that was pruned, it was from this segment's end on: what stands behind that end
+    // was given up, or went to the successor and was pruned with it.
+    let start = next.as_ref().map_or(successor.base, SegmentHeader::start_seq);
+    let gone = pruned()?;
+    let behind = gone.ranges().iter().find(|range| range.from <= start && start <= range.to);
+    let (offset, digest) = (segment.len, None);
+    Ok(match behind.filter(|range| range.from > segment.name.base) {
+        Some(range) => SegmentEnd { offset, seq: range.from, digest, certain: true },
+        None => SegmentEnd { offset, seq: successor.base, digest, certain: false },
+    })
 }

@@ -24,6 +24,8 @@ use crate::window::is_unreadable;
 
 const LAYOUT_VERSION: u32 = 1;
 const IDENTITY_BYTES_MAX: usize = 4096;
+/// Times the witness is read again where a slot of it looks half written.
+const WITNESS_ATTEMPTS_MAX: usize = 3;
 const IDENTITY_FIRST_LINE: &str = "Lenslog data directory";
 
 /// The files of one journal.
@@ -133,14 +135,43 @@ impl Directory {
 
     /// The newer slot of the witness; `None` where there is no valid one.
     pub(crate) fn read_witness(&self) -> Option<Witness> {
-        let bytes = read_file(&*self.storage, &self.witness(), WITNESS_BYTES as usize).ok()?;
-        Witness::newest(&bytes)
+        let file = self.storage.open(&self.witness(), Access::Read).ok()?;
+        let mut newest = None;
+        for _ in 0..WITNESS_ATTEMPTS_MAX {
+            let slots = Witness::slot_offsets().map(|offset| {
+                let mut slot = [0; Witness::SLOT_BYTES];
+                // A slot that cannot be read leaves the other one.
+                let read = read_full(&*file, &mut slot, offset);
+                read.is_ok_and(|count| count == slot.len()).then_some(slot)
+            });
+            let decoded = slots.map(|slot| slot.and_then(|slot| Witness::decode(&slot)));
+            newest = decoded.iter().flatten().max_by_key(|witness| witness.generation).copied();
+            let torn = slots.iter().zip(&decoded).any(|(slot, decoded)| {
+                decoded.is_none() && slot.is_some_and(|slot| slot.iter().any(|byte| *byte != 0))
+            });
+            // The process that writes may be at it just now.
+            if !torn {
+                break;
+            }
+        }
+        newest
+    }
+
+    /// Opens the witness for writing, where there is one.
+    pub(crate) fn open_existing_witness(&self) -> Option<Arc<dyn StorageFile>> {
+        self.storage.open(&self.witness(), Access::Write).ok()
     }
 
     /// Opens the witness for writing; makes a new one of the right size, durably, where there is none.
-    pub(crate) fn open_witness(&self) -> Result<Arc<dyn StorageFile>, Error> {
+    pub(crate) fn open_witness(
+        &self,
+        existing: Option<Arc<dyn StorageFile>>,
+    ) -> Result<Arc<dyn StorageFile>, Error> {
         let path = self.witness();
-        let file = self.storage.open(&path, Access::Create).context("open", &path)?;
+        let file = match existing {
+            Some(file) => file,
+            None => self.storage.open(&path, Access::Create).context("open", &path)?,
+        };
         if file.stat().context("stat", &path)?.len < WITNESS_BYTES {
             file.write_at(&vec![0; WITNESS_BYTES as usize], 0).context("write", &path)?;
             file.sync().context("sync", &path)?;

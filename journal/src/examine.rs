@@ -45,7 +45,7 @@ pub(crate) struct Examination {
     pub(crate) first_invalid: u64,
     /// Bytes from the first to the last one written behind `valid_offset`.
     pub(crate) torn_bytes: u64,
-    /// Keys of kept and carried records.
+    /// Keys of carried records; those of kept ones are found in the segment when they are needed.
     pub(crate) keys: Vec<(Key, Seq)>,
     /// Tombstones and gaps among the kept and carried records, each with its seq.
     pub(crate) notable: Vec<(Seq, SystemRecord)>,
@@ -187,6 +187,11 @@ impl Examination {
     fn carry(&mut self, found: &FoundFrame, window: &Window, salt: Salt) {
         let counts = self.look_into(found, window);
         self.carried.counts.add(&counts);
+        let body = found.body(window);
+        let mut cursor = RecordsCursor::new(found.header.first_seq);
+        while let Some(record) = cursor.next(body) {
+            self.keys.extend(record.key.map(|key| (key, record.seq)));
+        }
         self.carried.push_frames(found.bytes(window), salt, found.offset);
     }
 
@@ -197,10 +202,7 @@ impl Examination {
         let mut cursor = RecordsCursor::new(found.header.first_seq);
         while let Some(record) = cursor.next(body) {
             counts.add_day(record.day);
-            if let Some(key) = record.key {
-                counts.keyed += 1;
-                self.keys.push((key, record.seq));
-            }
+            counts.keyed += u64::from(record.key.is_some());
             if record.kind.is_reserved() {
                 let system = SystemRecord::decode(record.kind, record.version, record.payload);
                 self.notable.extend(system.map(|system| (record.seq, system)));

@@ -181,9 +181,7 @@ impl Journal {
             offset: lost.offset,
             upper_bound_unknown: false,
         });
-        let seq = self.writer.append_system(&gap)?;
-        self.writer.lock().ledger.apply(&gap);
-        Ok(Some(seq))
+        self.writer.append_system(&gap).map(Some)
     }
 
     /// Appends a tombstone for every segment whose records all tell of days up to `day`, durably. Projections apply
@@ -212,5 +210,28 @@ impl Journal {
     /// [`Error::Sync`], [`Error::StorageFull`], [`Error::Io`]: the journal is still open then.
     pub fn close(&self) -> Result<(), Error> {
         self.writer.close()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::storage::FaultyStorage;
+    use crate::{Day, Options};
+
+    #[test]
+    fn a_gap_is_in_the_ledger_before_anybody_can_roll_and_forget_it() {
+        let storage = Arc::new(FaultyStorage::new());
+        let options = Options { storage, seed: Some(1), ..Options::default() };
+        let journal = Journal::open("/data", &options).unwrap();
+        let range = SeqRange::new(Seq(900), Seq(901));
+        let (segment, offset) = ((Seq(1), Day(0)), 0);
+        let gap = SystemRecord::Gap(Gap { range, segment, offset, upper_bound_unknown: false });
+        journal.writer.append_system(&gap).unwrap();
+        // What another thread's append may do at this very moment.
+        journal.writer.roll(&mut journal.writer.lock_idle()).unwrap();
+        journal.close().unwrap();
+        let journal = Journal::open("/data", &options).unwrap();
+        assert_eq!(journal.health().gaps, [range]);
     }
 }

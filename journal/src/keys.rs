@@ -4,16 +4,16 @@
 //! bits a key is held, and that only once somebody looks a key up: a recorder that makes its own ids never does.
 
 use std::collections::HashMap;
-use std::path::PathBuf;
+use std::io;
 use std::sync::Arc;
 
 use crate::chain::segment_end;
 use crate::directory::Directory;
-use crate::error::Context;
 use crate::format::{
     FRAMES_OFFSET, Key, KeyFilter, KeysHeader, RecordsCursor, Salt, SegmentHeader, SegmentName,
 };
 use crate::limits::BLOCK_BYTES;
+use crate::ranges::RangeSet;
 use crate::storage::{Access, StorageFile, read_full};
 use crate::walk::FrameWalk;
 use crate::window::Window;
@@ -34,14 +34,23 @@ pub(crate) struct KeyIndex {
 /// The keys of one sealed segment.
 #[derive(Debug)]
 struct SealedKeys {
-    header: KeysHeader,
+    name: SegmentName,
+    /// The seq behind the segment's last record.
+    end: Seq,
     filter: KeyFilter,
-    path: PathBuf,
+    /// `None` while it cannot be written: the keys are then looked for in the segment itself.
+    file: Option<KeysFile>,
+}
+
+/// The file of a sealed segment's keys.
+#[derive(Debug)]
+struct KeysFile {
+    header: KeysHeader,
     file: Arc<dyn StorageFile>,
 }
 
 impl KeyIndex {
-    /// An index whose active segment was read whole.
+    /// An index whose active segment holds these keys.
     pub(crate) fn with_active(keys: impl IntoIterator<Item = (Key, Seq)>) -> Self {
         Self { active: keys.into_iter().collect(), ..Self::default() }
     }
@@ -57,7 +66,8 @@ impl KeyIndex {
     }
 
     pub(crate) fn insert(&mut self, key: Key, seq: Seq) {
-        self.active.insert(key, seq);
+        // A trusted key may be given twice: the first record counts.
+        self.active.entry(key).or_insert(seq);
     }
 
     /// The retained record that has this key.
@@ -65,6 +75,7 @@ impl KeyIndex {
         &mut self,
         directory: &Directory,
         active: Option<&SegmentHeader>,
+        pruned: &RangeSet,
         key: &Key,
     ) -> Result<Option<Seq>, Error> {
         if let Some(header) = active {
@@ -74,12 +85,10 @@ impl KeyIndex {
             return Ok(Some(*seq));
         }
         if self.sealed.is_none() {
-            self.sealed = Some(load_sealed(directory, active.map(|header| header.name))?);
+            self.sealed = Some(load_sealed(directory, active.map(|header| header.name), pruned)?);
         }
-        for keys in self.sealed.iter().flatten() {
-            if keys.filter.may_contain(key)
-                && let Some(seq) = keys.find(key)?
-            {
+        for keys in self.sealed.iter_mut().flatten() {
+            if let Some(seq) = keys.find(directory, key)? {
                 return Ok(Some(seq));
             }
         }
@@ -90,6 +99,7 @@ impl KeyIndex {
     pub(crate) fn seal(&mut self, directory: &Directory, header: &SegmentHeader, end: Seq) {
         self.split(directory, header, end);
         self.active.clear();
+        self.active_unread_to = None;
     }
 
     /// The active segment ended before `end`; later keys belong to its successor.
@@ -97,35 +107,30 @@ impl KeyIndex {
         if end == header.name.base {
             return;
         }
-        let result = self.read_active(directory, header).and_then(|()| {
-            let mut keys: Vec<_> = self
-                .active
-                .iter()
-                .map(|(key, seq)| (*key, *seq))
-                .filter(|(_, seq)| *seq < end)
-                .collect();
-            keys.sort_unstable();
-            self.active.retain(|_, seq| *seq >= end);
-            if keys.is_empty() {
-                return Ok(());
-            }
-            write_keys(directory, header.salt, header.name, &keys)?;
-            if let Some(sealed) = &mut self.sealed {
-                sealed.extend(open_keys(directory, header.salt, header.name)?);
-            }
-            Ok(())
-        });
-        if let Err(error) = result {
-            // The file is made again from the segment when a key is looked up.
-            tracing::debug!(%error, "the segment's keys cannot be written");
+        if let Err(error) = self.read_active(directory, header) {
+            // Keys that are not known now are read from the segment when one is looked up.
+            tracing::debug!(%error, "the segment's keys cannot be read");
             self.sealed = None;
+            return;
+        }
+        let (mut keys, active) = std::mem::take(&mut self.active)
+            .into_iter()
+            .partition::<Vec<_>, _>(|(_, seq)| *seq < end);
+        self.active = active.into_iter().collect();
+        if keys.is_empty() {
+            return;
+        }
+        keys.sort_unstable();
+        let keys = SealedKeys::write(directory, header.salt, header.name, end, &keys);
+        if let Some(sealed) = &mut self.sealed {
+            sealed.push(keys);
         }
     }
 
     /// Segments were unlinked: their keys are free again.
     pub(crate) fn forget(&mut self, is_gone: impl Fn(SegmentName) -> bool) {
         if let Some(sealed) = &mut self.sealed {
-            sealed.retain(|keys| !is_gone(keys.header.name));
+            sealed.retain(|keys| !is_gone(keys.name));
         }
     }
 
@@ -133,7 +138,7 @@ impl KeyIndex {
         let Some(end) = self.active_unread_to else {
             return Ok(());
         };
-        let keys = read_keys(directory, header.name, Some((end, Seq(u64::MAX))))?;
+        let keys = read_keys(directory, header.name, (end, Seq(u64::MAX)))?;
         for (key, seq) in keys.map(|(_, keys)| keys).unwrap_or_default() {
             self.active.entry(key).or_insert(seq);
         }
@@ -143,7 +148,59 @@ impl KeyIndex {
 }
 
 impl SealedKeys {
-    fn find(&self, key: &Key) -> Result<Option<Seq>, Error> {
+    /// Those of a segment that was just read: `keys` are sorted.
+    fn write(
+        directory: &Directory,
+        salt: Salt,
+        name: SegmentName,
+        end: Seq,
+        keys: &[(Key, Seq)],
+    ) -> Self {
+        let filter = KeyFilter::of(keys.iter().map(|(key, _)| key));
+        Self { name, end, filter, file: write_keys(directory, salt, name, keys) }
+    }
+
+    fn find(&mut self, directory: &Directory, key: &Key) -> Result<Option<Seq>, Error> {
+        if !self.filter.may_contain(key) {
+            return Ok(None);
+        }
+        if let Some(file) = &self.file {
+            match file.find(key) {
+                Ok(found) => return Ok(found),
+                Err(error) => {
+                    let file = self.name.keys_file_name();
+                    tracing::warn!(file, %error, "a file of keys is damaged; it is made again");
+                    self.file = None;
+                }
+            }
+        }
+        let Some((salt, keys)) = read_keys(directory, self.name, (u64::MAX, self.end))? else {
+            return Ok(None);
+        };
+        self.file = write_keys(directory, salt, self.name, &keys);
+        let found = keys.binary_search_by(|(found, _)| found.cmp(key));
+        Ok(found.ok().and_then(|index| keys.get(index)).map(|(_, seq)| *seq))
+    }
+}
+
+impl KeysFile {
+    /// Opens a segment's file of keys, and reads its filter; `None` where there is none that can be used.
+    fn open(directory: &Directory, salt: Salt, name: SegmentName) -> Option<(Self, KeyFilter)> {
+        let file = directory.storage.open(&directory.keys(name), Access::Read).ok()?;
+        let mut block = [0; BLOCK_BYTES as usize];
+        read_full(&*file, &mut block, 0).ok()?;
+        let header = KeysHeader::decode(&block, salt, name)?;
+        let (offset, len) = header.filter_span();
+        if file.stat().ok()?.len < header.block_offset(header.blocks()) {
+            return None;
+        }
+        let mut filter = vec![0; len];
+        read_full(&*file, &mut filter, offset).ok()?;
+        let filter = header.decode_filter(&filter)?;
+        Some((Self { header, file }, filter))
+    }
+
+    fn find(&self, key: &Key) -> io::Result<Option<Seq>> {
         let (mut low, mut high) = (0, self.header.blocks());
         while low < high {
             let middle = low + (high - low) / 2;
@@ -158,60 +215,47 @@ impl SealedKeys {
         Ok(None)
     }
 
-    fn block(&self, index: u64) -> Result<Vec<(Key, Seq)>, Error> {
+    fn block(&self, index: u64) -> io::Result<Vec<(Key, Seq)>> {
         let mut block = [0; BLOCK_BYTES as usize];
-        let offset = self.header.block_offset(index);
-        read_full(&*self.file, &mut block, offset).context("read", &self.path)?;
-        self.header.decode_block(index, &block).ok_or_else(|| Error::Unexpected {
-            path: self.path.clone(),
-            found: format!("damaged at offset {offset}"),
-            expected: "the keys of its segment; delete the file, it is made again",
-        })
+        read_full(&*self.file, &mut block, self.header.block_offset(index))?;
+        self.header.decode_block(index, &block).ok_or_else(|| io::ErrorKind::InvalidData.into())
     }
 }
 
 fn load_sealed(
     directory: &Directory,
     active: Option<SegmentName>,
+    pruned: &RangeSet,
 ) -> Result<Vec<SealedKeys>, Error> {
     let mut sealed = Vec::new();
     let names = directory.segments()?;
-    for (index, &name) in names.iter().enumerate() {
+    for pair in names.windows(2) {
+        let &[name, successor] = pair else { continue };
         if Some(name) == active {
             continue;
         }
-        let end = match (directory.open_segment(name, Access::Read)?, names.get(index + 1)) {
-            (Some(segment), Some(&successor)) => {
-                let end = segment_end(directory, &segment, successor)?;
-                let Some(read) = &segment.header else {
-                    continue;
-                };
-                let salt = read.header.salt;
-                if segment.footer(salt)?.is_some_and(|footer| footer.counts.keyed == 0) {
-                    continue;
-                }
-                if let Some(keys) = open_keys(directory, salt, name)? {
-                    sealed.push(keys);
-                    continue;
-                }
-                Some((end.offset, end.seq))
-            }
-            _ => None,
-        };
-        if let Some((salt, mut keys)) = read_keys(directory, name, end)? {
-            keys.sort_unstable();
-            write_keys(directory, salt, name, &keys)?;
-            sealed.extend(open_keys(directory, salt, name)?);
+        let Some(segment) = directory.open_segment(name, Access::Read)? else { continue };
+        let Some(read) = &segment.header else { continue };
+        let salt = read.header.salt;
+        if segment.footer(salt)?.is_some_and(|footer| footer.counts.keyed == 0) {
+            continue;
+        }
+        let end = segment_end(directory, &segment, successor, || Ok(pruned.clone()))?;
+        if let Some((file, filter)) = KeysFile::open(directory, salt, name) {
+            sealed.push(SealedKeys { name, end: end.seq, filter, file: Some(file) });
+        } else if let Some((salt, keys)) = read_keys(directory, name, (end.offset, end.seq))? {
+            sealed.push(SealedKeys::write(directory, salt, name, end.seq, &keys));
         }
     }
     Ok(sealed)
 }
 
-/// Reads the keys of a segment from its frames; `None` where it cannot be read at all.
+/// Reads the keys of a segment from its frames before an offset and a seq, sorted; `None` where it cannot be read at
+/// all.
 fn read_keys(
     directory: &Directory,
     name: SegmentName,
-    end: Option<(u64, Seq)>,
+    (limit, end): (u64, Seq),
 ) -> Result<Option<SegmentKeys>, Error> {
     let Some(segment) = directory.open_segment(name, Access::Read)? else {
         return Ok(None);
@@ -219,53 +263,38 @@ fn read_keys(
     let Some(read) = segment.header else {
         return Ok(None);
     };
-    let (limit, end_seq) = end.unwrap_or((segment.len, Seq(u64::MAX)));
-    let mut window = Window::new(segment.path, segment.file, limit);
+    let mut window = Window::new(segment.path, segment.file, limit.min(segment.len));
     let mut walk = FrameWalk::new(read.header.salt, FRAMES_OFFSET, read.header.start_seq());
     let mut keys = Vec::new();
     while let Some(found) = walk.next(&mut window)? {
         let body = found.body(&window);
         let mut cursor = RecordsCursor::new(found.header.first_seq);
         while let Some(record) = cursor.next(body) {
-            keys.extend(record.key.filter(|_| record.seq < end_seq).map(|key| (key, record.seq)));
+            keys.extend(record.key.filter(|_| record.seq < end).map(|key| (key, record.seq)));
         }
     }
+    keys.sort_unstable();
+    // Where a trusted key was given twice, the first record counts.
+    keys.dedup_by_key(|(key, _)| *key);
     Ok(Some((read.header.salt, keys)))
 }
 
+/// Writes the file of a segment's keys; `None` where that cannot be done now: it is derivable, and tried again.
 fn write_keys(
     directory: &Directory,
     salt: Salt,
     name: SegmentName,
     keys: &[(Key, Seq)],
-) -> Result<(), Error> {
+) -> Option<KeysFile> {
     let path = directory.keys(name);
     let bytes = KeysHeader::encode_file(salt, name, keys);
-    let file = directory.storage.open(&path, Access::Truncate).context("open", &path)?;
-    file.write_at(&bytes, 0).context("write", &path)
-}
-
-/// Opens a segment's file of keys; `None` where there is none that can be used.
-fn open_keys(
-    directory: &Directory,
-    salt: Salt,
-    name: SegmentName,
-) -> Result<Option<SealedKeys>, Error> {
-    let path = directory.keys(name);
-    let Ok(file) = directory.storage.open(&path, Access::Read) else {
-        return Ok(None);
-    };
-    let mut block = [0; BLOCK_BYTES as usize];
-    read_full(&*file, &mut block, 0).context("read", &path)?;
-    let Some(header) = KeysHeader::decode(&block, salt, name) else {
-        return Ok(None);
-    };
-    let (offset, len) = header.filter_span();
-    if file.stat().context("stat", &path)?.len < header.block_offset(header.blocks()) {
-        return Ok(None);
+    let written =
+        directory.storage.open(&path, Access::Truncate).and_then(|file| file.write_at(&bytes, 0));
+    if let Err(error) = written {
+        tracing::debug!(path = %path.display(), %error, "a segment's keys cannot be written");
+        // Half a file would only take space.
+        let _ = directory.storage.remove(&path);
+        return None;
     }
-    let mut filter = vec![0; len];
-    read_full(&*file, &mut filter, offset).context("read", &path)?;
-    let filter = header.decode_filter(&filter);
-    Ok(filter.map(|filter| SealedKeys { header, filter, path, file }))
+    KeysFile::open(directory, salt, name).map(|(file, _)| file)
 }

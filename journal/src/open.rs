@@ -76,7 +76,12 @@ pub(crate) fn open(root: &Path, options: &Options) -> Result<(Writer, Opening), 
     })?;
     directory.check_layout()?;
     prepare_journal(&directory)?;
-    let witness = directory.read_witness();
+    let witness_file = directory.open_existing_witness();
+    // A clean end that cannot be taken back must not be gone on from.
+    let can_be_unmarked = witness_file.is_some();
+    let witness = directory
+        .read_witness()
+        .map(|witness| Witness { clean: witness.clean && can_be_unmarked, ..witness });
     let entropy = Entropy::new(options.seed);
     let mut plan = make_plan(&directory, options, witness.as_ref(), &entropy)?;
     if options.new_incarnation {
@@ -110,7 +115,7 @@ pub(crate) fn open(root: &Path, options: &Options) -> Result<(Writer, Opening), 
         stats: JournalStats::default(),
     };
     let clock = Arc::clone(&options.clock);
-    match directory.open_witness() {
+    match directory.open_witness(witness_file) {
         Ok(file) => state.witness = Some(file),
         Err(error) => tracing::warn!(%error, "the journal's witness cannot be made"),
     }
@@ -125,7 +130,9 @@ pub(crate) fn open(root: &Path, options: &Options) -> Result<(Writer, Opening), 
     if let Err(error) = writer.directory.write_identity(plan.journal) {
         tracing::warn!(%error, "the data directory's identity cannot be written");
     }
-    writer.unlink_pruned()?;
+    if let Err(error) = writer.unlink_pruned() {
+        tracing::warn!(%error, "pruned segments are not removed yet");
+    }
     Ok((writer, plan.opening))
 }
 
@@ -139,11 +146,20 @@ fn prepare(storage: &dyn Storage, root: &Path) -> Result<(), Error> {
         }),
         Ok(_) => Ok(()),
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
+            let is_missing = |path: &&Path| {
+                let stat = storage.stat(path);
+                stat.is_err_and(|error| error.kind() == std::io::ErrorKind::NotFound)
+            };
+            let made: Vec<_> = root
+                .ancestors()
+                .filter(|path| !path.as_os_str().is_empty())
+                .take_while(is_missing)
+                .collect();
             storage.create_directory(root).context("create", root)?;
-            match root.parent() {
-                Some(parent) => storage.sync_directory(parent).context("sync", parent),
-                None => Ok(()),
+            for parent in made.iter().rev().filter_map(|path| path.parent()) {
+                storage.sync_directory(parent).context("sync", parent)?;
             }
+            Ok(())
         }
         Err(error) => Err(error).context("use", root),
     }
@@ -184,6 +200,7 @@ fn make_plan(
 ) -> Result<Plan, Error> {
     let names = directory.segments()?;
     let Some(&last) = names.last() else {
+        sync_names_above(directory);
         return Ok(match witness {
             None => create(entropy),
             Some(witness) => all_lost(options, witness, entropy),
@@ -203,16 +220,26 @@ fn make_plan(
             && (witness.journal, witness.salt, witness.name)
                 == (header.journal, header.salt, header.name)
             && witness.offset >= FRAMES_OFFSET
-            && witness.offset <= segment.len.next_multiple_of(BLOCK_BYTES)
+            && witness.offset <= segment.len
     });
     match (clean, footer) {
         (Some(witness), None) => resume_clean(&segment, header, witness),
         (_, footer) => {
+            let witness = witness.filter(|witness| witness.journal == header.journal);
             let successor_lost =
                 footer.is_some() || witness.is_some_and(|witness| witness.name.base > last.base);
             let sealed_to = footer.map_or(Seq(0), |footer| footer.end_seq);
             let examination = examine(&segment, &header, witness, sealed_to)?;
             Ok(recover(options, &segment, &header, examination, successor_lost, witness))
+        }
+    }
+}
+
+/// Before the first record: whoever made the directories, their names survive a power cut from here on.
+fn sync_names_above(directory: &Directory) {
+    for path in directory.root.ancestors().take(2) {
+        if let Err(error) = directory.storage.sync_directory(path) {
+            tracing::debug!(path = %path.display(), %error, "a directory cannot be synced");
         }
     }
 }
@@ -248,7 +275,8 @@ fn resume_clean(
     let active = ActiveSegment {
         path: segment.path.clone(),
         file: Arc::clone(&segment.file),
-        allocated: segment.len / BLOCK_BYTES * BLOCK_BYTES,
+        // What lies before the end is never zeroed, however long the file is.
+        allocated: (segment.len / BLOCK_BYTES * BLOCK_BYTES).max(witness.offset),
         synced: Synced { offset: witness.offset, seq: witness.seq },
         digest: resume_digest(segment, witness)?,
         counts: witness.counts,
@@ -302,7 +330,8 @@ fn recover(
         .collect();
     let kept_to = examination.valid_seq;
     let lost_bytes = segment.len.saturating_sub(examination.first_invalid);
-    let skipped = (lost_bytes / RECORD_BYTES_MIN).max(UNSYNCED_RECORDS_MAX);
+    // Those of unsynced records may not even be counted in the file's length any more.
+    let skipped = lost_bytes / RECORD_BYTES_MIN + UNSYNCED_RECORDS_MAX;
     let mut next = examination.seen.max(kept_to).plus(skipped + 1);
     if successor_lost {
         let named = witness.filter(|witness| witness.name.base > header.name.base);
@@ -398,7 +427,7 @@ fn begin_with_notices(
         base: carried.first_seq().unwrap_or(first),
         carried,
         end: first.plus(records.len() as u64),
-        notable: !gaps.is_empty(),
+        notable: gaps.iter().map(|gap| SystemRecord::Gap(*gap)).collect(),
         rest: None,
     }
 }

@@ -2,13 +2,14 @@
 
 use std::time::Duration;
 
-use crate::chain::{SegmentEnd, segment_end};
+use crate::chain::SegmentEnd;
 use crate::digest::SegmentDigest;
 use crate::directory::OpenSegment;
 use crate::entry::{Entry, FrameHint, LastRecord, LossCause, Lost, Notice, Position};
 use crate::format::{
     FRAME_HEADER_BYTES, FRAMES_OFFSET, FrameHeader, RecordsCursor, Salt, SegmentHeader, SegmentName,
 };
+use crate::ranges::RangeSet;
 use crate::storage::Access;
 use crate::view::JournalView;
 use crate::walk::{FoundFrame, FrameWalk};
@@ -62,6 +63,9 @@ pub enum Resume {
 pub struct Reader {
     view: JournalView,
     options: ReaderOptions,
+    /// What was pruned when the reader began: passed over, whether its files are gone or not. The tombstones of
+    /// later prunings are still to be read.
+    pruned: RangeSet,
     /// Nothing before this seq is returned.
     from: Seq,
     current: Option<Current>,
@@ -110,17 +114,19 @@ impl Reader {
         from: Seq,
         options: ReaderOptions,
     ) -> Result<Self, Error> {
-        let floor = view.floor()?;
+        let pruned = view.ledger()?.pruned;
+        let floor = pruned.floor();
         if from < floor && from > Seq::FIRST {
             return Err(Error::Pruned { floor });
         }
-        Ok(Self::new(view, from.max(floor), options))
+        Ok(Self::new(view, pruned, from.max(floor), options))
     }
 
-    const fn new(view: JournalView, from: Seq, options: ReaderOptions) -> Self {
+    const fn new(view: JournalView, pruned: RangeSet, from: Seq, options: ReaderOptions) -> Self {
         Self {
             view,
             options,
+            pruned,
             from,
             current: None,
             frame: None,
@@ -139,9 +145,11 @@ impl Reader {
         options: ReaderOptions,
     ) -> Result<Resume, Error> {
         let mismatch = |reason: String| Ok(Resume::Mismatch { reason });
-        let floor = view.floor()?;
+        let pruned = view.ledger()?.pruned;
+        let floor = pruned.floor();
+        let begin = |from| Self::new(view.clone(), pruned.clone(), from, options);
         let Some(last) = &position.last else {
-            return Ok(Resume::At(Self::new(view, position.next.max(floor), options)));
+            return Ok(Resume::At(begin(position.next.max(floor))));
         };
         let head = view.head()?;
         if position.next > head {
@@ -151,11 +159,11 @@ impl Reader {
             ));
         }
         if last.seq < floor {
-            return Ok(Resume::Pruned(Self::new(view, position.next.max(floor), options)));
+            return Ok(Resume::Pruned(begin(position.next.max(floor))));
         }
-        let mut reader = match Self::at_hint(&view, last, options)? {
+        let mut reader = match begin(last.seq).at_hint(last)? {
             Some(reader) => reader,
-            None => Self::new(view.clone(), last.seq, options),
+            None => begin(last.seq),
         };
         match reader.next()? {
             Some(Entry::Record(record)) if record.seq == last.seq => {
@@ -166,10 +174,10 @@ impl Reader {
                 return Ok(Resume::At(reader));
             }
             Some(Entry::Lost(lost)) if lost.range.contains(last.seq) => {}
-            _ if view.ledger()?.pruned.covers(SeqRange::new(last.seq, last.seq.next())) => {}
+            _ if pruned.covers(SeqRange::new(last.seq, last.seq.next())) => {}
             _ => return mismatch(format!("the journal has no record with seq {}", last.seq)),
         }
-        Ok(Resume::At(Self::new(view, position.next, options)))
+        Ok(Resume::At(begin(position.next)))
     }
 
     /// The next record, or what is known to be missing before it; `None` at the durable end.
@@ -344,7 +352,7 @@ impl Reader {
             return Ok(false);
         };
         let end = match directory.open_segment(current.name, Access::Read)? {
-            Some(segment) => segment_end(directory, &segment, successor)?,
+            Some(segment) => self.view.end_of(&segment, successor)?,
             // Unlinked while being read: what was readable is all there was.
             None => SegmentEnd {
                 offset: current.window.limit(),
@@ -405,6 +413,10 @@ impl Reader {
         index: usize,
         reached: Seq,
     ) -> Result<bool, Error> {
+        let is_pruned =
+            |name: &SegmentName| self.pruned.covers(SeqRange::new(name.base, name.base.next()));
+        let pruned = names.iter().skip(index).take_while(|name| is_pruned(name)).count();
+        let index = index + pruned;
         let Some(&name) = names.get(index) else {
             return Ok(false);
         };
@@ -426,7 +438,7 @@ impl Reader {
         let start = read.header.start_seq();
         self.check_missing(SeqRange::new(reached, start), &read.header)?;
         let end = match successor {
-            Some(successor) => End::Fixed(segment_end(self.view.directory(), &segment, successor)?),
+            Some(successor) => End::Fixed(self.view.end_of(&segment, successor)?),
             None => End::Open,
         };
         let window = self.window_of(segment, end)?;
@@ -453,7 +465,7 @@ impl Reader {
 
     /// Seqs between two segments: pruned ones are passed over, others are lost.
     fn check_missing(&mut self, missing: SeqRange, header: &SegmentHeader) -> Result<(), Error> {
-        if missing.is_empty() {
+        if missing.is_empty() || self.pruned.covers(missing) {
             return Ok(());
         }
         let ledger = self.view.ledger()?;
@@ -479,7 +491,7 @@ impl Reader {
     ) -> Result<bool, Error> {
         let name = segment.name;
         let end = match successor {
-            Some(successor) => segment_end(self.view.directory(), &segment, successor)?.seq,
+            Some(successor) => self.view.end_of(&segment, successor)?.seq,
             None => self.view.head()?,
         };
         let after = self.end_told_by(successor, name)?.unwrap_or(end);
@@ -515,27 +527,21 @@ impl Reader {
     }
 
     /// A reader that stands before the remembered record, found where its frame stood.
-    fn at_hint(
-        view: &JournalView,
-        last: &LastRecord,
-        options: ReaderOptions,
-    ) -> Result<Option<Self>, Error> {
-        let directory = view.directory();
-        let names = directory.segments()?;
+    fn at_hint(mut self, last: &LastRecord) -> Result<Option<Self>, Error> {
+        let names = self.view.directory().segments()?;
         let Ok(index) = names.binary_search(&last.hint.segment) else {
             return Ok(None);
         };
-        let mut reader = Self::new(view.clone(), last.seq, options);
-        reader.open_at(&names, index, last.seq)?;
-        if let Some(current) = &mut reader.current
+        self.open_at(&names, index, last.seq)?;
+        if let Some(current) = &mut self.current
             && matches!(current.end, End::Open)
         {
-            let head = view.readable_end()?.durable;
+            let head = self.view.readable_end()?.durable;
             if head.segment == Some((current.name, current.salt)) {
                 current.window.set_limit(head.offset);
             }
         }
-        let Some(current) = &mut reader.current else {
+        let Some(current) = &mut self.current else {
             return Ok(None);
         };
         let bytes = current.window.get(last.hint.offset, FRAME_HEADER_BYTES)?;
@@ -547,14 +553,22 @@ impl Reader {
         };
         current.walk = FrameWalk::new(current.salt, last.hint.offset, header.follows());
         current.digest = None;
-        reader.lost = None;
-        Ok(Some(reader))
+        self.lost = None;
+        Ok(Some(self))
     }
 
     fn digest_at(&mut self, seq: Seq, hint: FrameHint) -> Result<Option<[u8; 16]>, Error> {
-        if let Some(current) = self.current.as_mut().filter(|current| current.name == hint.segment)
+        if let Some(current) = self.current.as_ref().filter(|current| current.name == hint.segment)
         {
-            return digest_in(&mut current.window, current.salt, seq, hint.offset);
+            // The window itself stays where it is: the frame being read is in it.
+            let (window, salt) = (&current.window, current.salt);
+            let held = window.held(hint.offset, FRAME_HEADER_BYTES);
+            let len = FrameHeader::decode(held, salt, hint.offset).map_or(0, |header| header.len());
+            let held = digest_of(window.held(hint.offset, len as usize), salt, seq, hint.offset);
+            return match (held, window.apart()) {
+                (None, Some(mut apart)) => digest_in(&mut apart, salt, seq, hint.offset),
+                (held, _) => Ok(held),
+            };
         }
         let directory = self.view.directory();
         let Some(segment) = directory.open_segment(hint.segment, Access::Read)? else {
@@ -575,19 +589,19 @@ fn digest_in(
     seq: Seq,
     offset: u64,
 ) -> Result<Option<[u8; 16]>, Error> {
-    let header = FrameHeader::decode(window.get(offset, FRAME_HEADER_BYTES)?, salt, offset);
-    let Some(header) = header else {
+    let Some(header) = FrameHeader::decode(window.get(offset, FRAME_HEADER_BYTES)?, salt, offset)
+    else {
         return Ok(None);
     };
-    let frame = window.get(offset, header.len() as usize)?;
-    let body = frame.get(FRAME_HEADER_BYTES..).unwrap_or_default();
+    Ok(digest_of(window.get(offset, header.len() as usize)?, salt, seq, offset))
+}
+
+/// The digest of a record in a frame; `None` where `frame` does not hold all of it.
+fn digest_of(frame: &[u8], salt: Salt, seq: Seq, offset: u64) -> Option<[u8; 16]> {
+    let header = FrameHeader::decode(frame, salt, offset)?;
+    let body = frame.get(FRAME_HEADER_BYTES..header.len() as usize)?;
     let mut cursor = RecordsCursor::new(header.first_seq);
-    while let Some(record) = cursor.next(body) {
-        if record.seq == seq {
-            return Ok(Some(record.digest()));
-        }
-    }
-    Ok(None)
+    std::iter::from_fn(|| cursor.next(body)).find(|record| record.seq == seq).map(|r| r.digest())
 }
 
 /// The part of what is missing that a reader who begins at `from` cares for.

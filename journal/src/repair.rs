@@ -9,6 +9,7 @@ use crate::directory::{Directory, OpenSegment};
 use crate::error::Context;
 use crate::format::FRAMES_OFFSET;
 use crate::limits::BLOCK_BYTES;
+use crate::ranges::RangeSet;
 use crate::storage::{Access, LockError, Storage};
 use crate::walk::FrameWalk;
 use crate::window::Window;
@@ -52,8 +53,10 @@ pub fn repair(
         mend_header(&segment, dry_run, &mut repairs)?;
         // What stands behind the end of the newest segment is for an opening to judge.
         if let Some(&successor) = names.get(index + 1) {
-            let end = segment_end(&directory, &segment, successor)?.offset;
-            mend_padding(&segment, end, dry_run, &mut repairs)?;
+            let end = segment_end(&directory, &segment, successor, || Ok(RangeSet::default()))?;
+            if end.certain {
+                mend_padding(&segment, end.offset, dry_run, &mut repairs)?;
+            }
         }
     }
     Ok(repairs)

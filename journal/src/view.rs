@@ -4,14 +4,15 @@ use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use crate::directory::Directory;
+use crate::chain::{SegmentEnd, segment_end};
+use crate::directory::{Directory, OpenSegment};
 use crate::error::Context;
 use crate::examine::examine;
-use crate::format::SegmentName;
+use crate::format::{SegmentName, Witness};
 use crate::ledger::Ledger;
 use crate::notable::system_records;
 use crate::reader::{Reader, ReaderOptions, Resume};
-use crate::storage::{Access, EntryKind, Storage};
+use crate::storage::{Access, EntryKind, FileStat, Storage};
 use crate::watermark::Durable;
 use crate::writer::Writer;
 use crate::{Error, Position, Seq, SeqRange};
@@ -29,7 +30,7 @@ pub struct JournalView(Arc<Source>);
 #[derive(Debug)]
 enum Source {
     Writer(Arc<Writer>),
-    Other(Other),
+    Other(Box<Other>),
 }
 
 /// The journal of another process, or of nobody.
@@ -37,8 +38,16 @@ enum Source {
 struct Other {
     directory: Directory,
     journal: [u8; 16],
-    /// The end as found where nobody writes: it changes only when somebody begins to.
-    at_rest: Mutex<Option<Head>>,
+    /// The end as found where nobody writes, and what it was found from.
+    at_rest: Mutex<Option<(Rest, Head)>>,
+}
+
+/// What every run of a writer changes: while it is the same, so is the end.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Rest {
+    witness: Option<Witness>,
+    last: SegmentName,
+    last_file: FileStat,
 }
 
 /// The readable end of the journal.
@@ -111,7 +120,7 @@ impl JournalView {
             .or_else(|| directory.read_identity())
             .unwrap_or_default();
         let other = Other { directory, journal, at_rest: Mutex::new(None) };
-        Ok(Self(Arc::new(Source::Other(other))))
+        Ok(Self(Arc::new(Source::Other(Box::new(other)))))
     }
 
     /// Identity of the journal: checkpoints of another one mean nothing here.
@@ -226,6 +235,15 @@ impl JournalView {
         }
     }
 
+    /// The end of `segment`, which has `successor` behind it.
+    pub(crate) fn end_of(
+        &self,
+        segment: &OpenSegment,
+        successor: SegmentName,
+    ) -> Result<SegmentEnd, Error> {
+        segment_end(self.directory(), segment, successor, || Ok(self.ledger()?.pruned))
+    }
+
     pub(crate) fn readable_end(&self) -> Result<Head, Error> {
         match &*self.0 {
             Source::Writer(writer) => {
@@ -247,21 +265,42 @@ impl Other {
     fn head(&self) -> Result<Head, Error> {
         let root = &self.directory.root;
         let lock = || self.at_rest.lock().unwrap_or_else(PoisonError::into_inner);
-        if self.directory.storage.is_locked(root).context("probe the lock of", root)? {
-            *lock() = None;
+        let is_locked =
+            || self.directory.storage.is_locked(root).context("probe the lock of", root);
+        if is_locked()? {
             return self.live_head();
         }
-        if let Some(head) = *lock() {
+        let rest = self.rest()?;
+        if let Some((_, head)) = lock().filter(|(known, _)| *known == rest) {
             return Ok(head);
         }
         let head = self.head_at_rest()?;
-        *lock() = Some(head);
+        // Somebody may have begun to write meanwhile: then frames were looked at that may not be durable.
+        if is_locked()? {
+            return self.live_head();
+        }
+        *lock() = (self.rest()? == rest).then_some((rest, head));
         Ok(head)
+    }
+
+    fn rest(&self) -> Result<Rest, Error> {
+        let witness = self.read_witness();
+        let Some(&last) = self.directory.segments()?.last() else {
+            return Err(Error::NotFound { path: self.directory.root.clone() });
+        };
+        let path = self.directory.segment(last);
+        let last_file = self.directory.storage.stat(&path).context("read", &path)?;
+        Ok(Rest { witness, last, last_file })
+    }
+
+    /// The witness, where it is this journal's.
+    fn read_witness(&self) -> Option<Witness> {
+        self.directory.read_witness().filter(|witness| witness.journal == self.journal)
     }
 
     /// What the witness of the process that writes says.
     fn live_head(&self) -> Result<Head, Error> {
-        let durable = match self.directory.read_witness() {
+        let durable = match self.read_witness() {
             Some(witness) => Durable {
                 seq: witness.seq,
                 segment: Some((witness.name, witness.salt)),
@@ -287,7 +326,7 @@ impl Other {
 
     /// What an opening would keep.
     fn head_at_rest(&self) -> Result<Head, Error> {
-        let witness = self.directory.read_witness();
+        let witness = self.read_witness();
         let Some(&last) = self.directory.segments()?.last() else {
             return Err(Error::NotFound { path: self.directory.root.clone() });
         };

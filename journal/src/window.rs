@@ -41,6 +41,15 @@ impl Window {
         Self { path, source, limit, buffer: Vec::new(), buffer_start: 0, unreadable_blocks: 0 }
     }
 
+    /// Another window on the same file, to look elsewhere while this one keeps what it holds; `None` where the file is
+    /// mapped, so that everything is held.
+    pub(crate) fn apart(&self) -> Option<Self> {
+        match &self.source {
+            Source::File(file) => Some(Self::new(self.path.clone(), Arc::clone(file), self.limit)),
+            Source::Mapped(_) => None,
+        }
+    }
+
     /// Raises the offset below which bytes are final.
     pub(crate) fn set_limit(&mut self, limit: u64) {
         self.limit = limit;

@@ -8,16 +8,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use common::{
-    Found, ROOT, append, clock, file_bytes, open, options, read_all, record, segments, view,
-    write_bytes,
+    Found, ROOT, append, clock, file_bytes, frames, open, options, read_all, record, segments,
+    view, write_bytes,
 };
 use lenslog_journal::storage::{Fault, FaultyStorage, Storage};
 use lenslog_journal::{
     Entry, Error, Journal, LossCause, Opening, Options, ReaderOptions, Recovered, Seq,
     SimulatedClock, SystemRecord,
 };
-
-const HEADER: u64 = 8192;
 
 /// A sealed segment with seqs 1 to 4 and an active one with 5 to 8, of one, one, two and then four single records.
 fn two_segments() -> FaultyStorage {
@@ -32,25 +30,6 @@ fn two_segments() -> FaultyStorage {
         append(&journal, payload);
     }
     storage.snapshot()
-}
-
-/// Where the frames of a segment stand, with their seqs: read from the bytes, as FORMAT.md has them.
-fn frames(bytes: &[u8]) -> Vec<(std::ops::Range<u64>, Vec<u64>)> {
-    let word = |at: usize| u32::from_le_bytes(bytes[at..at + 4].try_into().unwrap());
-    let mut frames = Vec::new();
-    let mut at = HEADER as usize;
-    while at + 48 <= bytes.len() {
-        if &bytes[at..at + 4] == b"LFRM" {
-            let first = u64::from_le_bytes(bytes[at + 8..at + 16].try_into().unwrap());
-            let end = at + 48 + word(at + 24) as usize;
-            let seqs = (first..first + u64::from(word(at + 28))).collect();
-            frames.push((at as u64..end as u64, seqs));
-            at = end;
-        } else {
-            at += 8;
-        }
-    }
-    frames
 }
 
 /// Small segments keep the files that are copied ten thousand times small.

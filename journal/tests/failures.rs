@@ -10,7 +10,7 @@ use common::{
     ROOT, append, clock, file_bytes, open, options, read_all, record, segments, try_append, view,
 };
 use lenslog_journal::storage::{Access, Fault, FaultyStorage, Storage};
-use lenslog_journal::{Error, Journal, NewRecord, Opening, Seq};
+use lenslog_journal::{Appended, Error, Journal, NewRecord, Opening, Seq};
 
 #[test]
 fn a_failed_sync_moves_its_records_to_a_new_segment_and_the_append_succeeds() {
@@ -352,4 +352,88 @@ fn a_synced_block_is_never_written_again() {
     }
     let file = storage.open(&path, Access::Read).unwrap();
     assert!(file.stat().unwrap().len >= 20 * 4096);
+}
+
+#[test]
+fn no_seq_is_given_twice_where_damage_and_a_power_cut_meet() {
+    let batch = vec![record(b""); lenslog_journal::limits::BATCH_RECORDS_MAX];
+    let mut repeated = 0;
+    for seed in 0..30 {
+        let storage = FaultyStorage::new();
+        let journal = open(&storage);
+        append(&journal, b"one");
+        // So that preallocated space ends a little behind the batch.
+        append(&journal, &vec![1; 245_000]);
+        journal.append(&batch).unwrap();
+        // As many again are in the operating system only; the cut may take the file's length back as well.
+        let last = journal.append_unsynced(&batch).unwrap().seq().plus(batch.len() as u64 - 1);
+        let after = storage.power_cut(seed);
+        let path = segments(&after).remove(0);
+        after.rot(&path, 258_048 + 20, 1);
+        after.remove(Path::new("/data/journal/WITNESS")).unwrap();
+        let journal = open(&after);
+        let seqs: Vec<_> = read_all(&journal.view()).records.iter().map(|(seq, _)| *seq).collect();
+        let next = append(&journal, b"next");
+        assert!(next > last || seqs.contains(&last), "seed {seed}: {next} after {last}");
+        repeated += usize::from(!seqs.contains(&last));
+    }
+    assert!(repeated > 0);
+}
+
+#[test]
+fn every_write_may_be_the_one_that_fails() {
+    let run = |storage: &FaultyStorage, fail_at: Option<u64>| {
+        let clock = clock();
+        let mut options = options(storage, &clock);
+        options.segment_bytes_max = Some(64 << 10);
+        let journal = Journal::open(ROOT, &options).unwrap();
+        if let Some(nth) = fail_at {
+            storage.inject(Fault::WriteFails { nth });
+        }
+        let mut acknowledged = Vec::new();
+        for index in 0..40_u64 {
+            clock.advance(Duration::from_secs(7200));
+            let payload = [index.to_le_bytes().as_slice(), &[5; 3000]].concat();
+            let result = if index % 4 == 3 {
+                journal.append_unsynced(&[record(&payload)]).map(Appended::seq)
+            } else {
+                try_append(&journal, &payload)
+            };
+            match result {
+                Ok(_) | Err(Error::Sync { .. }) => {}
+                Err(_) => {
+                    try_append(&journal, &payload).unwrap();
+                }
+            }
+            acknowledged.push(payload);
+        }
+        journal.sync().unwrap();
+        let expected: Vec<_> = acknowledged.iter().map(Vec::as_slice).collect();
+        assert_eq!(read_all(&journal.view()).payloads(), expected, "{fail_at:?}");
+        assert!(!journal.health().is_degraded(), "{fail_at:?}");
+        for seed in 0..3 {
+            let after = storage.fork().power_cut(seed);
+            assert_eq!(read_all(&view(&after)).payloads(), expected, "{fail_at:?} seed {seed}");
+        }
+    };
+    let counting = FaultyStorage::new();
+    run(&counting, None);
+    for nth in 0..counting.writes() {
+        run(&FaultyStorage::new(), Some(nth));
+    }
+}
+
+#[test]
+fn a_file_that_cannot_be_lengthened_is_left_for_another_one() {
+    let storage = FaultyStorage::new();
+    let journal = open(&storage);
+    append(&journal, b"one");
+    journal.append_unsynced(&[record(b"two")]).unwrap();
+    // The first write of an append that needs room lengthens the file.
+    storage.inject(Fault::WriteFails { nth: 0 });
+    append(&journal, &vec![3; 400 << 10]);
+    assert_eq!(journal.stats().relocations, 1);
+    assert_eq!(segments(&storage).len(), 2);
+    let found = read_all(&view(&storage.power_cut(1)));
+    assert_eq!(found.payloads(), [&b"one"[..], b"two", &vec![3; 400 << 10]]);
 }

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use common::{ROOT, append, clock, options, read_all, read_from, record, segments, view};
-use lenslog_journal::storage::{Fault, FaultyStorage};
+use lenslog_journal::storage::{Fault, FaultyStorage, Storage};
 use lenslog_journal::{
     Appended, Day, Entry, Error, Journal, NewRecord, Options, Resume, Seq, SimulatedClock,
 };
@@ -215,4 +215,95 @@ fn more_holes_than_a_header_can_name_leave_segments_for_later() {
     let found = read_all(&journal.view());
     assert!(found.lost.is_empty());
     assert_eq!(found.records.len(), 400 - lenslog_journal::limits::PRUNED_RANGES_MAX);
+}
+
+#[test]
+fn pruning_the_segment_before_a_missing_one_does_not_hide_that_loss() {
+    let storage = FaultyStorage::new();
+    let (journal, clock) = four_days(&storage);
+    drop(journal);
+    storage.remove(&segments(&storage)[1]).unwrap();
+    let journal = open_at(&storage, &clock);
+    for lost in read_all(&journal.view()).lost {
+        journal.report_lost(&lost).unwrap();
+    }
+    assert!(journal.health().is_degraded());
+    journal.prune_through(day("2026-11-23")).unwrap();
+    journal.unlink_pruned().unwrap();
+    let gaps: Vec<_> = journal.health().gaps.iter().map(ToString::to_string).collect();
+    assert_eq!(gaps, ["3-4"]);
+    assert_eq!(read_all(&journal.view()).lost_seqs(), [3, 4]);
+}
+
+#[test]
+fn seqs_left_out_before_a_pruned_segment_are_not_taken_for_lost() {
+    let storage = FaultyStorage::new();
+    let clock = clock();
+    let journal = open_at(&storage, &clock);
+    let later = NewRecord { day: Some(day("2026-12-01")), ..record(b"stays") };
+    journal.append(&[later]).unwrap();
+    // A recovery leaves seqs out, and its segment is pruned while the one before it stays.
+    let killed = storage.snapshot();
+    let journal = open_at(&killed, &clock);
+    append(&journal, b"goes");
+    clock.advance(Duration::from_secs(86_400));
+    append(&journal, b"of today");
+    assert_eq!(journal.prune_through(day("2026-11-23")).unwrap().segments.len(), 1);
+    journal.unlink_pruned().unwrap();
+    for view in [journal.view(), view(&killed)] {
+        let found = read_all(&view);
+        assert_eq!(found.payloads(), [&b"stays"[..], b"of today"]);
+        assert_eq!(found.lost, []);
+    }
+}
+
+#[test]
+fn pruned_records_are_not_read_again_where_their_file_could_not_be_removed() {
+    let storage = FaultyStorage::new();
+    let (journal, clock) = four_days(&storage);
+    journal.append(&[NewRecord { day: Some(day("2026-12-01")), ..record(b"stays") }]).unwrap();
+    clock.advance(Duration::from_secs(86_400));
+    append(&journal, b"of today");
+    let old = segments(&storage).remove(1);
+    let bytes = common::file_bytes(&storage, &old);
+    journal.prune_through(day("2026-11-24")).unwrap();
+    assert_eq!(segments(&storage).len(), 5, "nothing is unlinked yet");
+    assert_eq!(read_all(&journal.view()).records[0].0, Seq(5));
+    journal.unlink_pruned().unwrap();
+    // It comes back, as after a power cut that undid the removal.
+    common::write_bytes(&storage, &old, &bytes);
+    let early = journal.view().reader(Seq::FIRST, Default::default());
+    assert!(matches!(early.unwrap().next().unwrap(), Some(Entry::Record(r)) if r.seq == Seq(5)));
+    for view in [journal.view(), view(&storage)] {
+        assert_eq!(read_all(&view).seqs(), [5, 6, 7, 8, 9, 10]);
+    }
+}
+
+#[test]
+fn records_written_again_behind_a_torn_segment_do_not_come_back_when_they_are_pruned() {
+    let storage = FaultyStorage::new();
+    let clock = clock();
+    let journal = open_at(&storage, &clock);
+    let keyed = |index: u8| NewRecord { key: Some([index; 16]), ..record(b"goes") };
+    let later = NewRecord { day: Some(day("2026-12-01")), ..record(b"stays") };
+    journal.append(&[later]).unwrap();
+    // A failed sync writes the next record again into a new segment; its old bytes stay where they were.
+    storage.inject(Fault::SyncFails { nth: 0 });
+    journal.append(&[keyed(1)]).unwrap();
+    assert_eq!(journal.stats().relocations, 1);
+    clock.advance(Duration::from_secs(86_400));
+    append(&journal, b"of today");
+    let mut follower = view(&storage).reader(Seq::FIRST, Default::default()).unwrap();
+    assert!(follower.next().unwrap().is_some());
+    assert_eq!(journal.prune_through(day("2026-11-23")).unwrap().segments.len(), 1);
+    journal.unlink_pruned().unwrap();
+    for view in [journal.view(), view(&storage)] {
+        let found = read_all(&view);
+        assert_eq!(found.payloads(), [&b"stays"[..], b"of today"]);
+        assert_eq!(found.lost, []);
+    }
+    drop(journal);
+    let journal = open_at(&storage, &clock);
+    assert_eq!(read_all(&journal.view()).payloads(), [&b"stays"[..], b"of today"]);
+    assert!(matches!(journal.append(&[keyed(1)]).unwrap(), Appended::New(_)));
 }

@@ -11,6 +11,7 @@
 //! It stands in the day of its event. `seq` and `amended_at` are those of the record that told it, so every `seq` is
 //! there once in both files together.
 
+use std::borrow::Cow;
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::path::Path;
 use std::sync::Arc;
@@ -20,6 +21,7 @@ use lenslog_events::{DescriptionAdded, Event, EventDetected, render_amendment, r
 use lenslog_journal::storage::Storage;
 use lenslog_journal::{Day, Seq};
 use serde::Deserialize;
+use serde_json::{Map, Value};
 
 use crate::data_dir::json_log_path;
 use crate::day_files::{DayFiles, Format};
@@ -49,11 +51,12 @@ pub struct Jsonl {
     path: Option<(Day, String)>,
 }
 
-/// By what a line is recognised.
+/// What every line has, to tell one from anything else.
 #[derive(Deserialize)]
+#[expect(dead_code, reason = "only whether they are there matters")]
 struct Name<'l> {
     #[serde(borrow)]
-    event_id: std::borrow::Cow<'l, str>,
+    event_id: Cow<'l, str>,
     seq: u64,
 }
 
@@ -84,22 +87,22 @@ impl Format for Jsonl {
     }
 
     fn entries(bytes: &[u8]) -> Vec<&[u8]> {
-        let whole = |line: &&[u8]| line.ends_with(b"\n") && name(line).is_some();
+        let is_one = |line: &[u8]| serde_json::from_slice::<Name<'_>>(line).is_ok();
+        let whole = |line: &&[u8]| line.ends_with(b"\n") && is_one(line);
         bytes.split_inclusive(|byte| *byte == b'\n').filter(whole).collect()
     }
 
     fn key(entry: &[u8]) -> u64 {
         let mut hasher = DefaultHasher::new();
-        match name(entry) {
-            Some(Name { event_id, seq }) => (event_id, seq).hash(&mut hasher),
-            None => entry.hash(&mut hasher),
+        match serde_json::from_slice::<Map<String, Value>>(entry) {
+            Ok(mut fields) => {
+                fields.remove("llm_description");
+                Value::Object(fields).to_string().hash(&mut hasher);
+            }
+            Err(_) => entry.hash(&mut hasher),
         }
         hasher.finish()
     }
-}
-
-fn name(line: &[u8]) -> Option<Name<'_>> {
-    serde_json::from_slice(line).ok()
 }
 
 #[cfg(test)]

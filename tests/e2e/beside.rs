@@ -104,7 +104,10 @@ fn sqlite3_and_jq_read_beside_a_recorder() {
         .output()
         .unwrap();
     let answer = String::from_utf8(answer.stdout).unwrap();
-    assert!(answer.starts_with("30|2026-11-2") && answer.ends_with("ok\n"), "{answer}");
+    assert!(
+        answer.starts_with("30|2026-11-19T15:00:06.006Z") && answer.ends_with("ok\n"),
+        "{answer}"
+    );
     let files = lab.data.join("events/2026-11-20/events.json");
     let answer = Command::new("jq").arg("-r").arg(".detected_objects[0].label").arg(files).output();
     let answer = String::from_utf8(answer.unwrap().stdout).unwrap();

@@ -176,6 +176,16 @@ impl Lab {
         serde_json::from_str(&self.run(&["status", "--json"]).out).unwrap()
     }
 
+    /// Waits until every camera of the recorder that runs delivers: a folder is watched from then on.
+    #[track_caller]
+    pub fn until_cameras_are_up(&self) {
+        self.until("every camera is up", || {
+            let status = self.status();
+            let cameras = status["cameras"].as_array()?;
+            cameras.iter().all(|camera| camera["state"] == "up").then_some(())
+        });
+    }
+
     /// Asks again and again until it is so.
     #[track_caller]
     pub fn until<T>(&self, what: &str, mut attempt: impl FnMut() -> Option<T>) -> T {
@@ -221,8 +231,13 @@ impl Recording {
     }
 
     /// Ends it as an operator would, and returns how that went.
-    pub fn stop(mut self) -> Ran {
+    pub fn stop(self) -> Ran {
         self.signal(rustix::process::Signal::TERM);
+        self.ended()
+    }
+
+    /// Waits for its end, which is on its way, and returns how that went.
+    pub fn ended(mut self) -> Ran {
         let mut out = String::new();
         let stdout = self.child.stdout.take().unwrap();
         for line in BufReader::new(stdout).lines() {
@@ -284,13 +299,18 @@ impl Projected {
     /// Number of blocks in events.log.
     pub fn blocks(&self) -> usize {
         let logs = self.files.iter().filter(|(path, _)| path.ends_with("/events.log"));
-        logs.map(|(_, text)| text.lines().filter(|line| line.contains("] EVENT: ")).count()).sum()
+        logs.map(|(_, text)| text.lines().filter(|line| is_head(line)).count()).sum()
     }
 
     /// Ids in the database, by row id.
     pub fn row_ids(&self) -> Vec<String> {
         self.rows.iter().map(|row| row.split('|').nth(1).unwrap().to_owned()).collect()
     }
+}
+
+/// Whether a line of events.log begins an event; what stands in a description begins none.
+fn is_head(line: &str) -> bool {
+    line.starts_with('[') && line.contains("] EVENT: ")
 }
 
 pub fn id_of(value: &Value) -> String {

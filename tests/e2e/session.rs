@@ -44,7 +44,7 @@ fn a_signal_ends_it_in_good_order_and_everything_is_up_to_date() {
         let mut recording = lab.record(&["--source", "test:"]);
         recording.wait_for(" event ");
         recording.signal(signal);
-        let ran = recording.stop().expect(0).says("ended by a signal");
+        let ran = recording.ended().expect(0).says("ended by a signal");
         assert!(ran.out.contains("The last event:"), "{}", ran.out);
         let status = lab.status();
         for projection in status["projections"].as_array().unwrap() {

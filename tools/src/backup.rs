@@ -49,13 +49,13 @@ impl Backup {
             Layout { plaintext_metadata: layout.plaintext_metadata, ..Layout::of(&self.target) };
         let journal = Journal::open(&self.target, &Options::default())?;
         let options = RebuildOptions { accept_loss: true, ..RebuildOptions::default() };
-        let code = rebuild::all(target.projections(), &journal.view(), &options);
+        let done = rebuild::all(target.projections(), &journal.view(), &options);
         journal.close()?;
         println!(
             "\nIt is a data directory of its own: replay verify --data {}",
             self.target.display()
         );
-        Ok(code)
+        Ok(done.code)
     }
 }
 

@@ -10,7 +10,7 @@ use lenslog_engine::{
 };
 use lenslog_events::RecorderVocabulary;
 use lenslog_journal::storage::RealStorage;
-use lenslog_journal::{Day, Journal, JournalView, Options, ReaderOptions};
+use lenslog_journal::{Day, Journal, JournalView, Lost, Options, ReaderOptions};
 use lenslog_projections::Layout;
 
 use crate::control::{Client, Reply, Request};
@@ -103,9 +103,13 @@ impl Rebuild {
         let projections = self.chosen(layout.projections())?;
         // The lock, so that nobody follows meanwhile; and a recovery, where one is due.
         let journal = Journal::open(&layout.data, &Options::default())?;
-        let code = all(projections, &journal.view(), &self.options());
+        let done = all(projections, &journal.view(), &self.options());
+        // Whoever meets a loss and may write journals it.
+        for lost in &done.lost {
+            journal.report_lost(lost)?;
+        }
         journal.close()?;
-        Ok(code)
+        Ok(done.code)
     }
 
     fn into_directory(&self, layout: &Layout, out: &Path) -> Result<u8> {
@@ -119,12 +123,19 @@ impl Rebuild {
         let projections = self.chosen(target.projections())?;
         let projections = projections.into_iter().filter(|p| p.spec().name != "media").collect();
         let view = JournalView::open(&layout.data, Arc::new(RealStorage))?;
-        Ok(all(projections, &view, &self.options()))
+        Ok(all(projections, &view, &self.options()).code)
     }
 }
 
+/// How rebuilding several projections went.
+pub(crate) struct Done {
+    pub(crate) code: u8,
+    /// What the journal has lost, each once.
+    pub(crate) lost: Vec<Lost>,
+}
+
 /// Rebuilds all of them at once, each on a thread of its own, and tells how it went.
-pub(crate) fn all(projections: Vec<Boxed>, view: &JournalView, options: &RebuildOptions) -> u8 {
+pub(crate) fn all(projections: Vec<Boxed>, view: &JournalView, options: &RebuildOptions) -> Done {
     let bars = Bars::new();
     let results: Vec<(&'static str, Result<Rebuilt, RebuildError>)> = std::thread::scope(|scope| {
         let threads: Vec<_> = projections
@@ -141,7 +152,14 @@ pub(crate) fn all(projections: Vec<Boxed>, view: &JournalView, options: &Rebuild
         threads.into_iter().map(join).collect()
     });
     let mut code = EXIT_OK;
+    let mut all_lost: Vec<Lost> = Vec::new();
     for (name, result) in results {
+        if let Ok(Rebuilt { lost, .. }) | Err(RebuildError::Damaged { lost }) = &result {
+            // They have all read the same journal.
+            if all_lost.is_empty() {
+                all_lost.clone_from(lost);
+            }
+        }
         match result {
             Ok(rebuilt) => {
                 for lost in &rebuilt.lost {
@@ -170,7 +188,7 @@ pub(crate) fn all(projections: Vec<Boxed>, view: &JournalView, options: &Rebuild
             }
         }
     }
-    code
+    Done { code, lost: all_lost }
 }
 
 fn one(

@@ -92,8 +92,8 @@ fn print_json(report: &VerifyReport) -> Result<()> {
             json!({
                 "segment": lost.segment.file_name(),
                 "offset": lost.offset,
-                "from": lost.range.from.0,
-                "to": lost.range.to.0,
+                "first": lost.range.from.0,
+                "last": lost.range.to.0.saturating_sub(1),
                 "cause": format!("{:?}", lost.cause),
             })
         })
@@ -115,8 +115,8 @@ fn print_json(report: &VerifyReport) -> Result<()> {
         "damaged": report.is_damaged(),
         "differs": report.differs(),
         "records": report.records,
-        "from": report.range.0.0,
-        "to": report.range.1.0,
+        "first": report.range.0.0,
+        "last": report.range.1.0.saturating_sub(1),
         "lost": lost,
         "notices": report.notices.iter().map(ToString::to_string).collect::<Vec<_>>(),
         "projections": projections,

@@ -3,9 +3,9 @@
 //! Derivable: whatever in it is missing or wrong is made again from the segment.
 
 use super::frame::Salt;
-use super::{Key, Put, SegmentName, Take};
+use super::{Key, Put, SegmentName, Take, record_len};
 use crate::Seq;
-use crate::limits::BLOCK_BYTES;
+use crate::limits::{BLOCK_BYTES, SEGMENT_BYTES_MAX};
 
 const MAGIC: [u8; 8] = *b"LENSLOGK";
 const BLOCK: usize = BLOCK_BYTES as usize;
@@ -16,6 +16,8 @@ const CRC_BYTES: usize = 4;
 const ENTRIES_PER_BLOCK: usize = (BLOCK - CRC_BYTES) / ENTRY_BYTES;
 const FILTER_BITS_PER_KEY: u64 = 10;
 const FILTER_PROBES: u64 = 7;
+/// More keys than any segment has room for are damage, whatever the CRC says.
+const KEYS_MAX: u64 = 4 * SEGMENT_BYTES_MAX / record_len(0, true) as u64;
 
 /// What the first block says.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -33,8 +35,13 @@ pub(crate) struct KeyFilter {
 }
 
 impl KeyFilter {
-    fn for_count(keys: u64) -> Self {
-        Self { words: vec![0; Self::words_for(keys)] }
+    /// The filter of these keys.
+    pub(crate) fn of<'a>(keys: impl ExactSizeIterator<Item = &'a Key>) -> Self {
+        let mut filter = Self { words: vec![0; Self::words_for(keys.len() as u64)] };
+        for key in keys {
+            filter.insert(key);
+        }
+        filter
     }
 
     const fn words_for(keys: u64) -> usize {
@@ -73,11 +80,7 @@ impl KeyFilter {
 impl KeysHeader {
     /// The whole file of these keys, which must be sorted.
     pub(crate) fn encode_file(salt: Salt, name: SegmentName, keys: &[(Key, Seq)]) -> Vec<u8> {
-        let mut filter = KeyFilter::for_count(keys.len() as u64);
-        for (key, _) in keys {
-            filter.insert(key);
-        }
-        let filter = filter.encode();
+        let filter = KeyFilter::of(keys.iter().map(|(key, _)| key)).encode();
         let mut file = vec![0; BLOCK];
         Put::new(&mut file)
             .bytes(&MAGIC)
@@ -115,7 +118,7 @@ impl KeysHeader {
         let found_salt = Salt(take.u64());
         let found_name = SegmentName { base: Seq(take.u64()), day };
         let (keys, filter_crc) = (take.u64(), take.u32());
-        (found_salt == salt && found_name == name && keys <= u64::from(u32::MAX)).then_some(Self {
+        (found_salt == salt && found_name == name && keys <= KEYS_MAX).then_some(Self {
             salt,
             name,
             keys,

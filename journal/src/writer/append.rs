@@ -1,10 +1,10 @@
 //! Appending: validates a batch, waits until the journal is fit to take it, gives it seqs and encodes it.
 
 use std::collections::HashSet;
+use std::io;
 use std::sync::MutexGuard;
 
-use super::{Appended, Durability, KeyCheck, State, Writer, keys_of};
-use crate::error::{Context, is_full};
+use super::{Appended, Durability, Failure, KeyCheck, State, Writer, keys_of};
 use crate::format::{
     ClockStepped, FrameSpan, Kind, NewRecord, SystemRecord, encode_frame, frame_len,
 };
@@ -110,7 +110,7 @@ impl Writer {
         })?;
         let (mut state, reading) = self.ready(self.lock(), bytes as u64, 1, 0)?;
         let seq = self.enqueue(&mut state, &records, reading.wall);
-        state.pending.notable = true;
+        state.pending.notable.push(record.clone());
         let end = state.next_seq;
         self.commit(state, end, Durability::PowerCut)?;
         Ok(seq)
@@ -125,7 +125,7 @@ impl Writer {
         records: u64,
         reserve: u64,
     ) -> Result<(MutexGuard<'a, State>, ClockReading), Error> {
-        let mut roll_failed = false;
+        let (mut roll_failed, mut relocated) = (false, false);
         loop {
             state.ensure_open()?;
             let reading = self.clock.read();
@@ -133,12 +133,29 @@ impl Writer {
             let full = state.pending.bytes.len() + bytes as usize > UNSYNCED_BYTES_MAX
                 || state.unsynced_records() + records > UNSYNCED_RECORDS_MAX;
             let suspended = state.suspended.is_some();
+            let mut refused = None;
             if !(suspended || state.witness_clean || roll_due || full) {
-                self.make_room(&mut state, bytes + CLOCK_FRAME_BYTES, reserve)?;
-                return Ok((state, reading));
+                match self.make_room(&mut state, bytes + CLOCK_FRAME_BYTES, reserve) {
+                    Ok(true) => return Ok((state, reading)),
+                    Ok(false) => {
+                        return Err(Error::StorageFull { path: self.directory.journal.clone() });
+                    }
+                    Err(error) => refused = Some(error),
+                }
             }
             if state.busy {
                 state = self.wait(state);
+                continue;
+            }
+            if let Some(error) = refused {
+                if relocated {
+                    let path = self.directory.journal.clone();
+                    return Err(Failure::new(path, error).refused(&self.directory.journal));
+                }
+                // The medium refuses to lengthen this file. Another one may do.
+                relocated = true;
+                let frames = std::mem::take(&mut state.pending);
+                self.fail(&mut state, frames, error);
                 continue;
             }
             let result = if suspended {
@@ -175,25 +192,29 @@ impl Writer {
             || state.keys.active_len() >= SEGMENT_KEYS_MAX
     }
 
-    fn make_room(&self, state: &mut State, bytes: u64, reserve: u64) -> Result<(), Error> {
+    /// `Ok(false)`: there is none.
+    fn make_room(&self, state: &mut State, bytes: u64, reserve: u64) -> io::Result<bool> {
         let sizes = &self.settings.sizes;
         let end = sizes.padded(state.pending.end() + bytes);
         let Some(active) = &mut state.active else {
-            return Err(Error::Closed);
+            return Ok(false);
         };
-        match active.make_room(end + reserve, sizes) {
-            Ok(true) => Ok(()),
-            Ok(false) if reserve == 0 && end <= active.allocated => Ok(()),
-            Err(error) if !is_full(&error) => Err(error).context("write", &active.path),
-            _ => Err(Error::StorageFull { path: self.directory.journal.clone() }),
-        }
+        let made = active.make_room(end + reserve, sizes)?;
+        Ok(made || reserve == 0 && end <= active.allocated)
     }
 
-    /// Before the first append: no later start may take this run's end for the clean one of the run before.
+    /// Before the first append: no later start may take this run's end for the clean one of the run before. Both slots
+    /// are written, so that damage to the newer one does not bring the clean end back.
     fn unmark_clean(&self, state: &mut State) -> Result<(), Error> {
-        let path = self.directory.witness();
-        self.write_witness(state, false).context("write", &path)?;
-        self.sync_witness(state).context("sync", &path)?;
+        let unmarked = self
+            .write_witness(state, false)
+            .and_then(|()| self.write_witness(state, false))
+            .and_then(|()| self.sync_witness(state));
+        if let Err(error) = unmarked {
+            tracing::warn!(%error, "the witness of the clean end cannot be written; a new segment is begun");
+            // The clean end is then not that of the newest segment, and is not believed.
+            self.roll(state)?;
+        }
         state.witness_clean = false;
         Ok(())
     }
@@ -203,10 +224,10 @@ impl Writer {
         state: &mut State,
         records: &[NewRecord<'_>],
     ) -> Result<Option<(usize, Seq)>, Error> {
-        let State { keys, active, .. } = state;
+        let State { keys, active, ledger, .. } = state;
         let header = active.as_ref().map(|active| &active.header);
         for (index, key) in keys_of(records) {
-            if let Some(seq) = keys.find(&self.directory, header, &key)? {
+            if let Some(seq) = keys.find(&self.directory, header, &ledger.pruned, &key)? {
                 return Ok(Some((index, seq)));
             }
         }

@@ -147,11 +147,15 @@ impl Writer {
         };
         active.digest.absorb(frames.start, &frames.bytes);
         active.counts.add(&frames.counts);
-        active.notable |= frames.notable;
+        active.notable |= !frames.notable.is_empty();
         active.synced = Synced {
             offset: self.settings.sizes.padded(frames.end()),
             seq: frames.end_seq.max(active.synced.seq),
         };
+        // Before anybody else can roll: the next header must tell of them.
+        for record in &frames.notable {
+            state.ledger.apply(record);
+        }
         self.publish(state);
         // The buffer is used again where nobody has begun another one.
         if state.pending.bytes.capacity() == 0 {
@@ -162,7 +166,7 @@ impl Writer {
         }
     }
 
-    fn fail(&self, state: &mut State, frames: Pending, error: io::Error) {
+    pub(super) fn fail(&self, state: &mut State, frames: Pending, error: io::Error) {
         let path = state.active.as_ref().map(|active| active.path.clone()).unwrap_or_default();
         self.relocate(state, frames, Failure::new(path, error));
         self.turnstile.notify_all();

@@ -25,7 +25,7 @@ use crate::carried::Counts;
 use crate::directory::Directory;
 use crate::entropy::Entropy;
 use crate::error::Context;
-use crate::format::{Key, NewRecord, PreviousEnd, Witness};
+use crate::format::{Key, NewRecord, PreviousEnd, SystemRecord, Witness};
 use crate::keys::KeyIndex;
 use crate::ledger::Ledger;
 use crate::sizes::Sizes;
@@ -134,7 +134,8 @@ pub(crate) struct Pending {
     /// The seq behind the last record; meaningless while there is none.
     pub(crate) end_seq: Seq,
     pub(crate) counts: Counts,
-    pub(crate) notable: bool,
+    /// Tombstones and gaps among them: the ledger learns of each the moment it is durable.
+    pub(crate) notable: Vec<SystemRecord>,
 }
 
 impl Pending {
@@ -237,19 +238,19 @@ impl Writer {
 
     /// Ends the journal: everything durable, the witness clean and synced, the lock released.
     pub(crate) fn close(&self) -> Result<(), Error> {
-        if self.lock().closed {
+        let mut state = self.lock_idle();
+        if state.closed {
             return Ok(());
         }
-        self.sync()?;
-        let mut state = self.lock_idle();
-        if !state.closed {
-            let path = self.directory.witness();
-            self.write_witness(&mut state, true).context("write", &path)?;
-            self.sync_witness(&state).context("sync", &path)?;
-            state.closed = true;
-            self.watermark.close();
-            self.lock.lock().unwrap_or_else(PoisonError::into_inner).take();
-        }
+        // All of it under the lock: nothing may come between the last sync and the mark of a clean end.
+        self.resume(&mut state)?;
+        self.sync_exclusively(&mut state)?;
+        let path = self.directory.witness();
+        self.write_witness(&mut state, true).context("write", &path)?;
+        self.sync_witness(&state).context("sync", &path)?;
+        state.closed = true;
+        self.watermark.close();
+        self.lock.lock().unwrap_or_else(PoisonError::into_inner).take();
         Ok(())
     }
 }

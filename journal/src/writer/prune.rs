@@ -14,6 +14,7 @@ use crate::format::{
     FRAMES_OFFSET, PrunedSegment, PrunedThrough, RecordsCursor, SegmentName, SystemRecord,
 };
 use crate::limits::{PRUNED_RANGES_MAX, TOMBSTONE_SEGMENTS_MAX};
+use crate::ranges::RangeSet;
 use crate::storage::Access;
 use crate::walk::FrameWalk;
 use crate::window::Window;
@@ -50,7 +51,6 @@ impl Writer {
         let segments = self.prunable(day)?;
         let record = SystemRecord::PrunedThrough(PrunedThrough { day, segments: segments.clone() });
         let tombstone = self.append_system(&record)?;
-        self.lock().ledger.apply(&record);
         Ok(Pruned { tombstone, day, segments })
     }
 
@@ -60,6 +60,7 @@ impl Writer {
         let names = self.directory.segments()?;
         let gone: Vec<_> = {
             let state = self.lock();
+            state.ensure_open()?;
             let active = state.active.as_ref().map(|active| active.header.name);
             let is_pruned = |name: &SegmentName| {
                 Some(*name) != active
@@ -103,20 +104,21 @@ impl Writer {
             let state = self.lock();
             (state.active.as_ref().map(|active| active.header.name), state.ledger.pruned.clone())
         };
+        let known = pruned.clone();
         let mut segments = Vec::new();
         for pair in names.windows(2) {
             let &[name, successor] = pair else { continue };
-            let range = SeqRange::new(name.base, successor.base);
             if Some(name) == active
-                || pruned.covers(range)
+                || pruned.covers(SeqRange::new(name.base, name.base.next()))
                 || segments.len() >= TOMBSTONE_SEGMENTS_MAX
             {
                 continue;
             }
-            let newest = newest_day(&self.directory, name, successor)?;
+            let newest = newest_day(&self.directory, name, successor, &known)?;
             if newest > day {
                 continue;
             }
+            let range = range_of(&self.directory, name, successor, &known)?;
             let mut with = pruned.clone();
             with.insert(range);
             if with.len() <= PRUNED_RANGES_MAX {
@@ -129,6 +131,13 @@ impl Writer {
 }
 
 fn unlink(directory: &Directory, name: SegmentName, unlinked: &mut Unlinked) {
+    // The keys go first: while the segment is there it is found again, and they with it.
+    match directory.storage.remove(&directory.keys(name)) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => {
+            unlinked.failed.push((directory.keys(name), error));
+        }
+        _ => {}
+    }
     let path = directory.segment(name);
     let bytes = directory.storage.stat(&path).map_or(0, |stat| stat.len);
     match directory.storage.remove(&path) {
@@ -140,15 +149,33 @@ fn unlink(directory: &Directory, name: SegmentName, unlinked: &mut Unlinked) {
         Err(error) => {
             tracing::warn!(path = %path.display(), %error, "a pruned segment cannot be removed");
             unlinked.failed.push((path, error));
-            return;
         }
     }
-    match directory.storage.remove(&directory.keys(name)) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => {
-            unlinked.failed.push((directory.keys(name), error));
+}
+
+/// What the pruning of `name` accounts for: everything from the end of the segment before it, seqs left out included, to
+/// where its successor begins, unless segments between the two are missing: that loss is not to be hidden.
+fn range_of(
+    directory: &Directory,
+    name: SegmentName,
+    successor: SegmentName,
+    pruned: &RangeSet,
+) -> Result<SeqRange, Error> {
+    let whole = SeqRange::new(name.base, successor.base);
+    let Some(segment) = directory.open_segment(name, Access::Read)? else {
+        return Ok(whole);
+    };
+    let start = segment.header.as_ref().map_or(name.base, |read| read.header.start_seq());
+    let from = start.min(name.base);
+    let next = directory.open_segment(successor, Access::Read)?.and_then(|next| next.header);
+    let previous = next.and_then(|read| read.header.previous);
+    if previous.is_some_and(|previous| previous.name != name) {
+        let end = segment_end(directory, &segment, successor, || Ok(pruned.clone()))?;
+        if end.certain {
+            return Ok(SeqRange::new(from, end.seq));
         }
-        _ => {}
     }
+    Ok(SeqRange::new(from, successor.base))
 }
 
 /// The newest day of a segment's records; the later of the two names' days where that cannot be read.
@@ -156,6 +183,7 @@ fn newest_day(
     directory: &Directory,
     name: SegmentName,
     successor: SegmentName,
+    pruned: &RangeSet,
 ) -> Result<Day, Error> {
     let by_name = name.day.max(successor.day);
     let Some(segment) = directory.open_segment(name, Access::Read)? else {
@@ -167,16 +195,16 @@ fn newest_day(
     if let Some(footer) = segment.footer(header.salt)? {
         return Ok(footer.counts.days.map_or(name.day, |(_, newest)| newest));
     }
-    newest_day_of_frames(directory, segment, successor, name.day)
+    newest_day_of_frames(directory, segment, (successor, pruned), name.day)
 }
 
 fn newest_day_of_frames(
     directory: &Directory,
     segment: OpenSegment,
-    successor: SegmentName,
+    (successor, pruned): (SegmentName, &RangeSet),
     mut newest: Day,
 ) -> Result<Day, Error> {
-    let end = segment_end(directory, &segment, successor)?;
+    let end = segment_end(directory, &segment, successor, || Ok(pruned.clone()))?;
     let Some(read) = segment.header else {
         return Ok(newest);
     };

@@ -175,9 +175,11 @@ fn blank(file: &dyn StorageFile) -> io::Result<()> {
     let mut buffer = vec![0; 64 << 10];
     let mut at = 0;
     while at < len {
-        let count = read_full(file, &mut buffer, at).unwrap_or(buffer.len()).max(1);
+        let read = read_full(file, &mut buffer, at);
+        let count = read.as_ref().map_or(buffer.len(), |count| (*count).max(1));
         let end = (at + count as u64).min(len);
-        if buffer.iter().take(count).any(|byte| *byte != 0) {
+        // What cannot be read is written all the same: that is how a medium mends a sector.
+        if read.is_err() || buffer.iter().take(count).any(|byte| *byte != 0) {
             write_zeros(file, at, end)?;
         }
         at = end;

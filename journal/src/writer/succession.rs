@@ -13,7 +13,7 @@ use super::trim::trim_before;
 use super::{ActiveSegment, Pending, State, Writer, end_of};
 use crate::carried::{Carried, Counts};
 use crate::error::is_full;
-use crate::format::{FRAMES_OFFSET, PreviousEnd, Salt, SegmentHeader, SegmentName};
+use crate::format::{FRAMES_OFFSET, PreviousEnd, Salt, SegmentHeader, SegmentName, SystemRecord};
 use crate::{Error, Seq};
 
 /// A write or sync that failed.
@@ -55,8 +55,8 @@ pub(crate) struct Succession {
     pub(crate) carried: Carried,
     /// The seq behind them.
     pub(crate) end: Seq,
-    /// They hold tombstones or gaps.
-    pub(crate) notable: bool,
+    /// Tombstones and gaps among them.
+    pub(crate) notable: Vec<SystemRecord>,
     /// The segment that holds the durable end until this one is begun, and that end's offset.
     pub(crate) rest: Option<(SegmentName, Salt, u64)>,
 }
@@ -70,7 +70,7 @@ impl Succession {
             base,
             carried: Carried::default(),
             end: base,
-            notable: false,
+            notable: Vec::new(),
             rest: None,
         }
     }
@@ -81,15 +81,20 @@ impl Succession {
     }
 }
 
+/// A segment that could not be begun.
+struct Refused {
+    /// What was to be begun, for another attempt.
+    succession: Succession,
+    failure: Failure,
+    /// The segment has its name already, though not durably: nothing may be appended to the one before.
+    named: bool,
+}
+
 impl Writer {
     /// Begins a new segment and makes it the active one; the old one is sealed if it is given up in good order.
     ///
     /// Where it fails and nothing has changed on disk, the succession comes back.
-    fn begin(
-        &self,
-        state: &mut State,
-        succession: Succession,
-    ) -> Result<(), Box<(Succession, Failure)>> {
+    fn begin(&self, state: &mut State, succession: Succession) -> Result<(), Box<Refused>> {
         let now = self.clock.read().wall;
         let mut succession = succession;
         let fresh_name = SegmentName { base: succession.base, day: now.day() };
@@ -115,14 +120,19 @@ impl Writer {
         let mut active = match begun {
             Ok(active) => active,
             Err(error) => {
-                if error.named {
+                let named = error.named;
+                if named {
                     succession.name = Some(name);
                 }
-                return Err(Box::new((succession, Failure::new(error.path, error.source))));
+                let failure = Failure::new(error.path, error.source);
+                return Err(Box::new(Refused { succession, failure, named }));
             }
         };
         active.counts = std::mem::take(&mut succession.carried.counts);
-        active.notable = succession.notable;
+        active.notable = !succession.notable.is_empty();
+        for record in &succession.notable {
+            state.ledger.apply(record);
+        }
         if let Some(previous) = &active.header.previous {
             trim_before(&self.directory, previous);
         }
@@ -142,11 +152,17 @@ impl Writer {
             return Ok(());
         };
         let rest = Some((old.header.name, old.header.salt, old.synced.offset));
-        let succession = Succession { rest, ..Succession::empty(end_of(&old), old.synced.seq) };
+        let base = old.synced.seq;
+        // An empty segment is replaced: two of them would begin with the same seq.
+        let is_empty = base == old.header.name.base;
+        let name = is_empty.then_some(old.header.name);
+        let succession = Succession { rest, name, ..Succession::empty(end_of(&old), base) };
         match self.begin(state, succession) {
             Ok(()) => {
                 state.keys.seal(&self.directory, &old.header, old.synced.seq);
-                old.seal();
+                if !is_empty {
+                    old.seal();
+                }
                 self.publish(state);
                 if let Err(error) = self.sync_witness(state) {
                     tracing::debug!(%error, "the journal's witness cannot be synced");
@@ -154,12 +170,12 @@ impl Writer {
                 self.replenish_spare(state);
                 Ok(())
             }
-            Err(refused) if refused.0.name.is_none() => {
+            Err(refused) if !refused.named => {
                 state.active = Some(old);
-                Err(refused.1.refused(&self.directory.journal))
+                Err(refused.failure.refused(&self.directory.journal))
             }
             Err(refused) => {
-                let (succession, failure) = *refused;
+                let Refused { succession, failure, .. } = *refused;
                 let error = failure.refused(&self.directory.journal);
                 state.keys.seal(&self.directory, &old.header, old.synced.seq);
                 self.suspend(state, succession, failure);
@@ -196,7 +212,7 @@ impl Writer {
             base,
             carried,
             end: state.next_seq,
-            notable: in_flight.notable || pending.notable,
+            notable: [in_flight.notable, pending.notable].concat(),
             rest: Some((old.header.name, old.header.salt, old.synced.offset)),
         };
         state.keys.split(&self.directory, &old.header, base);
@@ -234,7 +250,7 @@ impl Writer {
                 self.replenish_spare(state);
             }
             Err(refused) => {
-                let (succession, failure) = *refused;
+                let Refused { succession, failure, .. } = *refused;
                 self.suspend(state, succession, cause.unwrap_or(failure));
             }
         }

@@ -2,6 +2,8 @@
 #![allow(dead_code, reason = "each test binary uses another part")]
 #![allow(clippy::allow_attributes, reason = "an expectation would fail where all parts are used")]
 
+pub mod hooked;
+
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -65,6 +67,10 @@ impl Found {
         self.records.iter().map(|(_, payload)| payload.as_slice()).collect()
     }
 
+    pub fn seqs(&self) -> Vec<u64> {
+        self.records.iter().map(|(seq, _)| seq.0).collect()
+    }
+
     pub fn lost_seqs(&self) -> Vec<u64> {
         self.lost.iter().flat_map(|lost| lost.range.from.0..lost.range.to.0).collect()
     }
@@ -94,6 +100,16 @@ pub fn read_from(view: &JournalView, from: Seq) -> Found {
     found
 }
 
+/// Options for a storage that a test steps into.
+pub fn hooked_options(storage: &hooked::Hooked, clock: &Arc<SimulatedClock>) -> Options {
+    Options {
+        storage: Arc::new(storage.clone()),
+        clock: Arc::clone(clock) as _,
+        seed: Some(11),
+        ..Options::default()
+    }
+}
+
 /// The segment files, oldest first.
 pub fn segments(storage: &FaultyStorage) -> Vec<PathBuf> {
     let is_segment = |path: &PathBuf| path.extension().is_some_and(|extension| extension == "seg");
@@ -108,4 +124,23 @@ pub fn write_bytes(storage: &FaultyStorage, path: &Path, bytes: &[u8]) {
     let file = storage.open(path, lenslog_journal::storage::Access::Truncate).unwrap();
     file.write_at(bytes, 0).unwrap();
     file.sync().unwrap();
+}
+
+/// Where the frames of a segment stand, with their seqs: read from the bytes, as FORMAT.md has them.
+pub fn frames(bytes: &[u8]) -> Vec<(std::ops::Range<u64>, Vec<u64>)> {
+    let word = |at: usize| u32::from_le_bytes(bytes[at..at + 4].try_into().unwrap());
+    let mut frames = Vec::new();
+    let mut at = 8192;
+    while at + 48 <= bytes.len() {
+        if &bytes[at..at + 4] == b"LFRM" {
+            let first = u64::from_le_bytes(bytes[at + 8..at + 16].try_into().unwrap());
+            let end = at + 48 + word(at + 24) as usize;
+            let seqs = (first..first + u64::from(word(at + 28))).collect();
+            frames.push((at as u64..end as u64, seqs));
+            at = end;
+        } else {
+            at += 8;
+        }
+    }
+    frames
 }

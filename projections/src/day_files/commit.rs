@@ -4,7 +4,7 @@ use lenslog_engine::{Checkpoint, ProjectionError};
 
 use super::day_file::FileId;
 use super::file_set::path_of;
-use super::limits::IDLE_RECORDS_MAX;
+use super::limits::{HELD_LISTED_MAX, IDLE_RECORDS_MAX};
 use super::listing::{Listed, Listing};
 use super::replace::Place;
 use super::tail::Tail;
@@ -18,21 +18,23 @@ impl<F: Format> DayFiles<F> {
     ) -> Result<(), ProjectionError> {
         // Whoever prunes waits for the room.
         if self.prune_due {
-            return self.commit_durable(checkpoint);
+            return self.commit_durable(checkpoint, false);
         }
         self.keep_what_is_lost()?;
         self.set.flush()
     }
 
-    /// What was applied lasts, and a checkpoint tells of it; nothing is written where there is nothing to tell.
+    /// What was applied lasts, and a checkpoint tells of it; nothing is written where there is nothing to tell. That
+    /// it stands farther is worth telling only at the end.
     pub(super) fn commit_durable(
         &mut self,
         checkpoint: &Checkpoint,
+        is_final: bool,
     ) -> Result<(), ProjectionError> {
         self.keep_what_is_lost()?;
         self.set.flush()?;
         let announced = self.announced.take();
-        if announced.is_none() && !self.is_due(checkpoint) {
+        if announced.is_none() && !is_final && !self.is_due(checkpoint) {
             return Ok(());
         }
         self.set.sync()?;
@@ -125,9 +127,12 @@ impl<F: Format> DayFiles<F> {
             let keep = matches!(file.tail, Some(Tail::Kept(_)));
             Some((*id, Listed { mark: file.listing(), identity: file.identity?, keep }))
         });
+        let mut held = self.fold.held();
+        let room = HELD_LISTED_MAX - held.len();
+        held.extend(self.missing.iter().take(room));
         Listing {
             pruned: self.fold.pruned(),
-            held: self.fold.held(),
+            held,
             doomed: self.doomed.clone(),
             keep_old: false,
             files: listed.collect(),

@@ -10,7 +10,7 @@ use lenslog_engine::ProjectionError;
 use lenslog_journal::storage::StorageFile;
 
 use super::format::Format;
-use super::limits::{COMPARED_BYTES, SEARCHED_BYTES_MAX, SHOWN_CHARS_MAX};
+use super::limits::{COMPARED_BYTES, PASSED_MAX, SEARCHED_BYTES_MAX, SHOWN_CHARS_MAX};
 use super::tail::common_prefix;
 use crate::data_dir::read_at;
 
@@ -135,6 +135,9 @@ impl Comparison {
         if self.difference.is_some() {
             return Ok(());
         }
+        if self.follows::<F>(opened, listed, entry)? {
+            return Ok(());
+        }
         let key = F::key(entry);
         let mut searched = COMPARED_BYTES;
         loop {
@@ -143,7 +146,9 @@ impl Comparison {
             let entries = F::entries(&found);
             if let Some(place) = entries.iter().position(|known| F::key(known) == key) {
                 for passed in &entries[..place] {
-                    *self.passed.entry(F::key(passed)).or_default() += 1;
+                    if self.passed.len() < PASSED_MAX {
+                        *self.passed.entry(F::key(passed)).or_default() += 1;
+                    }
                 }
                 let end = end_within(&found, entries[place]);
                 self.lines += ends_of_lines(&found[..end]);
@@ -162,6 +167,27 @@ impl Comparison {
             self.differs(&format!("behind line {} there is no '{line}'", self.lines));
         }
         Ok(())
+    }
+
+    /// Whether an entry is exactly what comes next in the file, as nearly all are; passes it then.
+    fn follows<F: Format>(
+        &mut self,
+        opened: Opened<'_>,
+        listed: u64,
+        entry: &[u8],
+    ) -> Result<bool, ProjectionError> {
+        let separator = if self.compared > 0 { F::SEPARATOR } else { b"" };
+        let len = separator.len() + entry.len();
+        if listed - self.compared < len as u64 {
+            return Ok(false);
+        }
+        let found = opened.read(self.compared, len)?;
+        let is_same = found.strip_prefix(separator).is_some_and(|rest| rest == entry);
+        if is_same {
+            self.lines += ends_of_lines(&found);
+            self.compared += len as u64;
+        }
+        Ok(is_same)
     }
 
     /// Judges what lies behind everything that was expected; `is_loose` where the journal has lost records.

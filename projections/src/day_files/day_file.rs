@@ -38,9 +38,9 @@ impl Mark {
 /// One file, as far as this process knows it.
 #[derive(Debug, Default)]
 pub(super) struct DayFile {
-    /// Where the next entry goes: the end of what was rendered, written or not.
-    pub(super) end: Mark,
-    /// Rendered, not yet written; ends at `end`.
+    /// The end of what was written, or would have been where the file was given up.
+    pub(super) written: Mark,
+    /// Rendered behind that, and not yet written.
     pub(super) buffer: Vec<u8>,
     /// The length that the file has now if nobody else touched it; at least what was written.
     pub(super) on_disk: u64,
@@ -55,16 +55,16 @@ pub(super) struct DayFile {
 }
 
 impl DayFile {
-    /// What a checkpoint lists: behind it everything is rendered again after a crash.
+    /// Where the next entry goes: the end of what was rendered.
+    pub(super) fn end(&self) -> u64 {
+        self.written.len + self.buffer.len() as u64
+    }
+
+    /// What a checkpoint lists, once everything is written: behind it everything is rendered again after a crash.
     pub(super) fn listing(&self) -> Mark {
         match &self.tail {
             Some(Tail::Kept(kept)) => kept.from,
-            _ => self.end,
+            _ => self.written,
         }
-    }
-
-    /// Where the bytes in the buffer begin.
-    pub(super) fn written(&self) -> u64 {
-        self.end.len - self.buffer.len() as u64
     }
 }

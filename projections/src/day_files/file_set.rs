@@ -13,7 +13,7 @@ use lenslog_journal::storage::{Access, EntryKind, StorageFile};
 use super::day_file::{DayFile, FileId};
 use super::format::Format;
 use super::handles::Handles;
-use super::limits::BUFFERED_BYTES_MAX;
+use super::limits::{BUFFERED_BYTES_MAX, FILE_BUFFER_BYTES_MAX};
 use super::tail::{Compared, Kept, Leftover, Recognised, Tail, common_prefix, join};
 use crate::data_dir::{DataDir, Unsynced};
 
@@ -43,6 +43,8 @@ pub(super) struct FileSet {
     /// Directories in which names were made or removed.
     pub(super) unsynced: Unsynced,
     buffered_bytes: usize,
+    /// A buffer that was written, to be used again.
+    spare: Vec<u8>,
     /// Bytes written since the last checkpoint.
     pub(super) unlisted_bytes: u64,
 }
@@ -69,6 +71,7 @@ impl FileSet {
             handles: Handles::default(),
             unsynced: Unsynced::new(),
             buffered_bytes: 0,
+            spare: Vec::new(),
             unlisted_bytes: 0,
         }
     }
@@ -80,42 +83,53 @@ impl FileSet {
         }
     }
 
-    /// Appends an entry, in memory at first; writes everything once that is much.
+    /// Appends the entry that `render` makes, in memory at first; writes it once that is much.
     pub(super) fn append<F: Format>(
         &mut self,
         id: FileId,
-        entry: &[u8],
+        render: impl FnOnce(&mut Vec<u8>),
     ) -> Result<(), ProjectionError> {
         let file = self.files.entry(id).or_default();
-        let mut known = 0;
-        match &mut file.tail {
-            Some(Tail::Kept(kept)) => match kept.recognise::<F>(entry) {
-                Recognised::Whole => return Ok(()),
-                Recognised::Beginning(len) => known = len,
-                Recognised::No => {}
-            },
-            Some(Tail::Cut(leftover)) => leftover.note_written::<F>(entry),
-            _ => {}
+        if file.buffer.capacity() == 0 {
+            file.buffer = std::mem::take(&mut self.spare);
         }
-        let start = file.end.len;
-        let buffered = file.buffer.len();
-        if start > 0 && known == 0 {
+        let (start, begin) = (file.end(), file.buffer.len());
+        if start > 0 {
             file.buffer.extend_from_slice(F::SEPARATOR);
         }
-        file.buffer.extend_from_slice(&entry[known..]);
-        let rendered = &file.buffer[buffered..];
-        file.end = file.end.after(rendered);
+        let entry_begin = file.buffer.len();
+        render(&mut file.buffer);
+        match &mut file.tail {
+            Some(Tail::Kept(kept)) => match kept.recognise::<F>(&file.buffer[entry_begin..]) {
+                Recognised::Whole => {
+                    file.buffer.truncate(begin);
+                    return Ok(());
+                }
+                Recognised::Beginning(len) => drop(file.buffer.drain(begin..entry_begin + len)),
+                Recognised::No => {}
+            },
+            Some(Tail::Cut(leftover)) => leftover.note_written::<F>(&file.buffer[entry_begin..]),
+            Some(Tail::Pending(_)) | None => {}
+        }
+        let rendered = &file.buffer[begin..];
         self.buffered_bytes += rendered.len();
         let compared = match &file.tail {
             Some(Tail::Pending(pending)) => Some(pending.compare(start, rendered)),
             _ => None,
         };
+        let is_full = file.buffer.len() >= FILE_BUFFER_BYTES_MAX;
         match compared {
             Some(Compared::Exhausted) => file.tail = None,
             Some(Compared::Differs(at)) => self.cut::<F>(id, start, at)?,
             Some(Compared::Same) | None => {}
         }
-        if self.buffered_bytes >= BUFFERED_BYTES_MAX { self.flush() } else { Ok(()) }
+        if is_full {
+            self.write(id)
+        } else if self.buffered_bytes >= BUFFERED_BYTES_MAX {
+            self.flush()
+        } else {
+            Ok(())
+        }
     }
 
     /// Cuts a file `at` bytes behind `start`, where the entry just rendered begins. Whole entries from there on are
@@ -126,7 +140,7 @@ impl FileSet {
         let Some(file) = self.files.get_mut(&id) else { return Ok(()) };
         let Some(Tail::Pending(pending)) = file.tail.take() else { return Ok(()) };
         if let Some(mut leftover) = Leftover::of::<F>(pending.rest(start)) {
-            let entry = &file.buffer[file.buffer.len() - (file.end.len - start) as usize..];
+            let entry = &file.buffer[file.buffer.len() - (file.end() - start) as usize..];
             let entry = if start > 0 { &entry[F::SEPARATOR.len()..] } else { entry };
             leftover.note_written::<F>(entry);
             file.tail = Some(Tail::Cut(leftover));
@@ -144,21 +158,35 @@ impl FileSet {
         }
         let full = self.files.iter().filter(|(_, file)| !file.buffer.is_empty());
         let full: Vec<_> = full.map(|(id, _)| *id).collect();
-        for id in full {
-            self.write(id)?;
-        }
-        self.buffered_bytes = 0;
-        Ok(())
+        full.into_iter().try_for_each(|id| self.write(id))
     }
 
     /// Writes what is buffered for one file. Where the file is not as it was left, it is given up instead.
     fn write(&mut self, id: FileId) -> Result<(), ProjectionError> {
-        let path = self.path(id);
         let handle = self.handle(id)?;
         let Some(file) = self.files.get_mut(&id) else { return Ok(()) };
-        let (start, expected) = (file.written(), file.on_disk);
-        let buffer = std::mem::take(&mut file.buffer);
-        let Some(handle) = handle else { return Ok(()) };
+        let start = file.written.len;
+        let mut buffer = std::mem::take(&mut file.buffer);
+        file.written = file.written.after(&buffer);
+        self.buffered_bytes -= buffer.len();
+        if let Some(handle) = handle {
+            self.write_to(id, &*handle, &buffer, start)?;
+        }
+        buffer.clear();
+        self.spare = buffer;
+        Ok(())
+    }
+
+    fn write_to(
+        &mut self,
+        id: FileId,
+        handle: &dyn StorageFile,
+        bytes: &[u8],
+        start: u64,
+    ) -> Result<(), ProjectionError> {
+        let path = self.path(id);
+        let Some(file) = self.files.get_mut(&id) else { return Ok(()) };
+        let expected = file.on_disk;
         let found = handle.stat().map_err(ProjectionError::retry("cannot look at", &path))?.len;
         if found < expected {
             file.fault = Some(format!("is cut from {expected} to {found} bytes"));
@@ -169,9 +197,9 @@ impl FileSet {
             handle.set_len(expected).map_err(ProjectionError::retry("cannot truncate", &path))?;
         }
         file.dirty = true;
-        file.on_disk = expected.max(start + buffer.len() as u64);
-        self.unlisted_bytes += buffer.len() as u64;
-        handle.write_at(&buffer, start).map_err(ProjectionError::retry("cannot write", &path))
+        file.on_disk = expected.max(start + bytes.len() as u64);
+        self.unlisted_bytes += bytes.len() as u64;
+        handle.write_at(bytes, start).map_err(ProjectionError::retry("cannot write", &path))
     }
 
     /// The open file; `None` where it is not the one that is expected: it is given up then.
@@ -295,10 +323,10 @@ impl FileSet {
         let Some(handle) = self.handle(id)? else { return Ok(()) };
         let path = self.path(id);
         let Some(file) = self.files.get_mut(&id) else { return Ok(()) };
-        let is_first = file.end.len == 0;
+        let is_first = file.end() == 0;
         let (found, entries) = match file.tail.take() {
             Some(Tail::Pending(pending)) => {
-                let found = pending.rest(file.end.len).to_vec();
+                let found = pending.rest(file.written.len).to_vec();
                 let entries = F::entries(&found).into_iter().map(<[u8]>::to_vec).collect();
                 (found, entries)
             }
@@ -309,7 +337,7 @@ impl FileSet {
             }
         };
         let entries: Vec<&[u8]> = entries.iter().map(Vec::as_slice).collect();
-        let from = file.end;
+        let from = file.written;
         let kept = Kept::new::<F>(from, &entries);
         let joined = join(entries, F::SEPARATOR, is_first);
         let same = common_prefix(&found, &joined);
@@ -321,8 +349,8 @@ impl FileSet {
             .write_at(&joined[same..], offset)
             .map_err(ProjectionError::retry("cannot write", &path))?;
         file.dirty = true;
-        file.end = from.after(&joined);
-        file.on_disk = file.end.len;
+        file.written = from.after(&joined);
+        file.on_disk = file.written.len;
         file.tail = Some(Tail::Kept(kept));
         Ok(())
     }
@@ -340,7 +368,7 @@ impl FileSet {
                 Some(Tail::Cut(_)) | None => {}
             }
             // It was made for an entry that never came.
-            let is_empty = |file: &DayFile| file.end.len == 0 && file.fault.is_none();
+            let is_empty = |file: &DayFile| file.end() == 0 && file.fault.is_none();
             if self.files.get(&id).is_some_and(is_empty) {
                 self.remove(id)?;
                 self.data.remove_day_if_empty(id.day, &mut self.unsynced);
@@ -355,7 +383,7 @@ impl FileSet {
         let path = self.path(id);
         let Some(file) = self.files.get_mut(&id) else { return Ok(()) };
         file.dirty = true;
-        file.on_disk = file.written();
+        file.on_disk = file.written.len;
         handle.set_len(file.on_disk).map_err(ProjectionError::retry("cannot truncate", &path))
     }
 }

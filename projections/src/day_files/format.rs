@@ -35,6 +35,7 @@ pub trait Format: Debug + Clone + Send + 'static {
     /// something else is passed over.
     fn entries(bytes: &[u8]) -> Vec<&[u8]>;
 
-    /// By what an entry is recognised, whether its event was written with the description or without.
+    /// By what an entry is recognised: the same for an event written with its description and without, another one
+    /// wherever anything else differs.
     fn key(entry: &[u8]) -> u64;
 }

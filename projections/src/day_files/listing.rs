@@ -22,7 +22,7 @@ use lenslog_journal::Seq;
 
 use super::day_file::{FileId, Mark};
 use super::fold::Horizon;
-use super::limits::{FILE_BYTES_MAX, HELD_MAX};
+use super::limits::{FILE_BYTES_MAX, HELD_LISTED_MAX};
 
 /// The lines of a checkpoint that are the projection's own.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -97,7 +97,7 @@ impl Listing {
                     for word in words {
                         listing.held.insert(Seq(word.parse().ok()?));
                     }
-                    if listing.held.len() > HELD_MAX {
+                    if listing.held.len() > HELD_LISTED_MAX {
                         return None;
                     }
                 }

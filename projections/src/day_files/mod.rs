@@ -39,14 +39,14 @@ mod tail;
 mod verifier;
 
 use std::cell::Cell;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use lenslog_engine::{ProjectionError, Recorded};
+use lenslog_engine::{Fact, ProjectionError, Recorded};
 use lenslog_events::{Event, kind};
 use lenslog_journal::storage::Storage;
-use lenslog_journal::{Kind, Seq};
+use lenslog_journal::{Kind, Seq, SystemRecord};
 
 use crate::data_dir::DataDir;
 use day_file::FileId;
@@ -73,6 +73,8 @@ pub struct DayFiles<F> {
     data: DataDir,
     set: FileSet,
     fold: Fold,
+    /// Events that waited at the checkpoint and did not come back: lost, or pruned as a later tombstone says.
+    missing: BTreeSet<Seq>,
     /// Files that are to go once a checkpoint says so, and whether they are set aside.
     doomed: BTreeMap<FileId, bool>,
     /// A tombstone was applied, and nothing was removed yet.
@@ -86,7 +88,6 @@ pub struct DayFiles<F> {
     /// The journal has lost records; what lies behind the ends of the files is to be kept.
     lossy: bool,
     rebuild: Option<Rebuild>,
-    scratch: Vec<u8>,
 }
 
 /// The checkpoint as it was written last.
@@ -108,6 +109,7 @@ impl<F: Format> DayFiles<F> {
             set: FileSet::new(data.clone(), F::FILES, Side::Live),
             data,
             fold: Fold::default(),
+            missing: BTreeSet::new(),
             doomed: BTreeMap::new(),
             prune_due: false,
             announced: Cell::new(None),
@@ -115,7 +117,6 @@ impl<F: Format> DayFiles<F> {
             saved: None,
             lossy: false,
             rebuild: None,
-            scratch: Vec::new(),
         }
     }
 
@@ -123,6 +124,7 @@ impl<F: Format> DayFiles<F> {
     fn forget(&mut self) {
         self.set = FileSet::new(self.data.clone(), F::FILES, Side::Live);
         self.fold = Fold::default();
+        self.missing.clear();
         self.doomed.clear();
         (self.prune_due, self.changed, self.lossy) = (false, false, false);
         self.announced.set(None);
@@ -141,13 +143,13 @@ impl<F: Format> DayFiles<F> {
                 self.doomed.insert(id, false);
             }
             self.prune_due = true;
+            self.missing.retain(|seq| !names(record, *seq));
             return Ok(());
         }
         match file_of::<F>(&outcome) {
             Some(id) => {
-                self.scratch.clear();
-                render(&mut self.format, &outcome, record, &mut self.scratch);
-                self.set.append::<F>(id, &self.scratch)
+                let format = &mut self.format;
+                self.set.append::<F>(id, |out| render(format, &outcome, record, out))
             }
             None => Ok(()),
         }
@@ -163,6 +165,12 @@ impl<F: Format> DayFiles<F> {
         self.changed = true;
         Ok(())
     }
+}
+
+/// Whether a tombstone names a segment that held this seq.
+fn names(record: &Recorded<Event>, seq: Seq) -> bool {
+    let Fact::Journal(SystemRecord::PrunedThrough(pruned)) = &record.fact else { return false };
+    pruned.segments.iter().any(|segment| segment.range.contains(seq))
 }
 
 /// The file that a target is in.

@@ -66,6 +66,7 @@ impl<F: Format> DayFiles<F> {
 
     fn take_over(&mut self, listing: Listing) -> Result<(), ProjectionError> {
         self.fold = Fold::resume(listing.pruned);
+        self.missing = listing.held;
         self.doomed = listing.doomed;
         let mut tails_left = TAILS_BYTES_MAX;
         let mut keep = BTreeSet::new();
@@ -100,11 +101,9 @@ fn adopt<F: Format>(
 ) -> Result<Option<DayFile>, ProjectionError> {
     let path = path_of(data, id, F::FILES);
     let mut file = DayFile {
-        end: listed.mark,
+        written: listed.mark,
         on_disk: listed.mark.len,
         identity: Some(listed.identity),
-        // What is rendered again may be in the page cache only.
-        dirty: true,
         ..DayFile::default()
     };
     let stat = if data.has_day(id.day)? { data.file(&path)? } else { None };

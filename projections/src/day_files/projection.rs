@@ -27,7 +27,9 @@ impl<F: Format> Projection<RecorderVocabulary> for DayFiles<F> {
     }
 
     fn restore(&mut self, record: &Recorded<Event>) -> Result<(), ProjectionError> {
-        if !self.fold.restore(record) {
+        if self.fold.restore(record) {
+            self.missing.remove(&record.seq);
+        } else {
             tracing::warn!(seq = %record.seq, "it is no event that could wait; it is passed over");
         }
         Ok(())
@@ -42,7 +44,7 @@ impl<F: Format> Projection<RecorderVocabulary> for DayFiles<F> {
 
     fn apply(&mut self, record: &Recorded<Event>) -> Result<(), ProjectionError> {
         match &mut self.rebuild {
-            Some(rebuild) => rebuild.apply(&mut self.format, record, &mut self.scratch),
+            Some(rebuild) => rebuild.apply(&mut self.format, record),
             None => self.apply_live(record),
         }
     }
@@ -54,11 +56,15 @@ impl<F: Format> Projection<RecorderVocabulary> for DayFiles<F> {
     fn commit(&mut self, checkpoint: &Checkpoint, kind: CommitKind) -> Result<(), ProjectionError> {
         match kind {
             CommitKind::Visible => self.commit_visible(checkpoint),
-            CommitKind::Durable => self.commit_durable(checkpoint),
+            CommitKind::Durable => self.commit_durable(checkpoint, false),
+            CommitKind::Final => self.commit_durable(checkpoint, true),
         }
     }
 
     fn caught_up(&mut self) -> Result<(), ProjectionError> {
+        // What an event that is lost by now had made lies behind the ends of the files, for its description came later.
+        self.lossy |= !self.missing.is_empty();
+        self.missing.clear();
         self.keep_what_is_lost()?;
         self.set.flush()?;
         self.changed |= self.set.settle_tails()?;

@@ -34,7 +34,6 @@ impl Rebuild {
         &mut self,
         format: &mut F,
         record: &Recorded<Event>,
-        scratch: &mut Vec<u8>,
     ) -> Result<(), ProjectionError> {
         let outcome = self.fold.apply(record);
         if let Outcome::Pruned(day) = outcome {
@@ -45,9 +44,7 @@ impl Rebuild {
         }
         match file_of::<F>(&outcome) {
             Some(id) if self.scope.contains(id.day) => {
-                scratch.clear();
-                render(format, &outcome, record, scratch);
-                self.set.append::<F>(id, scratch)
+                self.set.append::<F>(id, |out| render(format, &outcome, record, out))
             }
             _ => Ok(()),
         }
@@ -66,7 +63,7 @@ impl Rebuild {
                     source,
                 ));
             };
-            made.push((*id, Listed { mark: file.end, identity, keep: false }));
+            made.push((*id, Listed { mark: file.written, identity, keep: false }));
         }
         Ok(made)
     }

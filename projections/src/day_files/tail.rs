@@ -130,15 +130,16 @@ impl Kept {
 
     /// Looks for an entry that is about to be appended.
     pub(super) fn recognise<F: Format>(&mut self, entry: &[u8]) -> Recognised {
+        if !self.last.is_empty() && entry.len() > self.last.len() && entry.starts_with(&self.last) {
+            let last = std::mem::take(&mut self.last);
+            self.missing.take(|| F::key(&last));
+            return Recognised::Beginning(last.len());
+        }
         if self.missing.take(|| F::key(entry)) {
             return Recognised::Whole;
         }
-        let last = std::mem::take(&mut self.last);
-        if !last.is_empty() && entry.starts_with(&last) {
-            Recognised::Beginning(last.len())
-        } else {
-            Recognised::No
-        }
+        self.last.clear();
+        Recognised::No
     }
 }
 

@@ -215,6 +215,7 @@ impl Projection<RecorderVocabulary> for Media {
         let next = checkpoint.position.next.0;
         let is_stale = match self.saved {
             None => true,
+            Some(saved) if kind == CommitKind::Final => next != saved,
             Some(saved) => next.saturating_sub(saved) >= IDLE_RECORDS_MAX || next < saved,
         };
         if !self.changed && !is_stale {

@@ -226,7 +226,7 @@ impl Projection<RecorderVocabulary> for SqliteProjection {
         let committed = self.live().and_then(|live| {
             live.commit(checkpoint)?;
             // Asked for every few seconds, and at the end: a calm moment.
-            if kind == CommitKind::Durable { live.tidy() } else { Ok(()) }
+            if kind == CommitKind::Visible { Ok(()) } else { live.tidy() }
         });
         self.note(committed)
     }

@@ -2,6 +2,14 @@
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use lenslog_engine::{RebuildError, RebuildOptions, Scope, verify};
+use lenslog_journal::ReaderOptions;
+use lenslog_journal::storage::{FaultyStorage, RealStorage, Storage};
+
+use crate::follower::{Boxed, Follower};
+use crate::machine::{self, Kept, Machine};
 
 /// A directory in memory where there is one: thousands of syncs cost nothing there.
 pub fn scratch() -> tempfile::TempDir {
@@ -31,3 +39,89 @@ pub fn text(files: &BTreeMap<PathBuf, Vec<u8>>) -> String {
     };
     files.iter().map(shown).collect()
 }
+
+/// A journal on a simulated disk, and a data directory with real files.
+pub struct Real {
+    pub machine: Machine,
+    pub data: tempfile::TempDir,
+    pub kept: Kept,
+}
+
+impl Real {
+    pub fn new(kept: Kept) -> Self {
+        let machine = Machine::boot(&FaultyStorage::new()).unwrap();
+        Self { machine, data: scratch(), kept }
+    }
+
+    /// With events on three days, one of them with a late description, followed and committed.
+    pub fn with_events(kept: Kept) -> Self {
+        let mut real = Self::new(kept);
+        for number in 0..12 {
+            real.machine.detect(number % 3, false).unwrap();
+        }
+        let described = real.machine.events[4].clone();
+        real.machine.describe(described, 0).unwrap();
+        real.settle();
+        real
+    }
+
+    pub fn projection(&self) -> Boxed {
+        let storage: Arc<dyn Storage> = Arc::new(RealStorage);
+        self.kept.projection(&storage, self.data.path())
+    }
+
+    pub fn follower(&self) -> Follower {
+        Follower::new(self.projection(), &self.machine.journal.view())
+    }
+
+    /// A process that starts, puts everything right, and ends.
+    pub fn settle(&self) {
+        self.follower().settle().unwrap();
+    }
+
+    /// A path below the data directory; `name` in the directory of a day.
+    pub fn path(&self, day: u8, name: &str) -> PathBuf {
+        self.data.path().join("events").join(machine::day(day).to_string()).join(name)
+    }
+
+    /// The first file of a day.
+    pub fn events(&self, day: u8) -> PathBuf {
+        self.path(
+            day,
+            match self.kept {
+                Kept::Jsonl => "events.json",
+                Kept::Plaintext => "events.log",
+            },
+        )
+    }
+
+    pub fn checkpoint(&self) -> PathBuf {
+        self.data.path().join("checkpoints").join(match self.kept {
+            Kept::Jsonl => "jsonl",
+            Kept::Plaintext => "plaintext",
+        })
+    }
+
+    pub fn files(&self) -> BTreeMap<PathBuf, Vec<u8>> {
+        files(self.data.path())
+    }
+
+    /// Asserts that the files are those of a fresh rebuild, and nothing else.
+    pub fn assert_whole(&self) {
+        let fresh = self.machine.fresh(self.kept).unwrap();
+        assert_eq!(text(&self.files()), text(&fresh));
+    }
+
+    pub fn differences(&self) -> Vec<String> {
+        let (projection, options) = (self.projection(), ReaderOptions::default());
+        let view = self.machine.journal.view();
+        let report = verify(&view, &[&*projection], options, &mut |_| true).unwrap();
+        report.projections.into_iter().flat_map(|report| report.differences).collect()
+    }
+
+    pub fn rebuild(&self, scope: Scope, accept_loss: bool) -> Result<(), RebuildError> {
+        self.follower().rebuild(&RebuildOptions { scope, accept_loss, ..RebuildOptions::default() })
+    }
+}
+
+pub const BOTH: [Kept; 2] = [Kept::Jsonl, Kept::Plaintext];

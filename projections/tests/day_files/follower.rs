@@ -12,12 +12,16 @@ pub type Boxed = Box<dyn Projection<RecorderVocabulary>>;
 
 /// Times a projection may be made again before it must have settled.
 const ATTEMPTS_MAX: usize = 8;
+/// Records between two visible commits.
+const BATCH_RECORDS: usize = 3;
 
 pub struct Follower {
     pub projection: Boxed,
     view: JournalView,
     reader: Option<Reader>,
     checkpoint: Checkpoint,
+    /// What was found of files that others changed.
+    pub alarms: Vec<String>,
 }
 
 /// Anything that may go wrong.
@@ -26,7 +30,7 @@ pub type Result<T> = std::result::Result<T, Box<dyn std::error::Error>>;
 impl Follower {
     pub fn new(projection: Boxed, view: &JournalView) -> Self {
         let checkpoint = Checkpoint::at_start(view.journal_id(), &projection.spec());
-        Self { projection, view: view.clone(), reader: None, checkpoint }
+        Self { projection, view: view.clone(), reader: None, checkpoint, alarms: Vec::new() }
     }
 
     /// Opens the projection, makes it again where that is due, and finds its place.
@@ -80,10 +84,13 @@ impl Follower {
         self.start()
     }
 
-    /// Applies everything there is and makes it visible.
+    /// Applies everything there is and makes it visible, a few records at a time.
     pub fn follow(&mut self) -> Result<()> {
         let spec = self.projection.spec();
-        loop {
+        for applied in 1.. {
+            if applied % BATCH_RECORDS == 0 {
+                self.commit(CommitKind::Visible)?;
+            }
             let Some(reader) = &mut self.reader else { return Err("it was not started".into()) };
             let recorded = match reader.next() {
                 Ok(Some(Entry::Record(record))) if spec.wants(record.kind) => {
@@ -130,7 +137,8 @@ impl Follower {
             self.commit(CommitKind::Durable)?;
             match self.projection.inspect()? {
                 Inspection::Intact => return Ok(()),
-                Inspection::Tampered { scope, .. } => {
+                Inspection::Tampered { scope, reason } => {
+                    self.alarms.push(reason);
                     let options =
                         RebuildOptions { scope, accept_loss: true, ..RebuildOptions::default() };
                     self.rebuild(&options)?;

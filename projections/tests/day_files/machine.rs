@@ -61,7 +61,7 @@ pub fn steps(max: usize) -> impl Strategy<Value = Vec<Step>> {
 }
 
 /// Which projection is tested.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Kept {
     Jsonl,
     Plaintext,
@@ -114,6 +114,11 @@ impl Machine {
         let event = detected(number, day, waits);
         let event_day = event.timestamp.day();
         let event_id = event.event_id.clone();
+        if number.is_multiple_of(3) {
+            // The picture was stored before, by somebody who syncs its directory later.
+            let directory = Path::new(DATA).join("events").join(event_day.to_string());
+            self.storage.create_directory(&directory)?;
+        }
         let event_seq = self.append(&Event::Detected(event))?;
         self.events.push(EventRef { event_seq, event_day, event_id });
         Ok(event_seq)
@@ -135,6 +140,24 @@ impl Machine {
     pub fn prune(&self, day: u8) -> Result<()> {
         self.journal.prune_through(self::day(day))?;
         Ok(())
+    }
+
+    /// Flips a bit in the payload of a record: the medium has lost it.
+    pub fn damage(&self, seq: Seq) {
+        for path in self.storage.files() {
+            if path.extension().is_none_or(|extension| extension != "seg") {
+                continue;
+            }
+            let bytes = read_file(&self.storage, &path, usize::MAX).unwrap();
+            let is_frame = |at: &usize| {
+                bytes[*at..].starts_with(b"LFRM") && bytes[at + 8..at + 16] == seq.0.to_le_bytes()
+            };
+            if let Some(at) = (8192..bytes.len() - 16).step_by(8).find(is_frame) {
+                self.storage.rot(&path, at as u64 + 60, 1);
+                return;
+            }
+        }
+        panic!("no frame begins with seq {seq}");
     }
 
     /// Does one step; nothing more happens after an error.

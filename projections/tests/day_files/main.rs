@@ -3,7 +3,16 @@
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 mod common;
+mod damage;
+mod descriptions;
 mod follower;
+mod following;
+mod hostile;
 mod laws;
 mod machine;
 mod power_cuts;
+mod pruning;
+mod rebuilding;
+mod tampering;
+mod verifying;
+mod watched;

@@ -44,7 +44,11 @@ fn survives(
     disk = disk.power_cut(seeds[1]);
     let failed = |error: Box<dyn std::error::Error>| error.to_string();
     let machine = Machine::boot(&disk).map_err(failed)?;
-    machine.follower(kept).settle().map_err(failed)?;
+    let mut follower = machine.follower(kept);
+    follower.settle().map_err(failed)?;
+    if let Some(alarm) = follower.alarms.first() {
+        return Err(format!("a false alarm: {alarm}"));
+    }
     machine.verify(kept)?;
     let (found, expected) =
         (text(&machine.files(DATA)), text(&machine.fresh(kept).map_err(failed)?));

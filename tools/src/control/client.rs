@@ -39,8 +39,10 @@ impl Client {
     ///
     /// Those of the operating system other than that nobody listens.
     pub fn connect(data: &Path) -> Result<Option<Self>, ClientError> {
+        // What is wrong with the directory itself, whoever opens the journal tells better.
         let nobody = |error: &io::Error| {
-            matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused)
+            use io::ErrorKind::{ConnectionRefused, NotADirectory, NotFound};
+            matches!(error.kind(), NotFound | NotADirectory | ConnectionRefused)
         };
         let short = match ShortPath::of(data) {
             Ok(short) => short,

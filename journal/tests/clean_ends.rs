@@ -1,0 +1,257 @@
+//! A clean end is believed only where nothing can have been appended behind it.
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+mod common;
+
+use std::io;
+use std::path::Path;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, OnceLock};
+use std::time::Duration;
+
+use common::hooked::{Hooked, Step};
+use common::{
+    ROOT, append, clock, file_bytes, hooked_options, open, options, read_all, record, segments,
+    try_append, view, write_bytes,
+};
+use lenslog_journal::storage::{Access, Fault, FaultyStorage, Storage};
+use lenslog_journal::{Error, Journal, Opening, Seq};
+
+const WITNESS: &str = "/data/journal/WITNESS";
+
+/// Closed cleanly behind "one".
+fn closed() -> FaultyStorage {
+    let storage = FaultyStorage::new();
+    let journal = open(&storage);
+    append(&journal, b"one");
+    journal.close().unwrap();
+    storage
+}
+
+fn is_witness(path: &Path) -> bool {
+    path.ends_with("WITNESS")
+}
+
+fn end_of_frames(bytes: &[u8]) -> usize {
+    (bytes.iter().rposition(|byte| *byte != 0).unwrap() + 1).next_multiple_of(8)
+}
+
+/// Reopens a killed process's journal and finds both records, with another seq for the next.
+fn check_both(storage: &FaultyStorage, at: &str) {
+    let journal = open(storage);
+    let found = read_all(&journal.view());
+    assert_eq!(found.payloads(), [&b"one"[..], b"two"], "{at}");
+    assert!(append(&journal, b"three") > Seq(2), "{at}");
+}
+
+#[test]
+fn a_damaged_witness_never_brings_an_older_clean_end_back() {
+    let storage = closed();
+    let journal = open(&storage);
+    append(&journal, b"two");
+    for seed in 0..40 {
+        for slot in [0, 4096] {
+            // The witness is not synced: the cut leaves any of its states.
+            let after = storage.fork().power_cut(seed);
+            after.rot(Path::new(WITNESS), slot + 20, 1);
+            check_both(&after, &format!("seed {seed} slot {slot}"));
+        }
+    }
+}
+
+#[test]
+fn a_clean_end_that_cannot_be_taken_back_is_not_continued() {
+    let storage = closed();
+    let hooked = Hooked::new(storage.clone(), |step, path| match step {
+        Step::Open(access) if access != Access::Read && is_witness(path) => {
+            Err(io::ErrorKind::PermissionDenied.into())
+        }
+        _ => Ok(()),
+    });
+    let journal = Journal::open(ROOT, &hooked_options(&hooked, &clock())).unwrap();
+    append(&journal, b"two");
+    check_both(&storage.snapshot(), "the witness cannot be opened for writing");
+}
+
+#[test]
+fn a_witness_that_cannot_be_written_or_synced_stops_nothing() {
+    for refused in [Step::Write, Step::Sync] {
+        for closed_before in [true, false] {
+            let storage = if closed_before { closed() } else { FaultyStorage::new() };
+            let broken = Arc::new(AtomicBool::new(false));
+            let breaks = Arc::clone(&broken);
+            let hooked = Hooked::new(storage.clone(), move |step, path| {
+                if step == refused && is_witness(path) && breaks.load(Ordering::Relaxed) {
+                    return Err(rustix::io::Errno::IO.into());
+                }
+                Ok(())
+            });
+            broken.store(closed_before, Ordering::Relaxed);
+            let journal = Journal::open(ROOT, &hooked_options(&hooked, &clock())).unwrap();
+            broken.store(true, Ordering::Relaxed);
+            if !closed_before {
+                append(&journal, b"one");
+            }
+            assert_eq!(try_append(&journal, b"two").unwrap(), Seq(2), "{refused:?}");
+            check_both(&storage.snapshot(), &format!("{refused:?} closed {closed_before}"));
+        }
+    }
+}
+
+#[test]
+fn a_record_appended_while_the_journal_closes_is_kept_or_refused() {
+    let storage = FaultyStorage::new();
+    let journal: Arc<OnceLock<Journal>> = Arc::default();
+    let (seen, armed) = (Arc::clone(&journal), Arc::new(AtomicBool::new(false)));
+    let trigger = Arc::clone(&armed);
+    let (tell, outcome) = std::sync::mpsc::channel();
+    let hooked = Hooked::new(storage.clone(), move |step, path| {
+        // The active segment was opened under its temporary name.
+        let is_segment = path.ends_with("spare");
+        if step == Step::Sync && is_segment && trigger.swap(false, Ordering::Relaxed) {
+            // Another thread appends while the closing one waits for its sync: it gets in now, or not at all.
+            let (journal, tell) = (seen.get().unwrap().clone(), tell.clone());
+            let (got_in, entered) = std::sync::mpsc::channel();
+            std::thread::spawn(move || {
+                let result = journal.append_unsynced(&[record(b"two")]);
+                let _ = got_in.send(());
+                tell.send(result.is_ok()).unwrap();
+            });
+            let _ = entered.recv_timeout(Duration::from_millis(200));
+        }
+        Ok(())
+    });
+    let opened = Journal::open(ROOT, &hooked_options(&hooked, &clock())).unwrap();
+    let journal = journal.get_or_init(|| opened);
+    journal.append_unsynced(&[record(b"one")]).unwrap();
+    armed.store(true, Ordering::Relaxed);
+    journal.close().unwrap();
+    assert!(!armed.load(Ordering::Relaxed));
+    assert!(matches!(try_append(journal, b"late"), Err(Error::Closed)));
+    let expected: &[&[u8]] = if outcome.recv().unwrap() { &[b"one", b"two"] } else { &[b"one"] };
+    let journal = open(&storage.snapshot());
+    assert_eq!(*journal.opening(), Opening::Clean);
+    assert_eq!(read_all(&journal.view()).payloads(), expected);
+}
+
+#[test]
+fn a_clean_segment_that_lost_its_padding_keeps_its_records() {
+    let storage = closed();
+    let path = segments(&storage).remove(0);
+    let bytes = file_bytes(&storage, &path);
+    let written = end_of_frames(&bytes);
+    // Such as a copying tool leaves it that drops zeros at the end.
+    for len in written..=written.next_multiple_of(4096) {
+        let storage = storage.snapshot();
+        write_bytes(&storage, &path, &bytes[..len]);
+        let journal = open(&storage);
+        append(&journal, b"two");
+        drop(journal);
+        let found = read_all(&view(&storage));
+        assert_eq!(found.payloads(), [&b"one"[..], b"two"], "cut at {len}");
+    }
+}
+
+#[test]
+fn without_padding_a_clean_segment_of_any_length_keeps_its_records() {
+    let storage = FaultyStorage::new();
+    let mut unpadded = options(&storage, &clock());
+    unpadded.pad_to_block = false;
+    let journal = Journal::open(ROOT, &unpadded).unwrap();
+    append(&journal, b"one");
+    journal.close().unwrap();
+    let path = segments(&storage).remove(0);
+    let bytes = file_bytes(&storage, &path);
+    let end = end_of_frames(&bytes);
+    for len in [end, end + 1, 3 * 4096 - 1, 3 * 4096] {
+        let storage = storage.snapshot();
+        write_bytes(&storage, &path, &bytes[..len]);
+        unpadded.storage = Arc::new(storage.clone());
+        let journal = Journal::open(ROOT, &unpadded).unwrap();
+        append(&journal, b"two");
+        drop(journal);
+        let found = read_all(&view(&storage));
+        assert_eq!(found.payloads(), [&b"one"[..], b"two"], "cut at {len}");
+    }
+}
+
+#[test]
+fn a_witness_with_bytes_behind_its_slots_is_read() {
+    let storage = closed();
+    let mut bytes = file_bytes(&storage, Path::new(WITNESS));
+    bytes.push(7);
+    write_bytes(&storage, Path::new(WITNESS), &bytes);
+    let journal = open(&storage);
+    assert_eq!(*journal.opening(), Opening::Clean);
+    let other = view(&storage);
+    append(&journal, b"two");
+    assert_eq!(read_all(&other).payloads(), [&b"one"[..], b"two"]);
+}
+
+#[test]
+fn a_witness_of_another_journal_says_nothing_about_this_one() {
+    let storage = FaultyStorage::new();
+    let clock = clock();
+    let journal = Journal::open(ROOT, &options(&storage, &clock)).unwrap();
+    append(&journal, b"one");
+    let killed = storage.snapshot();
+    let other = FaultyStorage::new();
+    let mut foreign = options(&other, &clock);
+    (foreign.seed, foreign.segment_bytes_max) = (Some(99), Some(32 << 10));
+    let foreign = Journal::open(ROOT, &foreign).unwrap();
+    for _ in 0..20 {
+        append(&foreign, &[0; 4000]);
+    }
+    let witness = file_bytes(&other, Path::new(WITNESS));
+    write_bytes(&killed, Path::new(WITNESS), &witness);
+    assert_eq!(read_all(&view(&killed)).lost, []);
+    let journal = open(&killed);
+    match journal.opening() {
+        Opening::Recovered { gaps, recovered } => {
+            assert!(gaps.is_empty() && !recovered.damaged && recovered.proof_missing);
+        }
+        other => panic!("{other:?}"),
+    }
+    assert!(!journal.health().is_degraded());
+}
+
+#[test]
+fn a_slot_of_the_witness_that_cannot_be_read_leaves_the_other_one() {
+    let storage = FaultyStorage::new();
+    let journal = open(&storage);
+    append(&journal, b"one");
+    append(&journal, b"two");
+    for slot in [0, 4096] {
+        let killed = storage.snapshot();
+        let fault = Fault::Unreadable { path: WITNESS.into(), offset: slot, len: 4096 };
+        killed.inject(fault);
+        match open(&killed).opening() {
+            Opening::Recovered { recovered, .. } => assert!(!recovered.proof_missing),
+            other => panic!("{other:?}"),
+        }
+    }
+}
+
+#[test]
+fn a_closed_journal_removes_nothing() {
+    let storage = closed();
+    let journal = open(&storage);
+    journal.close().unwrap();
+    let _next = open(&storage);
+    assert!(matches!(journal.unlink_pruned(), Err(Error::Closed)));
+    assert!(matches!(journal.prune_through(common::morning().day()), Err(Error::Closed)));
+}
+
+#[test]
+fn every_directory_that_was_made_for_the_journal_survives_a_power_cut() {
+    for seed in 0..40 {
+        let storage = FaultyStorage::new();
+        let root = "/var/lib/recorder/data";
+        let journal = Journal::open(root, &options(&storage, &clock())).unwrap();
+        append(&journal, b"one");
+        let after = storage.power_cut(seed);
+        let after: Arc<dyn Storage> = Arc::new(after);
+        let view = lenslog_journal::JournalView::open(Path::new(root), after);
+        assert_eq!(read_all(&view.unwrap()).payloads(), [b"one"], "seed {seed}");
+    }
+}

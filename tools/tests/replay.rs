@@ -1,0 +1,186 @@
+//! The `replay` program on journals that a recorder would not make in a minute: pruned ones, empty ones, none at all.
+
+use std::fs;
+use std::io::{BufRead, BufReader};
+use std::path::Path;
+use std::process::{Command, Output, Stdio};
+use std::sync::Arc;
+use std::time::Duration;
+
+use lenslog_engine::Vocabulary;
+use lenslog_events::{Event, EventDetected, Metadata, RecorderVocabulary};
+use lenslog_journal::{Journal, Options, SimulatedClock, Timestamp};
+
+/// 2026-11-20T12:00:00Z.
+const NOON: Timestamp = Timestamp { utc_micros: 1_795_176_000_000_000, offset_minutes: 0 };
+const DAY: Duration = Duration::from_secs(86_400);
+
+fn replay(data: &Path, args: &[&str]) -> Output {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_replay"));
+    command.args(args).arg("--data").arg(data).env_remove("LENSLOG_CONFIG").env("HOME", data);
+    command.output().unwrap()
+}
+
+#[track_caller]
+fn expect(data: &Path, args: &[&str], code: i32) -> String {
+    let output = replay(data, args);
+    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+    let (out, err) = (text(&output.stdout), text(&output.stderr));
+    assert_eq!(output.status.code(), Some(code), "{args:?}\nstdout:\n{out}\nstderr:\n{err}");
+    out + &err
+}
+
+fn event(number: u64, timestamp: Timestamp) -> Event {
+    Event::Detected(EventDetected {
+        event_id: format!("evt_{number}"),
+        timestamp,
+        camera_id: "camera_1".to_owned(),
+        camera_name: None,
+        motion_confidence: Some(0.5),
+        detected_objects: Vec::new(),
+        image_path: None,
+        llm_description: None,
+        description_expected: false,
+        metadata: Metadata::new(),
+    })
+}
+
+/// Four days with ten events each, of which the first two were pruned.
+fn pruned(data: &Path) {
+    let clock = Arc::new(SimulatedClock::new(NOON));
+    let options = Options { clock: Arc::clone(&clock) as _, ..Options::default() };
+    let journal = Journal::open(data, &options).unwrap();
+    for number in 0..40 {
+        let timestamp = Timestamp {
+            utc_micros: NOON.utc_micros
+                + (number as i64 / 10) * DAY.as_micros() as i64
+                + number as i64,
+            ..NOON
+        };
+        if number > 0 && number % 10 == 0 {
+            clock.advance(DAY);
+        }
+        let encoded = RecorderVocabulary::encode(&event(number, timestamp));
+        journal.append(&[encoded.as_record()]).unwrap();
+    }
+    journal.prune_through("2026-11-21".parse().unwrap()).unwrap();
+    journal.close().unwrap();
+}
+
+#[test]
+fn a_pruned_journal_is_printed_from_its_floor_and_says_what_is_gone() {
+    let data = tempfile::tempdir().unwrap();
+    pruned(data.path());
+    let all = expect(data.path(), &["cat"], 0);
+    assert!(all.starts_with("21 2026-11-22"), "{all}");
+    assert_eq!(all.lines().filter(|line| line.contains(" EventDetected ")).count(), 20);
+    assert!(all.contains(" PrunedThrough "), "{all}");
+    let gone = expect(data.path(), &["cat", "--from", "5"], 2);
+    assert!(gone.contains("21"), "the first seq that is there is named: {gone}");
+    let some = expect(data.path(), &["cat", "--from", "30", "--to", "33", "--json"], 0);
+    assert_eq!(some.lines().count(), 3);
+}
+
+#[test]
+fn what_was_pruned_stays_pruned_through_rebuild_export_and_verification() {
+    let data = tempfile::tempdir().unwrap();
+    pruned(data.path());
+    expect(data.path(), &["rebuild"], 0);
+    expect(data.path(), &["verify"], 0);
+    let days: Vec<String> = fs::read_dir(data.path().join("events"))
+        .unwrap()
+        .map(|day| day.unwrap().file_name().into_string().unwrap())
+        .collect();
+    assert!(
+        !days.contains(&"2026-11-20".to_owned()) && days.contains(&"2026-11-22".to_owned()),
+        "{days:?}"
+    );
+    let exported = expect(data.path(), &["export"], 0);
+    assert_eq!(exported.lines().count(), 20);
+    let one_day = expect(data.path(), &["export", "--from", "2026-11-23", "--to", "2026-11-23"], 0);
+    assert_eq!(one_day.lines().count(), 10);
+}
+
+#[test]
+fn whoever_reads_the_output_may_have_enough_of_it() {
+    let data = tempfile::tempdir().unwrap();
+    pruned(data.path());
+    for args in [&["cat", "--json"][..], &["cat", "--json", "--follow"], &["export"]] {
+        let mut child = Command::new(env!("CARGO_BIN_EXE_replay"))
+            .args(args)
+            .arg("--data")
+            .arg(data.path())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let mut line = String::new();
+        BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
+        assert!(line.starts_with('{'), "{line}");
+        if args.contains(&"--follow") {
+            // The pipe is closed: it ends at its next line, which comes from a writer.
+            let journal = Journal::open(data.path(), &Options::default()).unwrap();
+            let encoded = RecorderVocabulary::encode(&event(99, NOON));
+            journal.append(&[encoded.as_record()]).unwrap();
+        }
+        let output = child.wait_with_output().unwrap();
+        assert_eq!(output.status.code(), Some(0), "{args:?}");
+        assert_eq!(String::from_utf8_lossy(&output.stderr), "", "{args:?}");
+    }
+}
+
+#[test]
+fn a_directory_without_a_journal_is_named_and_nothing_is_made_in_it() {
+    let data = tempfile::tempdir().unwrap();
+    for args in [&["verify"][..], &["rebuild"], &["cat"], &["stat"], &["repair"], &["export"]] {
+        let said = expect(data.path(), args, 2);
+        assert!(said.contains(data.path().to_str().unwrap()) && said.contains("--data"), "{said}");
+    }
+    assert_eq!(fs::read_dir(data.path()).unwrap().count(), 0);
+}
+
+#[test]
+fn a_dry_repair_changes_nothing_and_a_wet_one_mends_a_header() {
+    let data = tempfile::tempdir().unwrap();
+    pruned(data.path());
+    expect(data.path(), &["rebuild"], 0);
+    let segment = fs::read_dir(data.path().join("journal"))
+        .unwrap()
+        .map(|entry| entry.unwrap().path())
+        .filter(|path| path.extension().is_some_and(|extension| extension == "seg"))
+        .min()
+        .unwrap();
+    let whole = fs::read(&segment).unwrap();
+    let mut broken = whole.clone();
+    broken[4096 + 100] ^= 1;
+    fs::write(&segment, &broken).unwrap();
+    let said = expect(data.path(), &["verify"], 0);
+    assert!(said.contains("one copy of the header is damaged, nothing is lost"), "{said}");
+    expect(data.path(), &["repair", "--dry-run"], 0);
+    assert_eq!(fs::read(&segment).unwrap(), broken);
+    expect(data.path(), &["repair"], 0);
+    assert_eq!(fs::read(&segment).unwrap()[..8192], whole[..8192]);
+    let said = expect(data.path(), &["verify"], 0);
+    assert!(!said.contains("note"), "{said}");
+}
+
+#[test]
+fn an_unknown_projection_is_named_with_those_that_there_are() {
+    let data = tempfile::tempdir().unwrap();
+    pruned(data.path());
+    let said = expect(data.path(), &["rebuild", "--only", "sqlight"], 2);
+    for name in ["sqlight", "sqlite", "jsonl", "plaintext", "media"] {
+        assert!(said.contains(name), "{said}");
+    }
+}
+
+#[test]
+fn stat_tells_segments_days_and_how_far_everything_is() {
+    let data = tempfile::tempdir().unwrap();
+    pruned(data.path());
+    expect(data.path(), &["rebuild"], 0);
+    let said = expect(data.path(), &["stat", "--segments"], 0);
+    for part in ["2026-11-22", "2026-11-23", "sqlite", "up to date"] {
+        assert!(said.contains(part), "'{part}' is not in\n{said}");
+    }
+}
