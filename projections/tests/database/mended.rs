@@ -275,6 +275,16 @@ fn a_database_replaced_while_running_is_made_again() {
 }
 
 #[test]
+fn a_database_replaced_by_a_copy_of_itself_while_running_is_made_again() {
+    mends_while_running(|setting| {
+        execute(&setting.path(), "PRAGMA wal_checkpoint(TRUNCATE)");
+        let copy = setting.directory.path().join("copy");
+        fs::copy(setting.path(), &copy).unwrap();
+        fs::rename(&copy, setting.path()).unwrap();
+    });
+}
+
+#[test]
 fn a_database_cut_while_running_is_made_again() {
     mends_while_running(|setting| {
         // What lies in the log only cannot be cut off in the file.

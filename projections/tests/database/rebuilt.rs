@@ -114,6 +114,18 @@ fn rows_that_are_of_no_event_go_with_the_days_they_claim() {
 }
 
 #[test]
+fn a_row_that_was_moved_to_another_day_comes_back_with_its_own() {
+    let setting = four_days();
+    let moved = "UPDATE events SET json_log_path = 'data/events/2026-11-26/events.json',
+                 timestamp = '2026-11-26T10:00:00.000Z' WHERE id = 7";
+    execute(&setting.path(), moved);
+    assert!(!differences(&setting).is_empty());
+    let scope = Scope::Range(day("2026-11-24"), day("2026-11-24"));
+    run(&setting, &RebuildOptions { scope, ..RebuildOptions::default() }).unwrap();
+    assert_mended(&setting);
+}
+
+#[test]
 fn a_part_of_nothing_is_the_whole() {
     let setting = four_days();
     fs::remove_file(setting.path()).unwrap();
