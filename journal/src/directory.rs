@@ -18,7 +18,7 @@ use crate::format::{
     FRAMES_OFFSET, Footer, HeaderError, HeaderRead, Salt, SegmentName, WITNESS_BYTES, Witness,
     read_header,
 };
-use crate::limits::BLOCK_BYTES;
+use crate::limits::{BLOCK_BYTES, SEQ_MAX};
 use crate::storage::{Access, EntryKind, Storage, StorageFile, read_file, read_full, replace_file};
 use crate::window::is_unreadable;
 
@@ -80,6 +80,7 @@ impl Directory {
         let mut names: Vec<_> = entries
             .iter()
             .filter_map(|entry| entry.name.to_str().and_then(SegmentName::parse))
+            .filter(|name| name.base.0 <= SEQ_MAX)
             .collect();
         names.sort_unstable();
         Ok(names)

@@ -23,6 +23,14 @@ pub const BATCH_RECORDS_MAX: usize = UNSYNCED_RECORDS_MAX as usize;
 /// than the segment size in force makes a larger one.
 pub const SEGMENT_BYTES_MAX: u64 = 64 << 20;
 
+/// Largest offset in a segment that is believed, in bytes: no file of a segment is ever longer. A structure that names
+/// a larger one is damaged, whatever its checksum says.
+pub const SEGMENT_OFFSET_MAX: u64 = 4 * SEGMENT_BYTES_MAX;
+
+/// Largest seq that is believed: more than a million a second for a hundred thousand years. A structure that names a
+/// larger one is damaged, whatever its checksum says.
+pub const SEQ_MAX: u64 = 1 << 62;
+
 /// Smallest segment size that is ever used, in bytes, however small the file system.
 pub const SEGMENT_BYTES_MIN: u64 = 256 << 10;
 

@@ -221,6 +221,8 @@ fn make_plan(
                 == (header.journal, header.salt, header.name)
             && witness.offset >= FRAMES_OFFSET
             && witness.offset <= segment.len
+            && witness.offset >= header.born_offset
+            && witness.seq >= header.born_seq
     });
     match (clean, footer) {
         (Some(witness), None) => resume_clean(&segment, header, witness),

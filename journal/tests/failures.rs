@@ -10,7 +10,7 @@ use common::{
     ROOT, append, clock, file_bytes, open, options, read_all, record, segments, try_append, view,
 };
 use lenslog_journal::storage::{Access, Fault, FaultyStorage, Storage};
-use lenslog_journal::{Appended, Error, Journal, NewRecord, Opening, Seq};
+use lenslog_journal::{Appended, Error, Journal, NewRecord, Opening, Random, Seq};
 
 #[test]
 fn a_failed_sync_moves_its_records_to_a_new_segment_and_the_append_succeeds() {
@@ -436,4 +436,71 @@ fn a_file_that_cannot_be_lengthened_is_left_for_another_one() {
     assert_eq!(segments(&storage).len(), 2);
     let found = read_all(&view(&storage.power_cut(1)));
     assert_eq!(found.payloads(), [&b"one"[..], b"two", &vec![3; 400 << 10]]);
+}
+
+/// Four threads append while writes and syncs keep failing; all of them end, and every outcome is the truth.
+fn appenders_beside_failures(seed: u64) {
+    let storage = FaultyStorage::new();
+    let clock = clock();
+    let mut options = options(&storage, &clock);
+    options.segment_bytes_max = Some(64 << 10);
+    let journal = Journal::open(ROOT, &options).unwrap();
+    let outcomes: Vec<_> = std::thread::scope(|scope| {
+        let threads: Vec<_> = (0..4_u64)
+            .map(|thread| {
+                let (journal, storage) = (&journal, &storage);
+                let mut random = Random::new(seed * 4 + thread);
+                scope.spawn(move || {
+                    let mut outcomes = Vec::new();
+                    for number in 0..40 {
+                        match random.below(12) {
+                            0 => storage.inject(Fault::SyncFails { nth: random.below(4) }),
+                            1 => storage.inject(Fault::WriteFails { nth: random.below(6) }),
+                            2 if random.once_in(3) => storage.inject(Fault::AllSyncsFail),
+                            3..=5 => storage.heal(),
+                            _ => {}
+                        }
+                        let size = if random.once_in(6) { 9000 } else { 40 };
+                        let payload = format!("{thread}:{number}:{:size$}", "");
+                        let result = if random.once_in(3) {
+                            journal.append_unsynced(&[record(payload.as_bytes())])
+                        } else {
+                            journal.append(&[record(payload.as_bytes())])
+                        };
+                        outcomes.push((payload, result));
+                    }
+                    outcomes
+                })
+            })
+            .collect();
+        threads.into_iter().flat_map(|thread| thread.join().unwrap()).collect()
+    });
+    storage.heal();
+    journal.sync().unwrap();
+    let found = read_all(&journal.view());
+    assert!(found.lost.is_empty() && !journal.health().is_degraded(), "seed {seed}");
+    for (payload, outcome) in &outcomes {
+        let count = found.payloads().iter().filter(|found| **found == payload.as_bytes()).count();
+        // A sync that returned by now has settled what was unknown.
+        let expected = usize::from(matches!(outcome, Ok(_) | Err(Error::Sync { .. })));
+        assert_eq!(count, expected, "seed {seed}: {outcome:?}");
+        if let Ok(Appended::New(seq)) = outcome {
+            assert!(found.records.iter().any(|(s, p)| s == seq && p == payload.as_bytes()));
+        }
+    }
+    let after = storage.power_cut(seed);
+    assert!(read_all(&view(&after)).records == found.records, "seed {seed}");
+}
+
+#[test]
+fn appenders_never_hang_and_are_told_the_truth_while_the_medium_fails() {
+    let (done, finished) = std::sync::mpsc::channel();
+    std::thread::spawn(move || {
+        for seed in 0..150 {
+            appenders_beside_failures(seed);
+        }
+        let _ = done.send(());
+    });
+    // Far longer than any machine needs: somebody hangs, or a panic above tells what failed.
+    finished.recv_timeout(Duration::from_secs(300)).unwrap();
 }

@@ -5,7 +5,7 @@
 use super::frame::Salt;
 use super::{Put, SegmentName, Take};
 use crate::carried::Counts;
-use crate::limits::BLOCK_BYTES;
+use crate::limits::{BLOCK_BYTES, SEGMENT_OFFSET_MAX, SEQ_MAX};
 use crate::{Day, Seq};
 
 const MAGIC: [u8; 8] = *b"LENSLOGF";
@@ -67,7 +67,8 @@ impl Footer {
         let days = (Day(take.i32()), Day(take.i32()));
         let days = Some(days).filter(|(min, max)| min <= max);
         let digest = take.array();
-        (found_salt == salt && found_name == name).then_some(Self {
+        let sane = end_offset <= SEGMENT_OFFSET_MAX && end_seq.0 <= SEQ_MAX;
+        (sane && found_salt == salt && found_name == name).then_some(Self {
             salt,
             name,
             end_offset,

@@ -5,7 +5,7 @@
 
 use super::record::{Parts, encode_record};
 use super::{NewRecord, Put, RecordsCursor, Take, record_len};
-use crate::limits::{BATCH_RECORDS_MAX, FRAME_BYTES_MAX};
+use crate::limits::{BATCH_RECORDS_MAX, FRAME_BYTES_MAX, SEQ_MAX};
 use crate::{Seq, Timestamp};
 
 /// "LFRM" in the order of the bytes.
@@ -79,7 +79,8 @@ impl FrameHeader {
             && header.len() <= FRAME_BYTES_MAX as u64
             && (1..=BATCH_RECORDS_MAX as u32).contains(&header.records)
             && u64::from(header.skipped) <= first_seq.0
-            && first_seq.0.checked_add(u64::from(header.records)).is_some();
+            && first_seq.0 <= SEQ_MAX
+            && header.synced_seq.0 <= SEQ_MAX;
         sane.then_some(header)
     }
 

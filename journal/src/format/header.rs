@@ -5,7 +5,7 @@
 
 use super::frame::Salt;
 use super::{Put, SegmentName, Take};
-use crate::limits::{BLOCK_BYTES, GAPS_MAX, PRUNED_RANGES_MAX};
+use crate::limits::{BLOCK_BYTES, GAPS_MAX, PRUNED_RANGES_MAX, SEGMENT_OFFSET_MAX, SEQ_MAX};
 use crate::{Day, Seq, SeqRange, Timestamp};
 
 /// In every version of the format: the first eight bytes, the CRC behind them over the rest of the block.
@@ -174,6 +174,13 @@ impl SegmentHeader {
         let last_pruned_day = Some(Day(take.i32())).filter(|day| day.is_valid());
         let (pruned_count, gap_count) = (take.u16() as usize, take.u16() as usize);
         if pruned_count > PRUNED_RANGES_MAX || gap_count > GAPS_MAX {
+            return Err(HeaderError::Damaged);
+        }
+        let seqs = [name.base, previous.seq, previous.name.base, born_seq];
+        let offsets = [previous.offset, born_offset];
+        if seqs.iter().any(|seq| seq.0 > SEQ_MAX)
+            || offsets.iter().any(|offset| *offset > SEGMENT_OFFSET_MAX)
+        {
             return Err(HeaderError::Damaged);
         }
         let mut take = Take::new(&block[RANGES_FROM..]);

@@ -6,7 +6,7 @@
 use super::frame::Salt;
 use super::{Put, SegmentName, Take};
 use crate::carried::Counts;
-use crate::limits::BLOCK_BYTES;
+use crate::limits::{BLOCK_BYTES, SEGMENT_OFFSET_MAX, SEQ_MAX};
 use crate::{Day, Seq};
 
 const MAGIC: [u8; 8] = *b"LENSLOGW";
@@ -97,6 +97,9 @@ impl Witness {
         let salt = Salt(take.u64());
         let base = Seq(take.u64());
         let (offset, seq) = (take.u64(), Seq(take.u64()));
+        if offset > SEGMENT_OFFSET_MAX || seq.0 > SEQ_MAX || base.0 > SEQ_MAX {
+            return None;
+        }
         let (frames, records, keyed) = (take.u64(), take.u64(), take.u64());
         let name = SegmentName { base, day: Day(take.i32()) };
         let days = (Day(take.i32()), Day(take.i32()));
