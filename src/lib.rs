@@ -10,6 +10,7 @@
 //! | [`motion`], [`policy`], [`picture`] | what they mean and how they look; pure |
 //! | [`recorder`] | the threads, the control socket, the start and the end |
 //! | [`ingest`] | events that others saw |
+//! | [`storage`] | how much everything takes, what may be deleted, and deleting it |
 //! | [`config`], [`logging`], [`redact`] | what it is told, what it tells, what it never tells |
 //! | [`cli`] | a file per command of the `lenslog` program |
 
@@ -25,6 +26,7 @@ pub mod policy;
 pub mod recorder;
 pub mod redact;
 pub mod source;
+pub mod storage;
 
 /// The examples of the README and of docs/EMBEDDING.md are compiled and run.
 #[cfg(doctest)]

@@ -5,14 +5,16 @@ use std::sync::{Arc, Weak};
 use std::time::Instant;
 
 use lenslog_engine::{RebuildError, RebuildOptions, Scope};
-use lenslog_journal::{Clock, Day, Journal};
+use lenslog_journal::{Clock, Day, Journal, Seq};
 
 use super::camera::CameraState;
 use super::{CATCH_UP_PATIENCE, Shared};
 use crate::config::Config;
-use crate::ingest::Ingestor;
+use crate::ingest::{Admission, Ingestor};
+use crate::storage::{StorageFigures, StorageStats};
 use lenslog_tools::control::{
-    CameraStatus, CounterStatus, Handler, JournalStatus, Reply, Request, Status, projection_reports,
+    CameraStatus, CounterStatus, Handler, JournalStatus, Reply, Request, Status, StorageStatus,
+    projection_reports,
 };
 
 pub(super) struct ControlHandler {
@@ -70,6 +72,10 @@ impl ControlHandler {
                 journal_errors: counted.journal_errors,
                 image_errors: counted.image_errors,
             }),
+            storage: Some(storage_status(
+                shared.storage.check_usage(),
+                Some(shared.storage.figures()),
+            )),
         })
     }
 
@@ -78,7 +84,8 @@ impl ControlHandler {
         input: &mut dyn Read,
         say: &mut dyn FnMut(&Reply) -> io::Result<()>,
     ) -> Result<(), String> {
-        let ingestor = Ingestor::new(self.journal.clone(), Arc::clone(&self.clock));
+        let admission = Room(&self.shared);
+        let ingestor = Ingestor::new(self.journal.clone(), Arc::clone(&self.clock), &admission);
         let totals = ingestor
             .run(input, &mut |outcomes| say(&Reply::Lines { outcomes }))
             .map_err(|error| error.to_string())?;
@@ -146,12 +153,49 @@ impl Handler for ControlHandler {
                 say(&Reply::Minutes { minutes }).map_err(|error| error.to_string())
             }
             Request::Ingest => self.ingest(input, say),
+            Request::Rotate { force, dry_run } => {
+                let rotated = self.shared()?.storage.rotate(force, dry_run);
+                let report = rotated.map_err(|error| error.to_string())?;
+                say(&Reply::Rotated { report }).map_err(|error| error.to_string())
+            }
             Request::Rebuild { only, from, to, accept_loss } => {
                 let scope = scope(from.as_deref(), to.as_deref())?;
                 let options = RebuildOptions { scope, accept_loss, ..RebuildOptions::default() };
                 self.rebuild(&only, &options, say)
             }
         }
+    }
+}
+
+/// Asks the recorder's storage for room, as long as there is a recorder.
+struct Room<'a>(&'a Weak<Shared>);
+
+impl Admission for Room<'_> {
+    fn admit(&self) -> bool {
+        self.0.upgrade().is_none_or(|shared| shared.storage.admit())
+    }
+
+    fn note(&self, head: Seq) {
+        if let Some(shared) = self.0.upgrade() {
+            shared.storage.note(head);
+        }
+    }
+
+    fn make_room(&self) -> bool {
+        self.0.upgrade().is_some_and(|shared| shared.storage.make_room())
+    }
+}
+
+/// How much is used, for the status.
+#[must_use]
+pub fn storage_status(stats: StorageStats, figures: Option<StorageFigures>) -> StorageStatus {
+    StorageStatus {
+        total_bytes: stats.total_bytes,
+        limit_bytes: stats.limit_bytes,
+        percentage_used: stats.percentage_used,
+        is_over_limit: stats.is_over_limit,
+        text: stats.to_string(),
+        warnings: figures.map(|figures| figures.storage_warnings),
     }
 }
 

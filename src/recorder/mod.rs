@@ -35,14 +35,17 @@ use pipeline::Pipeline;
 use writer::EventWriter;
 
 use crate::config::{Config, Warning};
+use crate::ingest::Admission;
 use crate::layout;
 use crate::logging::LogLevel;
 use crate::source::Cancel;
+use crate::storage::{StorageGuard, StorageStats};
 use lenslog_tools::control::Server;
 
+pub use handler::storage_status;
 pub use health::{HealthItem, Verdict};
 pub use plan::{SourceFlags, clock};
-pub use signals::Signals;
+pub use signals::{Signals, wait_for_mount};
 pub use summary::summary;
 
 /// How often minutes are closed, backlogs tried and conditions looked at.
@@ -51,6 +54,9 @@ const TICK: Duration = Duration::from_secs(1);
 pub const DRAIN_MAX: Duration = Duration::from_secs(10);
 /// How long the projections may stand still at the end before they are left behind; they catch up at the next start.
 const CATCH_UP_PATIENCE: Duration = Duration::from_secs(3);
+
+/// The reason of a session that ended because everything is full.
+pub const STORAGE_LIMIT: &str = "the storage limit";
 
 /// How a session is run.
 pub struct RecordOptions {
@@ -86,12 +92,14 @@ pub struct Session {
     pub counted: Counted,
     /// How long it ran.
     pub uptime: Duration,
-    /// Why it ended: `a signal`, `the set duration`, `the end of all sources`.
+    /// Why it ended: `a signal`, `the set duration`, `the end of all sources`, [`STORAGE_LIMIT`].
     pub reason: &'static str,
     /// Cameras that could not be read, and why.
     pub failed: Vec<(String, String)>,
     /// Projections that did not catch up.
     pub behind: Vec<&'static str>,
+    /// How much was used of how much at the last check.
+    pub storage: StorageStats,
 }
 
 /// A recorder that runs.
@@ -110,7 +118,8 @@ pub struct Recorder {
 
 /// What the control socket sees too.
 struct Shared {
-    runner: Runner,
+    runner: Arc<Runner>,
+    storage: StorageGuard,
     cameras: Mutex<BTreeMap<String, CameraThread>>,
     counters: Arc<Counters>,
     writer: Arc<EventWriter>,
@@ -159,17 +168,33 @@ impl Recorder {
         let started = Instant::now();
         let clock: Arc<dyn Clock> = clock(&config);
         let journal = Journal::open(&config.storage.data_dir, &journal_options(&config, &clock))?;
+        let opened = journal.next_seq();
         tell(health::data_directory(&config));
         tell(health::journal(&journal));
         let view = journal.view();
-        let runner = Runner::start(&view, layout::projections(&config), report_losses(&journal));
+        let projections = layout::projections(&config);
+        let runner = Arc::new(Runner::start(&view, projections, report_losses(&journal)));
         let behind = runner.wait_for(view.head()?, CATCH_UP_PATIENCE);
         for item in health::projections(&runner, &behind) {
             tell(item);
         }
         let counters = Arc::new(Counters::default());
         let writer = Arc::new(EventWriter::new(journal.clone(), Arc::clone(&counters)));
-        let shared = Arc::new(Shared { runner, cameras: Mutex::default(), counters, writer });
+        let wake: Arc<Wake> = Arc::default();
+        let (storing, ringing) = (Arc::clone(&writer), Arc::clone(&wake));
+        let storage = StorageGuard::start(
+            &config,
+            &journal,
+            (&runner, opened),
+            &clock,
+            Arc::new(move |event| {
+                storing.write(event);
+            }),
+            move || ringing.ring(),
+        );
+        tell(health::storage(&storage));
+        let cameras = Mutex::default();
+        let shared = Arc::new(Shared { runner, storage, cameras, counters, writer });
         let stop = Arc::new(AtomicBool::new(false));
         let handler = handler::ControlHandler::new(&config, &journal, &shared, &clock, started);
         let server = match Server::start(&config.storage.data_dir, Arc::new(handler)) {
@@ -188,7 +213,7 @@ impl Recorder {
             shared,
             server,
             cancel: Cancel::new(),
-            wake: Arc::default(),
+            wake,
             stop,
             started,
         };
@@ -276,6 +301,9 @@ impl Recorder {
             if self.options.signals.is_stopped() {
                 break "a signal";
             }
+            if self.shared.storage.is_full() {
+                break STORAGE_LIMIT;
+            }
             if self.options.duration.is_some_and(|duration| self.started.elapsed() >= duration) {
                 break "the set duration";
             }
@@ -300,6 +328,11 @@ impl Recorder {
             camera.tick(now);
         }
         self.shared.writer.tick();
+        self.shared.storage.note(self.journal.next_seq());
+        if self.shared.writer.backlog() > 0 {
+            // Whatever the figures said: there is no room.
+            self.shared.storage.check_soon();
+        }
     }
 
     /// Reads the configuration again and changes what can be changed while running.
@@ -353,6 +386,7 @@ impl Recorder {
                 failed.push((id, why));
             }
         }
+        self.shared.storage.stop();
         self.server = None;
         let uptime = self.started.elapsed();
         self.shared.writer.write(&Event::RecorderStopped(RecorderStopped {
@@ -371,7 +405,8 @@ impl Recorder {
         let closed = self.journal.close();
         done.store(true, Ordering::Release);
         closed?;
-        Ok(Session { counted: self.shared.counters.now(), uptime, reason, failed, behind })
+        let storage = self.shared.storage.figures().stats;
+        Ok(Session { counted: self.shared.counters.now(), uptime, reason, failed, behind, storage })
     }
 }
 
