@@ -52,6 +52,9 @@ pub const DRAIN_MAX: Duration = Duration::from_secs(10);
 /// How long the projections may stand still at the end before they are left behind; they catch up at the next start.
 const CATCH_UP_PATIENCE: Duration = Duration::from_secs(3);
 
+/// Reads the configuration again.
+pub type Reload = dyn Fn() -> Result<(Config, Vec<Warning>), crate::config::ConfigError> + Send;
+
 /// How a session is run.
 pub struct RecordOptions {
     /// How sources are read.
@@ -63,7 +66,7 @@ pub struct RecordOptions {
     /// Changes the level of logging on a reload.
     pub log_level: Option<LogLevel>,
     /// Reads the configuration again, for a reload.
-    pub reload: Box<dyn Fn() -> Result<(Config, Vec<Warning>), crate::config::ConfigError> + Send>,
+    pub reload: Box<Reload>,
     /// Signals of the operating system.
     pub signals: Signals,
 }
