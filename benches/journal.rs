@@ -2,6 +2,8 @@
 //!
 //! `LENSLOG_BENCH_DIR` names the directory to work in; the system's temporary one otherwise.
 
+#![expect(clippy::expect_used, reason = "a bench ends where anything fails")]
+
 use std::fs::File;
 use std::hint::black_box;
 use std::os::unix::fs::FileExt;

@@ -1,17 +1,4 @@
 //! [`Projection`]: something made from the journal that can be made again.
-//!
-//! # The laws
-//!
-//! With `fold(prefix)` for what a projection is after a prefix of the journal:
-//!
-//! * **L1** `resume(fold(a), b) == fold(a ++ b)`, wherever a crash cuts.
-//! * **L2** What was followed live equals what is rebuilt, byte for byte, in any time zone, as often as one likes.
-//! * **L3** A rebuild touches nothing it does not own and leaves no less than before if it fails. Where the journal
-//!   is damaged it replaces nothing unless loss is accepted, and then keeps the old aside.
-//! * **L4** A failing projection stops no other and never the journal.
-//! * **L5** Nothing is shown that is not yet durable in the journal.
-//!
-//! [`check_laws`](crate::laws::check_laws) tests a projection against them.
 
 use std::collections::BTreeSet;
 use std::io;
@@ -159,7 +146,22 @@ impl ProjectionError {
     }
 }
 
-/// Something made from the journal that can be made again. See the [laws](self).
+/// Something made from the journal that can be made again.
+///
+/// # The laws
+///
+/// With `fold(prefix)` for what a projection is after a prefix of the journal:
+///
+/// * **L1** `resume(fold(a), b) == fold(a ++ b)`, wherever a crash cuts.
+/// * **L2** What was followed live equals what is rebuilt, byte for byte, in any time zone, as often as one likes.
+/// * **L3** A rebuild touches nothing it does not own and leaves no less than before if it fails. Where the journal
+///   is damaged it replaces nothing unless loss is accepted, and then keeps the old aside.
+/// * **L4** A failing projection stops no other and never the journal.
+/// * **L5** Nothing is shown that is not yet durable in the journal.
+///
+/// [`check_laws`](crate::laws::check_laws) tests a projection against them.
+///
+/// # Calls
 ///
 /// Methods are called from one thread at a time. `apply` reads no clock, no environment, no configuration and draws
 /// nothing at random: its output depends on the records and on [`Spec::options`] only.

@@ -439,3 +439,20 @@ fn space_that_crashes_left_preallocated_is_given_back_but_what_was_written_stays
     assert!(older.iter().all(|len| *len >= 256 << 10), "{lens:?}");
     assert!(read_all(&view(&storage)).lost.is_empty());
 }
+
+#[test]
+fn frames_behind_the_damage_vouch_for_it_where_the_witness_is_lost() {
+    let storage = two_segments();
+    let path = segments(&storage).remove(1);
+    let six = frames(&file_bytes(&storage, &path))[1].0.start;
+    storage.rot(&path, six + 50, 1);
+    storage.remove(Path::new("/data/journal/WITNESS")).unwrap();
+    assert_eq!(read_all(&view(&storage)).lost_seqs(), [6]);
+    let journal = reopen(&storage);
+    let Opening::Recovered { gaps, recovered } = journal.opening() else { panic!("no recovery") };
+    assert!(recovered.damaged && recovered.proof_missing);
+    assert_eq!(gaps.iter().map(|gap| gap.range.to_string()).collect::<Vec<_>>(), ["6"]);
+    let found = read_all(&journal.view());
+    assert_eq!(found.seqs(), [1, 2, 3, 4, 5, 7, 8]);
+    assert!(journal.health().is_degraded());
+}

@@ -281,6 +281,14 @@ fn inject_faults(storage: &FaultyStorage, random: &mut Random) {
     }
 }
 
+/// What only a power cut did is never called damage.
+fn check_undamaged(journal: &Journal) {
+    if let Opening::Recovered { gaps, recovered } = journal.opening() {
+        assert!(gaps.is_empty() && !recovered.damaged, "damage where there was none: {gaps:?}");
+    }
+    assert!(journal.health().gaps.is_empty());
+}
+
 /// One run of a writer; how it ends is up to the caller.
 fn live(
     options: &Options,
@@ -292,10 +300,7 @@ fn live(
     clock.advance(Duration::from_secs(random.below(300_000)));
     let options = Options { clock: Arc::clone(&clock) as _, ..options.clone() };
     let journal = Journal::open(ROOT, &options).ok()?;
-    if let Opening::Recovered { gaps, recovered } = journal.opening() {
-        assert!(gaps.is_empty(), "damage where there was none: {gaps:?}");
-        assert!(!recovered.damaged);
-    }
+    check_undamaged(&journal);
     for _ in 0..random.below(40) {
         act(&journal, model, random, &clock);
         if random.once_in(12) {
@@ -348,9 +353,11 @@ fn run(seed: u64) {
         options.storage = Arc::new(storage.clone());
         options.seed = Some(seed * 10 + round + 5);
         let journal = Journal::open(ROOT, &options).unwrap();
+        check_undamaged(&journal);
         let found = read_all(&journal.view());
         let pruned = pruned_ranges(&found, &journal);
         if let Ok(mut at_rest) = at_rest {
+            assert_eq!(at_rest.lost, [], "seed {seed}: at rest");
             // Their files go with the opening.
             at_rest.records.retain(|(seq, _)| !pruned.iter().any(|range| range.contains(*seq)));
             assert_eq!(at_rest.seqs(), found.seqs(), "seed {seed}: at rest and recovered differ");

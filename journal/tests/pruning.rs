@@ -307,3 +307,15 @@ fn records_written_again_behind_a_torn_segment_do_not_come_back_when_they_are_pr
     assert_eq!(read_all(&journal.view()).payloads(), [&b"stays"[..], b"of today"]);
     assert!(matches!(journal.append(&[keyed(1)]).unwrap(), Appended::New(_)));
 }
+
+#[test]
+fn what_was_unlinked_stays_so_after_a_power_cut() {
+    let storage = FaultyStorage::new();
+    let (journal, _) = four_days(&storage);
+    journal.prune_through(day("2026-11-24")).unwrap();
+    journal.unlink_pruned().unwrap();
+    for seed in 0..20 {
+        let after = storage.fork().power_cut(seed);
+        assert_eq!(segments(&after).len(), 2, "seed {seed}");
+    }
+}

@@ -3,8 +3,8 @@
 
 mod common;
 
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
 
 use common::hooked::{Hooked, Step};
 use common::{ROOT, append, clock, open, options, read_all, record, view};
@@ -93,7 +93,10 @@ fn a_follower_notices_a_writer_that_came_and_went_between_two_looks() {
 
 #[test]
 fn a_writer_that_begins_while_the_end_is_looked_for_shows_nothing_unsynced() {
-    for closed in [true, false] {
+    // The lock is probed several times until everything is read: the writer begins behind each in turn.
+    for (closed, probe) in
+        [true, false].into_iter().flat_map(|closed| (0..4).map(move |n| (closed, n)))
+    {
         let storage = FaultyStorage::new();
         let journal = open(&storage);
         append(&journal, b"one");
@@ -101,18 +104,19 @@ fn a_writer_that_begins_while_the_end_is_looked_for_shows_nothing_unsynced() {
             journal.close().unwrap();
         }
         let storage = storage.snapshot();
-        let armed = Arc::new(AtomicBool::new(true));
-        let (trigger, disk) = (Arc::clone(&armed), storage.clone());
+        let (probes, disk) = (AtomicUsize::new(0), storage.clone());
+        let writer: Arc<Mutex<Option<Journal>>> = Arc::default();
+        let begun = Arc::clone(&writer);
         let hooked = Hooked::new(storage.clone(), move |step, _| {
-            if step == Step::ProbedLock(false) && trigger.swap(false, Ordering::Relaxed) {
+            if step == Step::ProbedLock(false) && probes.fetch_add(1, Ordering::Relaxed) == probe {
                 let journal = Journal::open(ROOT, &options(&disk, &clock())).unwrap();
                 journal.append_unsynced(&[record(b"not durable")]).unwrap();
-                std::mem::forget(journal);
+                *begun.lock().unwrap() = Some(journal);
             }
             Ok(())
         });
         let view = JournalView::open(ROOT.as_ref(), Arc::new(hooked)).unwrap();
-        assert_eq!(read_all(&view).payloads(), [b"one"], "closed {closed}");
-        assert!(!armed.load(Ordering::Relaxed));
+        assert_eq!(read_all(&view).payloads(), [b"one"], "closed {closed} probe {probe}");
+        assert!(writer.lock().unwrap().is_some(), "closed {closed} probe {probe}");
     }
 }

@@ -1,9 +1,9 @@
 //! Exit codes, and which error has which.
 
-use std::io;
 use std::process::ExitCode;
 
 use lenslog_journal::Error;
+use lenslog_tools::{explained, is_broken_pipe};
 
 use crate::config::ConfigError;
 
@@ -20,14 +20,10 @@ pub const EXIT_UNAVAILABLE: u8 = 4;
 
 /// Says what went wrong and returns its code.
 pub(super) fn tell(error: &anyhow::Error) -> ExitCode {
-    let is_broken_pipe = error
-        .downcast_ref::<io::Error>()
-        .is_some_and(|error| error.kind() == io::ErrorKind::BrokenPipe);
-    if is_broken_pipe {
-        // Whoever read our output has enough.
+    if is_broken_pipe(error) {
         return ExitCode::SUCCESS;
     }
-    eprintln!("lenslog: {error:#}");
+    eprintln!("lenslog: {}", explained(error));
     ExitCode::from(code_of(error))
 }
 

@@ -50,6 +50,16 @@ pub enum ConfigError {
         /// The one that may have been meant.
         nearest: Option<String>,
     },
+    /// A value that something else refuses, in its own words.
+    #[error("{place}: {key}: {problem}")]
+    Refused {
+        /// Where.
+        place: String,
+        /// The key.
+        key: String,
+        /// What is wrong, and what is expected.
+        problem: String,
+    },
     /// A value that does not make sense.
     #[error("{place}: {key} is {found}, expected {expected}")]
     Value {

@@ -73,7 +73,7 @@ pub fn load_text(
     keys::check(text, &origin)?;
     // Read alone first: types that are wrong are told with their line.
     let mut config: Config = toml::from_str(text).map_err(|error| syntax(&error))?;
-    let mut places = Places { text, origin: &origin, environment: BTreeMap::new() };
+    let mut places = Places { text, origin: &origin, elsewhere: BTreeMap::new() };
     if environment.keys().any(|name| name.starts_with(PREFIX)) {
         let mut table: toml::Table = toml::from_str(text).map_err(|error| syntax(&error))?;
         for (name, value) in environment.iter().filter(|(name, _)| name.starts_with(PREFIX)) {
@@ -101,6 +101,7 @@ pub fn load_text(
             .filter(|_| config.cameras.is_empty())
             .unwrap_or_else(|| (CAMERA.to_owned(), Camera::default()));
         camera.source.clone_from(source);
+        places.elsewhere.insert(format!("cameras.{id}.source"), "flag --source".to_owned());
         config.cameras = BTreeMap::from([(id, camera)]);
     }
     fill_in(&mut config);
@@ -112,15 +113,15 @@ pub fn load_text(
 pub(super) struct Places<'a> {
     text: &'a str,
     origin: &'a str,
-    /// Keys set by a variable, and which.
-    environment: BTreeMap<String, String>,
+    /// Keys set elsewhere than in the file, and where.
+    elsewhere: BTreeMap<String, String>,
 }
 
 impl Places<'_> {
     /// Where the key was set, for a message.
     pub(super) fn of(&self, path: &[&str]) -> String {
-        if let Some(name) = self.environment.get(&path.join(".")) {
-            return format!("environment variable {name}");
+        if let Some(place) = self.elsewhere.get(&path.join(".")) {
+            return place.clone();
         }
         let line = keys::line_of_key(self.text, path);
         Place { origin: self.origin.to_owned(), line }.to_string()
@@ -140,7 +141,7 @@ fn set(
     if !keys::exists(&path, &known) {
         return Err(keys::unknown(&path, format!("environment variable {name}"), &known));
     }
-    places.environment.insert(path.join("."), name.to_owned());
+    places.elsewhere.insert(path.join("."), format!("environment variable {name}"));
     let Some((last, tables)) = path.split_last() else { return Ok(()) };
     let mut table = table;
     for part in tables {
@@ -277,7 +278,7 @@ mod tests {
             ("[events]\nmax_event = 'soon'\n", "line 2: 'soon' is not a length of time"),
             ("[images]\nkeep = 'some'\n", "line 2: unknown variant `some`"),
             ("[motion]\nthreshold_percent = 500.0\n", "line 2: motion.threshold_percent is 500"),
-            ("[cameras.a]\nsource = 'tset:'\n", "line 2: cameras.a.source is 'tset:'"),
+            ("[cameras.a]\nsource = 'tset:'\n", "line 2: cameras.a.source: 'tset' names no source"),
         ] {
             let error = read(text).unwrap_err();
             assert!(error.contains(expected), "{text}\n{error}");

@@ -130,6 +130,11 @@ impl Check<'_> {
         })
     }
 
+    fn refused(&self, path: &[&str], problem: impl fmt::Display) -> ConfigError {
+        let (place, key) = (self.places.of(path), path.join("."));
+        ConfigError::Refused { place, key, problem: problem.to_string() }
+    }
+
     fn range(&self, path: &[&str], found: f64, min: f64, max: f64) -> Result<(), ConfigError> {
         self.that((min..=max).contains(&found), path, found, format!("{min} to {max}"))
     }
@@ -157,8 +162,9 @@ impl Check<'_> {
         )?;
         let key = |name| ["cameras", id, name];
         if let Err(error) = camera.source.parse::<SourceSpec>() {
-            let source = crate::redact::redacted(&camera.source);
-            self.that(false, &key("source"), format!("'{source}'"), error)?;
+            // A misspelt URL may still hold a password.
+            let problem = crate::redact::redacted(&error.to_string());
+            return Err(self.refused(&key("source"), problem));
         }
         self.that(
             FrameRate::from_fps(camera.fps).is_some(),
@@ -177,8 +183,7 @@ impl Check<'_> {
         ] {
             for polygon in polygons {
                 if let Err(error) = Polygon::new(polygon.clone()) {
-                    let found = format!("a polygon of {} corners", polygon.len());
-                    self.that(false, &key(name), found, error)?;
+                    return Err(self.refused(&key(name), error));
                 }
             }
         }

@@ -57,6 +57,8 @@ const CATCH_UP_PATIENCE: Duration = Duration::from_secs(3);
 
 /// The reason of a session that ended because everything is full.
 pub const STORAGE_LIMIT: &str = "the storage limit";
+/// Reads the configuration again.
+pub type Reload = dyn Fn() -> Result<(Config, Vec<Warning>), crate::config::ConfigError> + Send;
 
 /// How a session is run.
 pub struct RecordOptions {
@@ -69,7 +71,7 @@ pub struct RecordOptions {
     /// Changes the level of logging on a reload.
     pub log_level: Option<LogLevel>,
     /// Reads the configuration again, for a reload.
-    pub reload: Box<dyn Fn() -> Result<(Config, Vec<Warning>), crate::config::ConfigError> + Send>,
+    pub reload: Box<Reload>,
     /// Signals of the operating system.
     pub signals: Signals,
 }

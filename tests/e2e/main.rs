@@ -1,5 +1,7 @@
 //! The built programs, used as a person would: real files, real SQLite, real signals, real damage.
 
+#![expect(clippy::unwrap_used, reason = "a test fails where anything does")]
+
 mod bad_input;
 mod beside;
 mod comes_back;

@@ -75,14 +75,34 @@ pub fn run(place: &Place, command: &Command) -> ExitCode {
         // Whoever read our output has enough: `replay cat | head`.
         Err(error) if is_broken_pipe(&error) => ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("replay: {error:#}");
+            eprintln!("replay: {}", explained(&error));
             ExitCode::from(EXIT_CANNOT_RUN)
         }
     }
 }
 
-fn is_broken_pipe(error: &anyhow::Error) -> bool {
-    error
-        .downcast_ref::<std::io::Error>()
-        .is_some_and(|error| error.kind() == std::io::ErrorKind::BrokenPipe)
+/// Whether whoever read our output has closed it: he has enough.
+#[must_use]
+pub fn is_broken_pipe(error: &anyhow::Error) -> bool {
+    let is_broken = |kind| kind == std::io::ErrorKind::BrokenPipe;
+    error.chain().any(|cause| {
+        cause.downcast_ref::<std::io::Error>().is_some_and(|error| is_broken(error.kind()))
+            || cause
+                .downcast_ref::<serde_json::Error>()
+                .is_some_and(|error| error.io_error_kind().is_some_and(is_broken))
+    })
+}
+
+/// An error with its causes, in a line. A cause that the text before it tells already is not told twice.
+#[must_use]
+pub fn explained(error: &anyhow::Error) -> String {
+    error.chain().map(ToString::to_string).fold(String::new(), |told, cause| {
+        if told.is_empty() {
+            cause
+        } else if told.contains(&cause) {
+            told
+        } else {
+            format!("{told}: {cause}")
+        }
+    })
 }

@@ -44,7 +44,7 @@ impl Rebuild {
     pub(crate) fn run(&self, place: &Place) -> Result<u8> {
         let layout = place.existing()?;
         if let Some(out) = &self.out {
-            return self.into_directory(&layout, out);
+            return self.make_elsewhere(&layout, out);
         }
         match Client::connect(&layout.data)? {
             Some(client) => self.through_recorder(client),
@@ -112,7 +112,7 @@ impl Rebuild {
         Ok(done.code)
     }
 
-    fn into_directory(&self, layout: &Layout, out: &Path) -> Result<u8> {
+    fn make_elsewhere(&self, layout: &Layout, out: &Path) -> Result<u8> {
         std::fs::create_dir_all(out)
             .with_context(|| format!("cannot make the directory {}", out.display()))?;
         let target = Layout { plaintext_metadata: layout.plaintext_metadata, ..Layout::of(out) };
