@@ -96,6 +96,19 @@ impl StorageMonitor {
         lenslog_projections::free_database_bytes(&self.database).unwrap_or(0)
     }
 
+    /// Deleting rows makes the database's log longer; this cuts it, where nobody stands in the way.
+    pub(super) fn shorten_database_log(&self) {
+        if !lenslog_projections::shorten_database_log(&self.database) {
+            tracing::debug!("the database's log cannot be cut now");
+        }
+    }
+
+    /// Bytes of the database's pages that hold something.
+    pub(super) fn database_used(&self) -> u64 {
+        let bytes = fs::metadata(&self.database).map_or(0, |found| blocks(&found));
+        bytes.saturating_sub(self.database_free())
+    }
+
     fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }

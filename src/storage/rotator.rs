@@ -236,6 +236,7 @@ impl Rotation<'_> {
         for (path, error) in &unlinked.failed {
             self.problem(format!("{} cannot be removed: {error}", path.display()));
         }
+        rotator.surveyor.monitor().shorten_database_log();
         let after = rotator.directories();
         let mut freed: BTreeMap<Day, u64> = BTreeMap::new();
         for (day, before) in directories.range(..=through) {

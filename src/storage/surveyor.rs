@@ -108,10 +108,22 @@ impl Surveyor {
         Ok(Survey { stats, days, today, plan })
     }
 
-    /// The directories of the days, and the segments: each counts for the newest day that it holds.
+    /// The directories of the days, the rows as far as they can be guessed, and the segments: each counts for the
+    /// newest day that it holds.
     fn days(&self) -> Result<Vec<DayData>, Error> {
         let mut days: BTreeMap<Day, DayData> =
             self.monitor.days().into_iter().map(|data| (data.day, data)).collect();
+        // Rows are as many as lines, by and large.
+        let texts = |data: &DayData| match data.has_events {
+            true => data.bytes.saturating_sub(data.picture_bytes),
+            false => 0,
+        };
+        let all: u128 = days.values().map(|data| u128::from(texts(data))).sum();
+        let rows = u128::from(self.monitor.database_used());
+        for data in days.values_mut() {
+            let share = (rows * u128::from(texts(data))).checked_div(all).unwrap_or(0);
+            data.bytes += u64::try_from(share).unwrap_or(0);
+        }
         for (_, day, bytes) in self.segments()? {
             let none = DayData { day, bytes: 0, picture_bytes: 0, has_events: false };
             days.entry(day).or_insert(none).bytes += bytes;

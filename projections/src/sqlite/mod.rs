@@ -54,7 +54,7 @@ use write::Written;
 
 pub use counters::SqliteCounters;
 pub(crate) use fault::{Fault, fault};
-pub use free::free_database_bytes;
+pub use free::{free_database_bytes, shorten_database_log};
 pub use migrations::SCHEMA_VERSION;
 pub(crate) use migrations::{Applied, applied};
 
