@@ -195,9 +195,20 @@ impl Rotation<'_> {
             Step::PicturesOfToday { .. } => true,
             Step::Pictures { .. } => false,
         };
+        let before = self.mode;
         if makes_room && !matches!(self.mode, Mode::Continuing { .. }) {
             self.mode = Mode::Continuing { was_full: survey.stats.needs_rotation() };
         }
+        let gone_before = self.report.gone.len();
+        let goes_on = self.take_step(survey, step)?;
+        if self.report.gone.len() == gone_before {
+            // What gave nothing back is not the one day that was asked for.
+            self.mode = before;
+        }
+        Ok(goes_on)
+    }
+
+    fn take_step(&mut self, survey: &Survey, step: Step) -> Result<bool, Error> {
         match step {
             Step::Days { through, days, why } => self.prune(through, &days, why),
             Step::Pictures { day, .. } => {
@@ -224,6 +235,7 @@ impl Rotation<'_> {
         let directories = rotator.directories();
         let free_before = rotator.surveyor.monitor().database_free();
         let segments = rotator.surveyor.segments()?;
+        let pruned_before = rotator.surveyor.view().pruned_through()?;
         let pruned = rotator.journal.prune_through(through)?;
         let behind = rotator.wait(pruned.tombstone.next());
         if !behind.is_empty() {
@@ -256,7 +268,11 @@ impl Rotation<'_> {
             *freed.entry(*day).or_default() += rows;
         }
         for (day, _) in days {
-            self.gone(*day, freed.get(day).copied().unwrap_or(0), why);
+            let bytes = freed.get(day).copied().unwrap_or(0);
+            // A day that was pruned before and still cannot be deleted is a problem, not a deletion.
+            if bytes > 0 || pruned_before.is_none_or(|before| *day > before) {
+                self.gone(*day, bytes, why);
+            }
         }
         let expected: u64 = directories.range(..=through).map(|(_, bytes)| bytes).sum();
         Ok(self.gave_back(from_directories, expected, through))

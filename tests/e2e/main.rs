@@ -10,4 +10,6 @@ mod file_source;
 mod harness;
 mod killed;
 mod memory;
+mod rotation_killed;
 mod session;
+mod storage;
