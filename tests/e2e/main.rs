@@ -12,4 +12,5 @@ mod killed;
 mod memory;
 mod rotation_killed;
 mod session;
+mod small_disk;
 mod storage;
