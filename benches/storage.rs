@@ -109,9 +109,8 @@ fn rotate(config: &Config, journal: &Journal, runner: &Arc<Runner>, clock: &Arc<
     let monitor = Arc::new(StorageMonitor::new(&config));
     let opened = journal.next_seq();
     let surveyor = Surveyor::new(&config, monitor, journal.view(), Arc::clone(clock), opened);
-    let data = &config.storage.data_dir;
-    let stop = Arc::new(AtomicBool::new(false));
-    let rotator = LogRotator::new(journal.clone(), Arc::clone(runner), surveyor, data, stop);
+    let (storage, stop) = (&config.storage, Arc::new(AtomicBool::new(false)));
+    let rotator = LogRotator::new(journal.clone(), Arc::clone(runner), surveyor, storage, stop);
     let done = Arc::new(AtomicBool::new(false));
     let (until, appending, now) = (Arc::clone(&done), journal.clone(), clock.read().wall.day());
     let appender = std::thread::spawn(move || {

@@ -18,7 +18,7 @@ use crate::config::Config;
 use crate::ingest::{Admission, Ingestor};
 use crate::layout;
 use crate::recorder::{clock, journal_options, report_losses};
-use crate::storage::StorageGuard;
+use crate::storage::{Reserve, StorageGuard};
 
 /// How long projections may stand still before they are named and left behind.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -74,6 +74,7 @@ impl Ingest {
                 "the journal was recovered after an abnormal end"
             );
         }
+        Reserve::of(&config.storage).give_up_if_full(&journal);
         let opened = journal.next_seq();
         let projections = layout::projections(config);
         let runner = Arc::new(Runner::start(&journal.view(), projections, report_losses(&journal)));

@@ -17,7 +17,7 @@ use super::{quiet_configuration, require_mount};
 use crate::config::Config;
 use crate::layout;
 use crate::recorder::{clock, journal_options, report_losses};
-use crate::storage::{LogRotator, Megabytes, Mode, StorageMonitor, Surveyor, dry_run};
+use crate::storage::{LogRotator, Megabytes, Mode, Reserve, StorageMonitor, Surveyor, dry_run};
 
 /// How long projections may stand still before the rotation begins without them.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -84,6 +84,7 @@ impl Rotate {
         JournalView::open(&config.storage.data_dir, Arc::new(RealStorage))?;
         let clock: Arc<dyn Clock> = clock(config);
         let journal = Journal::open(&config.storage.data_dir, &journal_options(config, &clock))?;
+        Reserve::of(&config.storage).give_up_if_full(&journal);
         let opened = journal.next_seq();
         let projections = layout::projections(config);
         let runner = Arc::new(Runner::start(&journal.view(), projections, report_losses(&journal)));
@@ -93,9 +94,9 @@ impl Rotate {
         }
         let monitor = Arc::new(StorageMonitor::new(config));
         let surveyor = Surveyor::new(config, monitor, journal.view(), clock, opened);
-        let data = &config.storage.data_dir;
-        let stop = Arc::new(AtomicBool::new(false));
-        let rotator = LogRotator::new(journal.clone(), Arc::clone(&runner), surveyor, data, stop);
+        let (storage, stop) = (&config.storage, Arc::new(AtomicBool::new(false)));
+        let rotator =
+            LogRotator::new(journal.clone(), Arc::clone(&runner), surveyor, storage, stop);
         let report = rotator.rotate_logs(self.force)?;
         runner.stop();
         journal.close()?;

@@ -39,7 +39,7 @@ use crate::ingest::Admission;
 use crate::layout;
 use crate::logging::LogLevel;
 use crate::source::Cancel;
-use crate::storage::{StorageGuard, StorageStats};
+use crate::storage::{Reserve, StorageGuard, StorageStats};
 use lenslog_tools::control::Server;
 
 pub use handler::storage_status;
@@ -170,6 +170,7 @@ impl Recorder {
         let started = Instant::now();
         let clock: Arc<dyn Clock> = clock(&config);
         let journal = Journal::open(&config.storage.data_dir, &journal_options(&config, &clock))?;
+        Reserve::of(&config.storage).give_up_if_full(&journal);
         let opened = journal.next_seq();
         tell(health::data_directory(&config));
         tell(health::journal(&journal));

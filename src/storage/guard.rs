@@ -20,6 +20,7 @@ use super::monitor::StorageMonitor;
 use super::mount::missing_mount;
 use super::policy::{Protection, Step};
 use super::report;
+use super::reserve::Reserve;
 use super::rotator::LogRotator;
 use super::stats::StorageStats;
 use super::surveyor::{Survey, Surveyor};
@@ -60,6 +61,7 @@ pub struct StorageGuard {
 struct Inner {
     rotator: LogRotator,
     clock: Arc<dyn Clock>,
+    reserve: Reserve,
     interval: u64,
     require_mount: PathBuf,
     tell: Tell,
@@ -121,12 +123,13 @@ impl StorageGuard {
             journal.clone(),
             Arc::clone(runner),
             surveyor,
-            &config.storage.data_dir,
+            &config.storage,
             Arc::clone(&stop),
         );
         let inner = Arc::new(Inner {
             rotator,
             clock: Arc::clone(clock),
+            reserve: Reserve::of(&config.storage),
             interval: u64::from(config.storage.storage_check_interval.max(1)),
             require_mount: config.storage.require_mount.clone(),
             tell,
@@ -308,6 +311,7 @@ impl Inner {
             return;
         }
         watch.told_mount = false;
+        self.reserve.make();
         let surveyor = self.rotator.surveyor();
         let mut stats = surveyor.monitor().check_usage();
         if stats.needs_rotation() || surveyor.ages_matter() {

@@ -9,9 +9,11 @@
 //! | `surveyor.rs` | looks at what there is and asks the policy |
 //! | `rotator.rs`, `pictures.rs`, `report.rs` | delete step by step, and report |
 //! | `guard.rs` | the thread that checks, warns, rotates and says when all is full |
+//! | `reserve.rs` | room that is kept back for deleting |
 //! | `mount.rs` | whether a directory is a mount point |
 //!
-//! Nothing here ever unlinks a file: it journals tombstones, which the projections and the journal apply.
+//! Nothing here ever unlinks a file of a recording: it journals tombstones, which the projections and the journal
+//! apply.
 
 mod amount;
 mod clock_trust;
@@ -23,6 +25,7 @@ mod mount;
 mod pictures;
 mod policy;
 mod report;
+mod reserve;
 mod rotator;
 mod stats;
 mod surveyor;
@@ -36,6 +39,7 @@ pub use monitor::StorageMonitor;
 pub use mount::{is_mounted, missing_mount};
 pub use policy::{DayData, Mode, Plan, Protection, Rules, Situation, Step, Why, plan};
 pub use report::dry_run;
+pub use reserve::Reserve;
 pub use rotator::LogRotator;
 pub use stats::{ROTATION_PERCENT, StorageStats, TARGET_PERCENT, WARNING_PERCENT};
 pub use surveyor::{Survey, Surveyor};

@@ -8,7 +8,7 @@
 
 use std::collections::BTreeMap;
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
@@ -22,12 +22,16 @@ use super::amount::Megabytes;
 use super::pictures::{self, Picture};
 use super::policy::{Mode, Step, Why};
 use super::report;
+use super::reserve::Reserve;
 use super::surveyor::{Survey, Surveyor};
+use crate::config::Storage;
 
 /// A step waits for the projections this long at most.
 const WAIT_MAX: Duration = Duration::from_secs(30);
 /// How long nothing may move before it is looked whether waiting makes sense.
 const WAIT_PATIENCE: Duration = Duration::from_millis(250);
+/// Projections that fail are waited for no longer than this.
+const STUCK_PATIENCE: Duration = Duration::from_secs(5);
 /// So many steps in a row may give back less than half of what is expected: one file that cannot be deleted stops
 /// nothing, a medium that gives nothing back does.
 const SHORT_STEPS_MAX: u32 = 3;
@@ -46,6 +50,7 @@ pub struct LogRotator {
     runner: Arc<Runner>,
     surveyor: Surveyor,
     data: PathBuf,
+    reserve: Reserve,
     stop: Arc<AtomicBool>,
     /// One rotation at a time; days whose pictures are left over, with their bytes.
     left_over: Mutex<BTreeMap<Day, u64>>,
@@ -62,18 +67,18 @@ struct Rotation<'a> {
 }
 
 impl LogRotator {
-    /// Deletes below `data`, through a journal and the projections that `runner` runs. `stop` ends a rotation after
-    /// the step it is in.
+    /// Deletes in the data directory of `storage`, through a journal and the projections that `runner` runs. `stop`
+    /// ends a rotation after the step it is in.
     #[must_use]
     pub fn new(
         journal: Journal,
         runner: Arc<Runner>,
         surveyor: Surveyor,
-        data: &Path,
+        storage: &Storage,
         stop: Arc<AtomicBool>,
     ) -> Self {
-        let left_over = Mutex::default();
-        Self { journal, runner, surveyor, data: data.to_owned(), stop, left_over }
+        let (data, reserve) = (storage.data_dir.clone(), Reserve::of(storage));
+        Self { journal, runner, surveyor, data, reserve, stop, left_over: Mutex::default() }
     }
 
     /// What looks at what there is.
@@ -126,6 +131,8 @@ impl LogRotator {
                 .iter()
                 .filter(|status| behind.contains(&status.name))
                 .all(|status| status.state.is_degraded());
+            // They try again after a pause, and what is deleted may be what they wait for.
+            let stuck = stuck && start.elapsed() >= STUCK_PATIENCE;
             let is_over = start.elapsed() >= WAIT_MAX || self.stop.load(Ordering::Acquire);
             if behind.is_empty() || stuck || is_over {
                 return behind;
@@ -180,6 +187,7 @@ impl Rotation<'_> {
             }
         };
         let stats = self.rotator.surveyor.monitor().check_usage();
+        self.rotator.reserve.make();
         self.report.after = stats.to_string();
         self.report.is_over_limit = stats.is_over_limit;
         let gone: Vec<_> = self.report.gone.iter().map(|gone| gone.day.clone()).collect();
@@ -199,6 +207,7 @@ impl Rotation<'_> {
         if makes_room && !matches!(self.mode, Mode::Continuing { .. }) {
             self.mode = Mode::Continuing { was_full: survey.stats.needs_rotation() };
         }
+        self.rotator.reserve.give_up_if_full(&self.rotator.journal);
         let gone_before = self.report.gone.len();
         let goes_on = self.take_step(survey, step)?;
         if self.report.gone.len() == gone_before {

@@ -98,8 +98,8 @@ fn a_disk_that_is_full_ends_the_recorder_in_good_order_and_it_starts_again_with_
         for age in (295..=300).rev() {
             assert!(recorded(&lab, age, 20), "{kind}");
         }
-        let filler = lab.data.join("events").join(days(&lab).last().unwrap()).join("filler.jpg");
-        let _ = fs::write(&filler, vec![1; BYTES as usize]);
+        let filler = lab.data.join("events").join(days(&lab).last().unwrap()).join("filler");
+        fill(&filler);
         // Not a byte is left; whatever comes now has it checked.
         lab.ingest(&lines(0, 1));
         let ran = recording.ended().expect(3);
@@ -108,7 +108,7 @@ fn a_disk_that_is_full_ends_the_recorder_in_good_order_and_it_starts_again_with_
         assert!(ran.err.contains(", approaching limit"), "{kind}: {}", ran.err);
         let recent = day_of(&lines(200, 1)[0]);
         assert_eq!(days(&lab).iter().filter(|day| **day < recent).count(), 6, "{kind}");
-        fs::remove_file(&filler).unwrap();
+        fs::remove_dir_all(&filler).unwrap();
         fs::remove_file(&ballast).unwrap();
         lab.record(&["--source", "test:"]).stop().expect(0);
         lab.verify();
@@ -142,4 +142,42 @@ fn three_times_its_size_goes_through_a_disk_that_overwrites() {
 fn day_of(line: &str) -> String {
     let value: Value = serde_json::from_str(line).unwrap();
     value["timestamp"].as_str().unwrap()[..10].to_owned()
+}
+
+#[test]
+fn a_disk_without_a_byte_left_is_got_out_of_by_rotation() {
+    for (kind, disk) in disks() {
+        for has_reserve in [true, false] {
+            let context = format!("{kind}, reserve {has_reserve}");
+            let lab = on(&disk, &[]);
+            // Text only: no picture gives room back before a checkpoint is written.
+            for age in (1..=10).rev() {
+                lab.ingest(&lines(age, 100)).expect(0);
+            }
+            assert!(lab.data.join("reserve").exists(), "{context}");
+            if !has_reserve {
+                fs::remove_file(lab.data.join("reserve")).unwrap();
+            }
+            fill(&disk.point.join("filler"));
+            let ran = lab.run(&["rotate"]);
+            let left = days(&lab).len();
+            assert!((7..10).contains(&left), "{context}: {left} days left\n{}", ran.err);
+            lab.verify();
+            fs::remove_dir_all(disk.point.join("filler")).unwrap();
+            fs::remove_dir_all(&lab.data).unwrap();
+        }
+    }
+}
+
+/// Leaves not a byte.
+fn fill(directory: &Path) {
+    fs::create_dir(directory).unwrap();
+    for (number, bytes) in [BYTES as usize, 1 << 20, 64 << 10, 4 << 10, 512].iter().enumerate() {
+        for again in 0..4 {
+            // What is written until it fails stays. A file system that allocates late needs to be asked twice.
+            let path = directory.join(format!("{number}-{again}"));
+            let _ = fs::write(&path, vec![1; *bytes]);
+            let _ = fs::File::open(&path).and_then(|file| file.sync_all());
+        }
+    }
 }
