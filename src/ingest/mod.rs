@@ -15,6 +15,8 @@ use lenslog_events::{Event, RecorderVocabulary, parse_line};
 use lenslog_journal::{Appended, Clock, Journal, Timestamp};
 use lenslog_tools::control::{Outcome, Totals};
 
+use crate::metrics::{MetricsCollector, label_of};
+
 use lines::{Line, LineReader};
 
 /// Lines that share one sync at most.
@@ -28,6 +30,7 @@ const UNKNOWN_NAMES_MAX: usize = 100;
 pub struct Ingestor {
     journal: Journal,
     clock: Arc<dyn Clock>,
+    metrics: Option<Arc<MetricsCollector>>,
     told: HashSet<String>,
     totals: Totals,
 }
@@ -36,6 +39,8 @@ pub struct Ingestor {
 struct Pending {
     line: u64,
     event_id: String,
+    camera_id: String,
+    label: String,
     encoded: Encoded,
 }
 
@@ -43,7 +48,14 @@ impl Ingestor {
     /// Ingests into `journal`.
     #[must_use]
     pub fn new(journal: Journal, clock: Arc<dyn Clock>) -> Self {
-        Self { journal, clock, told: HashSet::new(), totals: Totals::default() }
+        Self { journal, clock, metrics: None, told: HashSet::new(), totals: Totals::default() }
+    }
+
+    /// Has every event counted there.
+    #[must_use]
+    pub fn counted_by(mut self, metrics: Arc<MetricsCollector>) -> Self {
+        self.metrics = Some(metrics);
+        self
     }
 
     /// Reads `input` to its end. `tell` hears of every line; where it fails, nobody listens any more and the
@@ -118,8 +130,9 @@ impl Ingestor {
         }
         let event = parsed.into_event(|| format!("evt_{}", uuid::Uuid::now_v7()));
         let event_id = event.event_id.clone();
+        let (camera_id, label) = (event.camera_id.clone(), label_of(&event).to_owned());
         let encoded = RecorderVocabulary::encode(&Event::Detected(event));
-        Ok(Pending { line: number, event_id, encoded })
+        Ok(Pending { line: number, event_id, camera_id, label, encoded })
     }
 
     /// Appends a batch; every line's outcome is settled then.
@@ -129,7 +142,9 @@ impl Ingestor {
         }
         let records: Vec<_> = batch.iter().map(|pending| pending.encoded.as_record()).collect();
         let appended = self.journal.append_each(&records);
-        for (Pending { line, event_id, .. }, result) in batch.drain(..).zip(appended) {
+        for (pending, result) in batch.drain(..).zip(appended) {
+            self.measure(&pending, &result);
+            let Pending { line, event_id, .. } = pending;
             outcomes.push(match result {
                 Ok(appended) => Outcome::Accepted {
                     line,
@@ -143,6 +158,17 @@ impl Ingestor {
                     storage_full: error.is_storage_full(),
                 },
             });
+        }
+    }
+
+    fn measure(&self, pending: &Pending, result: &Result<Appended, lenslog_journal::Error>) {
+        let Some(metrics) = &self.metrics else { return };
+        match result {
+            Ok(Appended::New(seq)) => {
+                metrics.event_ingested(&pending.camera_id, &pending.label, *seq);
+            }
+            Ok(_) => metrics.event_duplicate(),
+            Err(_) => metrics.journal_error(),
         }
     }
 

@@ -10,4 +10,6 @@ mod file_source;
 mod harness;
 mod killed;
 mod memory;
+mod metrics;
+mod scrape;
 mod session;

@@ -131,7 +131,10 @@ pub fn projection_reports(status: &[ProjectionStatus], head: Seq) -> Vec<Project
             lag_records: head.0.saturating_sub(status.next.0),
             parked: status.parked,
             errors: status.errors,
-            last_error: status.last_error.clone().filter(|_| status.state.is_degraded()),
+            last_error: status.last_error.clone().filter(|_| {
+                // One that nobody stopped, and whose error nobody would hear of otherwise.
+                status.state.is_degraded() || status.state == ProjectionState::Stopped
+            }),
         })
         .collect()
 }
