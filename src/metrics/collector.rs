@@ -60,7 +60,6 @@ struct Counters {
     journal_errors: AtomicU64,
     image_errors: AtomicU64,
     metrics_file_errors: AtomicU64,
-    storage_warnings: AtomicU64,
 }
 
 #[derive(Debug, Default)]
@@ -192,11 +191,6 @@ impl MetricsCollector {
         count(&self.counters.metrics_file_errors);
     }
 
-    /// A warning about storage was given.
-    pub fn storage_warning(&self) {
-        count(&self.counters.storage_warnings);
-    }
-
     /// What is stored, as counted just now.
     pub fn set_storage(&self, figures: StorageFigures) {
         *lock(&self.storage) = figures;
@@ -307,7 +301,7 @@ impl MetricsCollector {
             db_write_errors: errors(true),
             file_write_errors: errors(false) + own_errors,
             journal_write_errors: get(&counters.journal_errors),
-            storage_warnings: get(&counters.storage_warnings),
+            storage_warnings: lock(&self.storage).warnings,
             storage: *lock(&self.storage),
             projections,
             image_errors,

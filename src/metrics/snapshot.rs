@@ -127,6 +127,9 @@ pub struct StorageFigures {
     pub total_bytes: Option<u64>,
     /// Bytes that it may take.
     pub limit_bytes: Option<u64>,
+    /// Warnings and errors since the start: thresholds crossed and days deleted.
+    #[serde(skip)]
+    pub warnings: u64,
 }
 
 /// What the recorder did since it started, in sums.

@@ -92,12 +92,12 @@ fn what_is_told_is_what_is_collected() {
     collector.journal_error();
     collector.image_error();
     collector.metrics_file_error();
-    collector.storage_warning();
     collector.event_lost();
     collector.event_duplicate();
     collector.set_storage(StorageFigures {
         total_bytes: Some(1_200_000_000),
         limit_bytes: Some(4_000_000_000),
+        warnings: 1,
     });
     clock.advance(Duration::from_secs(90));
     let json = json(&collector);

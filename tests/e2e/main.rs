@@ -11,5 +11,7 @@ mod harness;
 mod killed;
 mod memory;
 mod metrics;
+mod rotation_killed;
 mod scrape;
 mod session;
+mod storage;
