@@ -9,7 +9,7 @@ use lenslog_events::EventDetected;
 use lenslog_journal::{Clock, Seq};
 
 use super::camera::{CameraCounts, CameraMetrics, CameraSnapshot};
-use super::labelled::Labelled;
+use super::labelled::{LabelCount, Labelled};
 use super::process::Process;
 use super::snapshot::{Counted, MetricsSnapshot, ProjectionFigures, StorageFigures, TimingBuckets};
 use super::timing::Timing;
@@ -71,7 +71,9 @@ struct Cameras {
 
 #[derive(Debug, Default)]
 struct Events {
-    created: u64,
+    /// By cameras of this recorder, and by others.
+    made: u64,
+    ingested: u64,
     by_label: Labelled,
     /// Events that the database may not have yet: the seq of the last, and how many.
     unseen: VecDeque<(Seq, u64)>,
@@ -81,7 +83,6 @@ struct Events {
 
 impl Events {
     fn note(&mut self, camera: &str, label: &str, seq: Seq) {
-        self.created += 1;
         self.by_label.add(camera, label);
         let full = self.unseen.len() >= STEPS_MAX;
         match self.unseen.back_mut() {
@@ -157,13 +158,16 @@ impl MetricsCollector {
     /// An event of a camera of this recorder was journaled; `seq` is no less than its own.
     pub fn event(&self, event: &EventDetected, seq: Seq) {
         let mut events = lock(&self.events);
+        events.made += 1;
         events.note(&event.camera_id, label_of(event), seq);
         events.last = Some((seq, event.clone()));
     }
 
     /// An event that somebody else saw was journaled.
     pub fn event_ingested(&self, camera_id: &str, label: &str, seq: Seq) {
-        lock(&self.events).note(camera_id, label, seq);
+        let mut events = lock(&self.events);
+        events.ingested += 1;
+        events.note(camera_id, label, seq);
     }
 
     /// An event was refused because its id is known.
@@ -236,7 +240,7 @@ impl MetricsCollector {
             frames_dropped: counts.frames_dropped,
             pictures_lost: counts.pictures_lost,
             suppressed: counts.suppressed,
-            events: lock(&self.events).created,
+            events: lock(&self.events).made,
             journal_errors: get(&self.counters.journal_errors),
             image_errors: get(&self.counters.image_errors),
         }
@@ -259,7 +263,8 @@ impl MetricsCollector {
                 snapshot
             })
             .collect();
-        let (events_created, events_persisted, events_by_label) = self.events(&projections);
+        let (events_made, events_ingested, events_persisted, events_by_label) =
+            self.events(&projections);
         let errors = |is_database: bool| -> u64 {
             let of = |figures: &&ProjectionFigures| (figures.name == DATABASE) == is_database;
             projections.iter().filter(of).map(|figures| figures.errors).sum()
@@ -278,7 +283,8 @@ impl MetricsCollector {
             pictures_lost: counts.pictures_lost,
             motion_detected: counts.motion,
             motion_hit_rate: share(counts.motion, counts.looked_at),
-            events_created,
+            events_created: events_made + events_ingested,
+            events_ingested,
             events_persisted,
             events_waiting,
             events_lost: get(&counters.events_lost),
@@ -321,8 +327,8 @@ impl MetricsCollector {
         (cameras.gone.clone(), running)
     }
 
-    /// Events created, how many of them the database has, and what was seen in them.
-    fn events(&self, projections: &[ProjectionFigures]) -> (u64, u64, Vec<super::LabelCount>) {
+    /// Events made, events ingested, how many of both the database has, and what was seen in them.
+    fn events(&self, projections: &[ProjectionFigures]) -> (u64, u64, u64, Vec<LabelCount>) {
         let mut events = lock(&self.events);
         // What a rebuild has read is not in its place yet.
         if let Some(database) =
@@ -330,7 +336,7 @@ impl MetricsCollector {
         {
             events.persisted_before(Seq(database.next));
         }
-        (events.created, events.persisted, events.by_label.list())
+        (events.made, events.ingested, events.persisted, events.by_label.list())
     }
 }
 

@@ -94,6 +94,7 @@ fn metrics_json_agrees_with_the_journal_and_with_the_database() {
     let labels = last["events_by_label"].as_array().unwrap();
     let sum: u64 = labels.iter().map(|label| label["count"].as_u64().unwrap()).sum();
     assert_eq!(sum, events);
+    assert_eq!(number("events_ingested"), 25);
     let seen = last["frame_processing_latency_ms"]["count"].as_u64().unwrap();
     assert_eq!(seen, events - 25, "those that were not ingested");
     assert!(last["journal_sync_ms"]["p95"].as_f64().unwrap() > 0.0);

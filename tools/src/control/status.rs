@@ -121,7 +121,7 @@ pub struct CounterStatus {
     pub frames_dropped: u64,
     /// Pictures that could not be decoded.
     pub pictures_lost: u64,
-    /// Events begun.
+    /// Events of its cameras that were journaled.
     pub events: u64,
     /// Sightings that made no event.
     pub suppressed: u64,
