@@ -273,7 +273,9 @@ impl MetricsCollector {
         let image_errors = get(&counters.image_errors);
         let own_errors = image_errors + get(&counters.metrics_file_errors);
         let suppressed = counts.suppressed.iter();
+        // One lock at a time: a guard within the expression below would live as long as that does.
         let process = lock(&self.process).sample(now.boot);
+        let storage = *lock(&self.storage);
         MetricsSnapshot {
             time: now.wall.to_string(),
             uptime_s: now.boot.saturating_sub(self.started).as_secs(),
@@ -307,8 +309,8 @@ impl MetricsCollector {
             db_write_errors: errors(true),
             file_write_errors: errors(false) + own_errors,
             journal_write_errors: get(&counters.journal_errors),
-            storage_warnings: lock(&self.storage).warnings,
-            storage: *lock(&self.storage),
+            storage_warnings: storage.warnings,
+            storage,
             projections,
             image_errors,
             buckets: TimingBuckets {

@@ -142,7 +142,13 @@ fn prometheus_reads_what_the_journal_holds() {
     assert_eq!(samples.one("lenslog_camera_up", &[("camera", "camera_1")]), 1.0);
     assert_eq!(samples.one("lenslog_frames_total", &[]), 0.0);
     assert_eq!(samples.all("lenslog_camera_last_frame_timestamp_seconds"), []);
-    assert_eq!(samples.one("lenslog_storage_limit_bytes", &[]), 4e9);
+    lab.until("what is stored is what status says", || {
+        let storage = &lab.status()["storage"];
+        let told = |name, key: &str| served.value(name) == storage[key].as_f64().unwrap();
+        let both = told("lenslog_storage_limit_bytes", "limit_bytes")
+            && told("lenslog_storage_bytes", "total_bytes");
+        (both && storage["total_bytes"].as_u64()? > 0).then_some(())
+    });
     let build = samples.one("lenslog_build_info", &[("version", env!("CARGO_PKG_VERSION"))]);
     assert_eq!(build, 1.0);
     for projection in ["sqlite", "jsonl", "plaintext", "media"] {
