@@ -14,4 +14,5 @@ mod metrics;
 mod rotation_killed;
 mod scrape;
 mod session;
+mod small_disk;
 mod storage;
