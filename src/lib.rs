@@ -10,6 +10,7 @@
 //! | [`motion`], [`policy`], [`picture`] | what they mean and how they look; pure |
 //! | [`recorder`] | the threads, the control socket, the start and the end |
 //! | [`ingest`] | events that others saw |
+//! | [`metrics`] | figures about all of it, and who reads them |
 //! | [`storage`] | how much everything takes, what may be deleted, and deleting it |
 //! | [`config`], [`logging`], [`redact`] | what it is told, what it tells, what it never tells |
 //! | [`cli`] | a file per command of the `lenslog` program |
@@ -20,6 +21,7 @@ pub mod frame;
 pub mod ingest;
 pub mod layout;
 pub mod logging;
+pub mod metrics;
 pub mod motion;
 pub mod picture;
 pub mod policy;

@@ -114,7 +114,7 @@ impl Runner {
     /// How every projection fares, in the order they were given.
     #[must_use]
     pub fn status(&self) -> Vec<ProjectionStatus> {
-        self.threads.iter().map(|worker| lock(&worker.status).clone()).collect()
+        self.threads.iter().map(Worker::status).collect()
     }
 
     /// Waits until every projection follows and has applied everything before `seq`. Gives up when nothing has moved
@@ -167,7 +167,7 @@ impl Runner {
             let Some(thread) = lock(&worker.thread).take() else { continue };
             thread.thread().unpark();
             if thread.join().is_err() {
-                lock(&worker.status).last_error = Some("its thread panicked".to_owned());
+                worker.note_panic();
             }
         }
         self.status()
@@ -224,6 +224,23 @@ impl Worker {
             }
         };
         Self { status, commands, thread: Mutex::new(thread) }
+    }
+
+    /// How it fares. A thread that ended without having been asked to has panicked.
+    fn status(&self) -> ProjectionStatus {
+        let ended = lock(&self.thread).as_ref().is_some_and(JoinHandle::is_finished);
+        let mut status = lock(&self.status).clone();
+        if ended && status.state != ProjectionState::Stopped {
+            self.note_panic();
+            status = lock(&self.status).clone();
+        }
+        status
+    }
+
+    fn note_panic(&self) {
+        let mut status = lock(&self.status);
+        status.state = ProjectionState::Stopped;
+        status.last_error = Some("its thread panicked".to_owned());
     }
 }
 
@@ -308,7 +325,8 @@ impl<V: Vocabulary> Thread<V> {
                 if !self.mended {
                     self.inspect()?;
                 }
-                if self.started {
+                // One that failed is well again once it has taken a step, not when it could be opened.
+                if self.started && lock(&self.status).state != ProjectionState::Waiting {
                     self.publish();
                 }
                 return Ok(());

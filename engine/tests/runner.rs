@@ -258,3 +258,47 @@ fn verify_finds_what_differs_and_names_what_the_journal_lost() {
     assert!(report.is_damaged());
     assert!(report.lost[0].to_string().contains("seq 2 lost"), "{}", report.lost[0]);
 }
+
+/// Breaks at the first record.
+#[derive(Debug, Default)]
+struct Bomb;
+
+impl lenslog_engine::Summary<Ledger> for Bomb {
+    const NAME: &'static str = "bomb";
+    const LOGIC: u32 = 1;
+
+    fn add(&mut self, record: &lenslog_engine::Recorded<Entry>) {
+        assert!(!matches!(record.fact, lenslog_engine::Fact::Event(_)), "as the test wants it");
+    }
+
+    fn to_text(&self) -> String {
+        String::new()
+    }
+
+    fn from_text(_text: &str) -> Option<Self> {
+        Some(Self)
+    }
+}
+
+#[test]
+fn a_projection_whose_thread_panicked_is_told_apart_and_stops_no_other() {
+    let setting = Setting::new();
+    let directory = tempfile::tempdir().unwrap();
+    let bomb = Snapshot::<Bomb>::new(Arc::new(RealStorage), directory.path().join("bomb"));
+    let projections: Vec<Box<dyn Projection<Ledger>>> =
+        vec![Box::new(bomb), Box::new(count(directory.path()))];
+    let runner = Runner::start(&setting.journal.view(), projections, ignore());
+    setting.pay(1, 10);
+    let behind = runner.wait_for(setting.journal.next_seq(), Duration::from_secs(1));
+    assert_eq!(behind, ["bomb"]);
+    // The thread ends after it has panicked; nobody has asked it to.
+    let status = loop {
+        let status = runner.status();
+        if status[0].state == ProjectionState::Stopped {
+            break status;
+        }
+        std::thread::yield_now();
+    };
+    assert!(status[0].last_error.as_deref().unwrap().contains("panicked"));
+    assert_eq!(status[1].next, setting.journal.next_seq());
+}

@@ -244,4 +244,26 @@ mod tests {
         let journal = Journal::open("/data", &options).unwrap();
         assert_eq!(journal.health().gaps, [range]);
     }
+
+    #[test]
+    fn every_sync_is_told_to_whoever_measures() {
+        let told = Arc::new(std::sync::Mutex::new(Vec::new()));
+        let heard = Arc::clone(&told);
+        let options = Options {
+            storage: Arc::new(FaultyStorage::new()),
+            seed: Some(1),
+            on_sync: Some(Arc::new(move |length| heard.lock().unwrap().push(length))),
+            ..Options::default()
+        };
+        let journal = Journal::open("/data", &options).unwrap();
+        for number in 0..3_u8 {
+            let (kind, payload) = (crate::Kind(1), &[number][..]);
+            let record = NewRecord { kind, version: 1, day: None, key: None, payload };
+            journal.append(&[record]).unwrap();
+        }
+        let told = told.lock().unwrap();
+        assert_eq!(told.len() as u64, journal.stats().syncs);
+        let total: u128 = told.iter().map(std::time::Duration::as_micros).sum();
+        assert_eq!(total, u128::from(journal.stats().sync_micros_total));
+    }
 }

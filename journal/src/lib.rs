@@ -101,7 +101,7 @@ pub use format::{
 pub use journal::{Health, Journal};
 pub use mapped::Mapped;
 pub use open::Opening;
-pub use options::Options;
+pub use options::{OnSync, Options};
 pub use random::Random;
 pub use reader::{Reader, ReaderOptions, Resume};
 pub use repair::{Repair, repair};

@@ -114,12 +114,11 @@ pub(crate) fn open(root: &Path, options: &Options) -> Result<(Writer, Opening), 
         closed: false,
         stats: JournalStats::default(),
     };
-    let clock = Arc::clone(&options.clock);
     match directory.open_witness(witness_file) {
         Ok(file) => state.witness = Some(file),
         Err(error) => tracing::warn!(%error, "the journal's witness cannot be made"),
     }
-    let writer = Writer::new(directory, clock, settings, lock, state);
+    let writer = Writer::new(directory, options, settings, lock, state);
     if let Some(succession) = succession {
         let mut state = writer.lock();
         writer.begin_or_suspend(&mut state, succession, None);

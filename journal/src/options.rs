@@ -1,10 +1,16 @@
 //! [`Options`]: how a journal is opened.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use crate::limits::BLOCK_BYTES;
 use crate::storage::{RealStorage, Storage};
 use crate::time::{Clock, SystemClock};
+
+/// Told how long each sync of a segment took.
+///
+/// Called while the journal is locked: it must return at once, and must not call the journal.
+pub type OnSync = Arc<dyn Fn(Duration) + Send + Sync>;
 
 /// How a journal is opened; the defaults suit a recorder.
 #[derive(Clone)]
@@ -24,6 +30,8 @@ pub struct Options {
     pub new_incarnation: bool,
     /// Salts and identities come from this seed instead of the operating system: simulations, golden files.
     pub seed: Option<u64>,
+    /// Hears of every sync that returned, for those who measure more than [`JournalStats`](crate::JournalStats) has.
+    pub on_sync: Option<OnSync>,
 }
 
 impl Default for Options {
@@ -36,6 +44,7 @@ impl Default for Options {
             pad_to_block: true,
             new_incarnation: false,
             seed: None,
+            on_sync: None,
         }
     }
 }

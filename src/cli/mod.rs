@@ -75,7 +75,7 @@ pub fn main() -> ExitCode {
 }
 
 /// Begins to log; a second call changes nothing.
-fn init_logging(config: &Config) -> Option<crate::logging::LogLevel> {
+fn init_logging(config: &Config) -> Option<crate::logging::Logging> {
     crate::logging::init(&config.log)
 }
 

@@ -1,7 +1,5 @@
 //! `lenslog record`.
 
-use std::time::Duration;
-
 use anyhow::Result;
 use clap::Args;
 use lenslog_journal::Timestamp;
@@ -38,7 +36,7 @@ impl Record {
     pub(super) fn run(&self, place: &Place) -> Result<u8> {
         let start = self.start.as_deref().map(parse_start).transpose()?;
         let (config, warnings) = configuration(place, self.source.as_deref())?;
-        let log_level = init_logging(&config);
+        let logging = init_logging(&config);
         for warning in warnings {
             tracing::warn!("{warning}");
         }
@@ -56,7 +54,7 @@ impl Record {
             sources: SourceFlags { pace: !self.no_pace, start },
             duration: self.duration.map(|duration| duration.0),
             fail_fast: self.fail_fast,
-            log_level,
+            logging,
             reload: Box::new(move || configuration(&place, source.as_deref())),
             signals,
         };
@@ -68,8 +66,7 @@ impl Record {
             }
         })?;
         let session = recorder.run()?;
-        let uptime_s = session.uptime.max(Duration::from_secs(1)).as_secs();
-        print!("{}", summary(&config, &session.counted, uptime_s, session.reason));
+        print!("{}", summary(&config, &session));
         for name in &session.behind {
             tracing::warn!(projection = name, "it has not caught up; it will at the next start");
         }

@@ -71,6 +71,10 @@ source = "test:"                      # file:PATH (MJPEG), dir:PATH (pictures th
 # keep = "annotated"                  # "clean", "both", "none"
 # quality = 85
 
+[metrics]
+# metrics_interval = "60s"            # a line in logs/metrics.json, the status line
+# listen = ""                         # "127.0.0.1:9747" serves GET /metrics (Prometheus) and GET /healthz
+
 [log]
 # level = "info"                      # "error", "warn", "debug", "trace"
 # format = "auto"                     # "json"

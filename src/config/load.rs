@@ -277,6 +277,8 @@ mod tests {
             ("[motion]\nlearning_frames = 'many'\n", "lenslog.toml line 2: invalid type"),
             ("[events]\nmax_event = 'soon'\n", "line 2: 'soon' is not a length of time"),
             ("[images]\nkeep = 'some'\n", "line 2: unknown variant `some`"),
+            ("[metrics]\nmetrics_interval = 0\n", "line 2: metrics.metrics_interval is 0s"),
+            ("[metrics]\nlisten = '9747'\n", "line 2: metrics.listen is '9747', expected empty"),
             ("[motion]\nthreshold_percent = 500.0\n", "line 2: motion.threshold_percent is 500"),
             ("[cameras.a]\nsource = 'tset:'\n", "line 2: cameras.a.source: 'tset' names no source"),
         ] {
@@ -288,5 +290,24 @@ mod tests {
         let error = error.unwrap_err();
         assert!(error.contains("LENSLOG__MOTION__TRESHOLD_PERCENT"), "{error}");
         assert!(error.contains("did you mean `motion.threshold_percent`"), "{error}");
+    }
+
+    #[test]
+    fn metrics_that_others_can_read_are_told() {
+        for (listen, address, warnings) in [
+            ("", None, 0),
+            ("127.0.0.1:9747", Some("127.0.0.1:9747"), 0),
+            ("localhost:80", Some("127.0.0.1:80"), 0),
+            ("[::1]:9747", Some("[::1]:9747"), 0),
+            ("0.0.0.0:9747", Some("0.0.0.0:9747"), 1),
+            ("192.168.1.7:9747", Some("192.168.1.7:9747"), 1),
+        ] {
+            let text = format!("[metrics]\nlisten = '{listen}'\n");
+            let loaded = load_text(&text, None, &BTreeMap::new(), &Overrides::default());
+            let (config, told) = loaded.unwrap();
+            let found = config.metrics.address().map(|address| address.to_string());
+            assert_eq!(found.as_deref(), address, "{listen}");
+            assert_eq!(told.len(), warnings, "{listen} {told:?}");
+        }
     }
 }

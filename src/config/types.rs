@@ -1,6 +1,7 @@
 //! What can be set, and its defaults.
 
 use std::collections::BTreeMap;
+use std::net::{Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
@@ -309,6 +310,16 @@ pub struct Metrics {
     pub metrics_interval: Seconds,
     /// Address that serves them, such as `127.0.0.1:9747`; empty: none.
     pub listen: String,
+}
+
+impl Metrics {
+    /// The address to listen on; `None` where there is none, or what is set is none. `localhost` is that of IPv4.
+    #[must_use]
+    pub fn address(&self) -> Option<SocketAddr> {
+        let port = self.listen.strip_prefix("localhost:").and_then(|port| port.parse().ok());
+        port.map(|port| SocketAddr::from((Ipv4Addr::LOCALHOST, port)))
+            .or_else(|| self.listen.parse().ok())
+    }
 }
 
 impl Default for Metrics {

@@ -1,6 +1,8 @@
 //! Checks values that are of the right type and still make no sense.
 
 use std::fmt;
+use std::ops::RangeInclusive;
+use std::time::Duration;
 
 use super::load::Places;
 use super::{Camera, Config, ConfigError};
@@ -12,6 +14,10 @@ use crate::source::{FrameRate, SourceSpec};
 const CAMERAS_MAX: usize = 64;
 /// Longest id of a camera, in characters.
 const CAMERA_ID_CHARS_MAX: usize = lenslog_events::limits::CAMERA_ID_BYTES_MAX;
+
+/// How often metrics can be written.
+const METRICS_INTERVALS: RangeInclusive<Duration> =
+    Duration::from_secs(1)..=Duration::from_secs(86_400);
 
 /// Something that is set and has no effect yet, or not the one somebody may expect.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -73,6 +79,19 @@ pub(super) fn validate(config: &Config, places: &Places<'_>) -> Result<Vec<Warni
         config.images.quality,
         "1 to 100",
     )?;
+    let interval = config.metrics.metrics_interval;
+    check.that(
+        METRICS_INTERVALS.contains(&interval.0),
+        &["metrics", "metrics_interval"],
+        interval,
+        "1s to 1d",
+    )?;
+    check.that(
+        config.metrics.listen.is_empty() || config.metrics.address().is_some(),
+        &["metrics", "listen"],
+        format!("'{}'", config.metrics.listen),
+        "empty, or an address with a port such as 127.0.0.1:9747 or [::1]:9747",
+    )?;
     check.that(
         matches!(config.log.level.as_str(), "error" | "warn" | "info" | "debug" | "trace"),
         &["log", "level"],
@@ -102,8 +121,9 @@ fn not_yet(config: &Config, places: &Places<'_>) -> Vec<Warning> {
     tell(config.detector != default.detector, "detector.model", no_detector);
     let no_description = "this version does not ask for descriptions";
     tell(config.description != default.description, "description.endpoint", no_description);
-    let no_metrics = "this version keeps no metrics";
-    tell(config.metrics != default.metrics, "metrics.listen", no_metrics);
+    let open = config.metrics.address().is_some_and(|address| !address.ip().is_loopback());
+    let problem = "everybody who reaches this address can read the metrics, unencrypted";
+    tell(open, "metrics.listen", problem);
     warnings
 }
 

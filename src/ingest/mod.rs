@@ -15,6 +15,8 @@ use lenslog_events::{Event, RecorderVocabulary, parse_line};
 use lenslog_journal::{Appended, Clock, Error, Journal, Seq, Timestamp};
 use lenslog_tools::control::{Outcome, Totals};
 
+use crate::metrics::{MetricsCollector, label_of};
+
 use lines::{Line, LineReader};
 
 /// Lines that share one sync at most.
@@ -41,6 +43,7 @@ pub struct Ingestor<'a> {
     journal: Journal,
     clock: Arc<dyn Clock>,
     admission: &'a dyn Admission,
+    metrics: Option<Arc<MetricsCollector>>,
     told: HashSet<String>,
     totals: Totals,
 }
@@ -49,6 +52,8 @@ pub struct Ingestor<'a> {
 struct Pending {
     line: u64,
     event_id: String,
+    camera_id: String,
+    label: String,
     encoded: Encoded,
 }
 
@@ -56,7 +61,21 @@ impl<'a> Ingestor<'a> {
     /// Ingests into `journal`, as long as there is room.
     #[must_use]
     pub fn new(journal: Journal, clock: Arc<dyn Clock>, admission: &'a dyn Admission) -> Self {
-        Self { journal, clock, admission, told: HashSet::new(), totals: Totals::default() }
+        Self {
+            journal,
+            clock,
+            admission,
+            metrics: None,
+            told: HashSet::new(),
+            totals: Totals::default(),
+        }
+    }
+
+    /// Has every event counted there.
+    #[must_use]
+    pub fn counted_by(mut self, metrics: Arc<MetricsCollector>) -> Self {
+        self.metrics = Some(metrics);
+        self
     }
 
     /// Reads `input` to its end. `tell` hears of every line; where it fails, nobody listens any more and the
@@ -131,8 +150,9 @@ impl<'a> Ingestor<'a> {
         }
         let event = parsed.into_event(|| format!("evt_{}", uuid::Uuid::now_v7()));
         let event_id = event.event_id.clone();
+        let (camera_id, label) = (event.camera_id.clone(), label_of(&event).to_owned());
         let encoded = RecorderVocabulary::encode(&Event::Detected(event));
-        Ok(Pending { line: number, event_id, encoded })
+        Ok(Pending { line: number, event_id, camera_id, label, encoded })
     }
 
     /// Appends a batch; every line's outcome is settled then.
@@ -151,7 +171,9 @@ impl<'a> Ingestor<'a> {
         }
         let appended = self.append_or_make_room(batch);
         self.admission.note(self.journal.next_seq());
-        for (Pending { line, event_id, .. }, result) in batch.drain(..).zip(appended) {
+        for (pending, result) in batch.drain(..).zip(appended) {
+            self.measure(&pending, &result);
+            let Pending { line, event_id, .. } = pending;
             outcomes.push(match result {
                 Ok(appended) => Outcome::Accepted {
                     line,
@@ -165,6 +187,17 @@ impl<'a> Ingestor<'a> {
                     storage_full: error.is_storage_full(),
                 },
             });
+        }
+    }
+
+    fn measure(&self, pending: &Pending, result: &Result<Appended, Error>) {
+        let Some(metrics) = &self.metrics else { return };
+        match result {
+            Ok(Appended::New(seq)) => {
+                metrics.event_ingested(&pending.camera_id, &pending.label, *seq);
+            }
+            Ok(_) => metrics.event_duplicate(),
+            Err(_) => metrics.journal_error(),
         }
     }
 

@@ -6,16 +6,19 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use lenslog_events::{CameraFound, CameraLost, CameraMinute, Event};
-use lenslog_journal::{Clock, Timestamp};
+use lenslog_journal::{Clock, ClockReading};
 
-use super::counters::Counters;
 use super::pipeline::{CameraSettings, Pipeline};
 use super::writer::EventWriter;
+use crate::frame::Frame;
+use crate::metrics::{CameraMetrics, MetricsCollector};
 use crate::source::{Cancel, Source, SourceError, SourceItem, SourceOptions, SourceSpec};
 
 /// The first pause before a lost camera is opened again; it doubles up to [`PAUSE_MAX`].
 const PAUSE_MIN: Duration = Duration::from_secs(1);
 const PAUSE_MAX: Duration = Duration::from_secs(60);
+/// A live frame that seems older than this is not: the clock was set.
+const FRAME_AGE_MAX: Duration = Duration::from_secs(60);
 
 /// How one camera is read.
 #[derive(Debug, Clone, PartialEq)]
@@ -50,6 +53,7 @@ pub struct CameraThread {
     plan: CameraPlan,
     cancel: Cancel,
     shared: Arc<Shared>,
+    metrics: Arc<CameraMetrics>,
     thread: Option<JoinHandle<()>>,
 }
 
@@ -67,8 +71,8 @@ struct Shared {
 pub struct Surroundings {
     /// Puts events into the journal.
     pub writer: Arc<EventWriter>,
-    /// What is counted.
-    pub counters: Arc<Counters>,
+    /// What is counted and measured.
+    pub metrics: Arc<MetricsCollector>,
     /// What time it is.
     pub clock: Arc<dyn Clock>,
     /// A camera that cannot be opened at first is not tried again.
@@ -119,7 +123,9 @@ impl CameraThread {
             is_live,
             done: AtomicBool::new(false),
         });
+        let metrics = surroundings.metrics.camera(&plan.settings.id);
         let reader = Reader {
+            metrics: Arc::clone(&metrics),
             plan: plan.clone(),
             shared: Arc::clone(&shared),
             surroundings,
@@ -127,7 +133,7 @@ impl CameraThread {
         };
         let name = format!("camera {}", plan.settings.id);
         let thread = std::thread::Builder::new().name(name).spawn(move || reader.run())?;
-        Ok(Self { plan, cancel, shared, thread: Some(thread) })
+        Ok(Self { plan, cancel, shared, metrics, thread: Some(thread) })
     }
 
     /// How it is read.
@@ -149,10 +155,26 @@ impl CameraThread {
     }
 
     /// Lets time pass where frames are dated by this machine's clock: events end without a frame.
-    pub fn tick(&self, now: Timestamp) {
-        if self.shared.is_live && !self.is_done() {
-            lock(&self.shared.pipeline).elapsed(now);
+    pub fn tick(&self, now: ClockReading) {
+        if self.is_done() {
+            return;
         }
+        if self.thread.as_ref().is_some_and(JoinHandle::is_finished) {
+            self.note_panic(now);
+        } else if self.shared.is_live {
+            lock(&self.shared.pipeline).elapsed(now.wall);
+        }
+    }
+
+    /// A thread that has ended and left no word of it does not go on pretending that its camera is up.
+    fn note_panic(&self, now: ClockReading) {
+        // It may have ended well between the two looks at it.
+        if self.is_done() {
+            return;
+        }
+        *lock(&self.shared.state) = CameraState::Failed("its thread panicked".to_owned());
+        self.metrics.down(now);
+        self.shared.done.store(true, Ordering::Release);
     }
 
     /// The minute that is not journaled yet.
@@ -174,6 +196,7 @@ impl CameraThread {
 
 /// What runs in a camera's thread.
 struct Reader {
+    metrics: Arc<CameraMetrics>,
     plan: CameraPlan,
     shared: Arc<Shared>,
     surroundings: Surroundings,
@@ -183,6 +206,9 @@ struct Reader {
 impl Reader {
     fn run(self) {
         let state = self.read();
+        if state == CameraState::Ended {
+            self.metrics.over(self.surroundings.clock.read());
+        }
         lock(&self.shared.pipeline).stop();
         *lock(&self.shared.state) = state;
         self.shared.done.store(true, Ordering::Release);
@@ -200,6 +226,7 @@ impl Reader {
                         self.found();
                     }
                     *lock(&self.shared.state) = CameraState::Up;
+                    self.metrics.up(self.surroundings.clock.read());
                     pause = PAUSE_MIN;
                     match self.deliver(&mut *source) {
                         Ok(()) => return CameraState::Ended,
@@ -208,6 +235,7 @@ impl Reader {
                 }
                 Err(error) => error,
             };
+            self.metrics.down(self.surroundings.clock.read());
             let is_file = matches!(self.plan.spec, SourceSpec::File(_));
             let reason = error.to_string();
             if !lost {
@@ -239,9 +267,12 @@ impl Reader {
         let is_candidate = !self.plan.spec.has_motion_stage();
         while let Some(item) = source.next_item()? {
             match item {
-                SourceItem::Frame(frame) => lock(&self.shared.pipeline).look(frame, is_candidate),
+                SourceItem::Frame(frame) => {
+                    let taken = self.note(&frame);
+                    lock(&self.shared.pipeline).look(frame, is_candidate, taken);
+                }
                 SourceItem::Problem(problem) if problem.is_lost_picture() => {
-                    self.surroundings.counters.picture_lost();
+                    self.metrics.picture_lost();
                     tracing::warn!(camera = self.plan.settings.id, %problem, "a picture is skipped");
                 }
                 SourceItem::Problem(problem) => {
@@ -250,6 +281,19 @@ impl Reader {
             }
         }
         Ok(())
+    }
+
+    /// Counts a frame. Returns when it was taken, or where it is a recorded one, when it was read.
+    fn note(&self, frame: &Frame) -> Instant {
+        let now = self.surroundings.clock.read().wall;
+        self.metrics.frame(now, frame.dropped_before);
+        let read = Instant::now();
+        if !self.shared.is_live {
+            return read;
+        }
+        let micros = now.utc_micros.saturating_sub(frame.time.utc_micros);
+        let age = Duration::from_micros(u64::try_from(micros).unwrap_or_default());
+        read.checked_sub(age).filter(|_| age <= FRAME_AGE_MAX).unwrap_or(read)
     }
 
     fn lost(&self, reason: &str) {

@@ -2,44 +2,36 @@
 
 use std::io::{self, Read};
 use std::sync::{Arc, Weak};
-use std::time::Instant;
 
 use lenslog_engine::{RebuildError, RebuildOptions, Scope};
 use lenslog_journal::{Clock, Day, Journal, Seq};
 
-use super::camera::CameraState;
+use super::status::StatusSource;
 use super::{CATCH_UP_PATIENCE, Shared};
-use crate::config::Config;
 use crate::ingest::{Admission, Ingestor};
 use crate::storage::{StorageFigures, StorageStats};
-use lenslog_tools::control::{
-    CameraStatus, CounterStatus, Handler, JournalStatus, Reply, Request, Status, StorageStatus,
-    projection_reports,
-};
+use lenslog_tools::control::{Handler, Reply, Request, StorageStatus};
 
 pub(super) struct ControlHandler {
-    data: String,
     journal: Journal,
     /// Weak, so that a client that lingers does not keep a recorder alive.
     shared: Weak<Shared>,
+    status: StatusSource,
     clock: Arc<dyn Clock>,
-    started: Instant,
 }
 
 impl ControlHandler {
     pub(super) fn new(
-        config: &Config,
         journal: &Journal,
         shared: &Arc<Shared>,
+        status: &StatusSource,
         clock: &Arc<dyn Clock>,
-        started: Instant,
     ) -> Self {
         Self {
-            data: config.storage.data_dir.display().to_string(),
             journal: journal.clone(),
             shared: Arc::downgrade(shared),
+            status: status.clone(),
             clock: Arc::clone(clock),
-            started,
         }
     }
 
@@ -47,45 +39,15 @@ impl ControlHandler {
         self.shared.upgrade().ok_or_else(|| "the recorder is stopping".to_owned())
     }
 
-    fn status(&self) -> Result<Status, String> {
-        let shared = self.shared()?;
-        let view = self.journal.view();
-        let head = view.head().map_err(|error| error.to_string())?;
-        let counted = shared.counters.now();
-        let mut journal = journal_status(&self.journal)?;
-        journal.waiting = shared.writer.backlog() as u64;
-        Ok(Status {
-            running: true,
-            pid: Some(std::process::id()),
-            version: env!("CARGO_PKG_VERSION").to_owned(),
-            uptime_s: Some(self.started.elapsed().as_secs()),
-            data: self.data.clone(),
-            journal,
-            projections: projection_reports(&shared.runner.status(), head),
-            cameras: cameras(&shared),
-            counters: Some(CounterStatus {
-                frames: counted.frames,
-                frames_dropped: counted.frames_dropped,
-                pictures_lost: counted.pictures_lost,
-                events: counted.events,
-                suppressed: counted.suppressed.values().sum(),
-                journal_errors: counted.journal_errors,
-                image_errors: counted.image_errors,
-            }),
-            storage: Some(storage_status(
-                shared.storage.check_usage(),
-                Some(shared.storage.figures()),
-            )),
-        })
-    }
-
     fn ingest(
         &self,
         input: &mut dyn Read,
         say: &mut dyn FnMut(&Reply) -> io::Result<()>,
     ) -> Result<(), String> {
+        let metrics = Arc::clone(&self.shared()?.metrics);
         let admission = Room(&self.shared);
-        let ingestor = Ingestor::new(self.journal.clone(), Arc::clone(&self.clock), &admission);
+        let ingestor = Ingestor::new(self.journal.clone(), Arc::clone(&self.clock), &admission)
+            .counted_by(metrics);
         let totals = ingestor
             .run(input, &mut |outcomes| say(&Reply::Lines { outcomes }))
             .map_err(|error| error.to_string())?;
@@ -140,7 +102,7 @@ impl Handler for ControlHandler {
     ) -> Result<(), String> {
         match request {
             Request::Status => {
-                let status = Box::new(self.status()?);
+                let status = Box::new(self.status.status()?);
                 say(&Reply::Status(status)).map_err(|error| error.to_string())
             }
             Request::Minutes => {
@@ -207,42 +169,4 @@ fn scope(from: Option<&str>, to: Option<&str>) -> Result<Scope, String> {
         text.map_or(Ok(open), |text| text.parse::<Day>().map_err(|error| error.to_string()))
     };
     Ok(Scope::Range(day(from, Day::MIN)?, day(to, Day::MAX)?))
-}
-
-/// How the journal that this process writes fares.
-fn journal_status(journal: &Journal) -> Result<JournalStatus, String> {
-    let view = journal.view();
-    let mut status = lenslog_tools::journal_status(&view).map_err(|error| error.to_string())?;
-    let stats = journal.stats();
-    status.next = journal.next_seq().0;
-    status.suspended = journal.health().suspended;
-    status.syncs = Some(lenslog_tools::control::SyncStatus {
-        count: stats.syncs,
-        average_us: stats.sync_micros_total.checked_div(stats.syncs).unwrap_or(0),
-        max_us: stats.sync_micros_max,
-    });
-    Ok(status)
-}
-
-fn cameras(shared: &Shared) -> Vec<CameraStatus> {
-    shared
-        .cameras()
-        .iter()
-        .map(|(id, camera)| {
-            let (state, reason) = match camera.state() {
-                CameraState::Starting => ("starting", None),
-                CameraState::Up => ("up", None),
-                CameraState::Lost(reason) => ("lost", Some(reason)),
-                CameraState::Ended => ("ended", None),
-                CameraState::Failed(reason) => ("failed", Some(reason)),
-            };
-            CameraStatus {
-                id: id.clone(),
-                name: camera.plan().settings.name.clone(),
-                source: crate::redact::redacted(&camera.plan().spec.to_string()),
-                state: state.to_owned(),
-                reason,
-            }
-        })
-        .collect()
 }

@@ -2,42 +2,46 @@
 //!
 //! ```text
 //! camera thread: source → motion → policy → picture on disk → EventWriter ─→ journal ─→ a follower a projection
-//! main thread:   signals, duration, reload, ticks                              ↑
+//! main thread:   signals, duration, reload, ticks, watchdog                    ↑
 //! control socket: status, minutes, ingest, rebuild ────────────────────────────┘
+//! metrics:       metrics.json, status line, service manager, HTTP: told by all, asked by nobody
 //! ```
 
 mod camera;
-mod counters;
 mod handler;
 mod health;
 mod images;
 mod pipeline;
 mod plan;
+mod reporting;
 mod scrub;
 mod signals;
+mod status;
 mod summary;
 mod writer;
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::{Duration, Instant};
 
-use lenslog_engine::{OnLost, Runner};
-use lenslog_events::{Event, RecorderStarted, RecorderStopped};
+use lenslog_engine::{OnLost, ProjectionState, Runner};
+use lenslog_events::{Event, EventDetected, RecorderStarted, RecorderStopped};
 use lenslog_journal::storage::RealStorage;
-use lenslog_journal::{Clock, Error, Journal, Options};
+use lenslog_journal::{Clock, Error, Journal, JournalView, Options};
 
 use camera::{CameraPlan, CameraState, CameraThread, Surroundings, Wake};
-use counters::{Counted, Counters};
 use images::ImageWriter;
 use pipeline::Pipeline;
+use reporting::Reporting;
+use status::StatusSource;
 use writer::EventWriter;
 
 use crate::config::{Config, Warning};
 use crate::ingest::Admission;
 use crate::layout;
-use crate::logging::LogLevel;
+use crate::logging::Logging;
+use crate::metrics::{Counted, MetricsCollector, Observed, ProjectionFigures, StorageFigures};
 use crate::source::Cancel;
 use crate::storage::{Reserve, StorageGuard, StorageStats};
 use lenslog_tools::control::Server;
@@ -68,8 +72,8 @@ pub struct RecordOptions {
     pub duration: Option<Duration>,
     /// A camera that cannot be opened at the start ends the session.
     pub fail_fast: bool,
-    /// Changes the level of logging on a reload.
-    pub log_level: Option<LogLevel>,
+    /// What of logging can be changed on a reload, and the line below it.
+    pub logging: Option<Logging>,
     /// Reads the configuration again, for a reload.
     pub reload: Box<Reload>,
     /// Signals of the operating system.
@@ -92,6 +96,8 @@ impl std::fmt::Debug for RecordOptions {
 pub struct Session {
     /// What was counted.
     pub counted: Counted,
+    /// The newest event of its cameras.
+    pub last_event: Option<EventDetected>,
     /// How long it ran.
     pub uptime: Duration,
     /// Why it ended: `a signal`, `the set duration`, `the end of all sources`, [`STORAGE_LIMIT`].
@@ -111,6 +117,7 @@ pub struct Recorder {
     clock: Arc<dyn Clock>,
     journal: Journal,
     shared: Arc<Shared>,
+    reporting: Reporting,
     server: Option<Server>,
     cancel: Cancel,
     wake: Arc<Wake>,
@@ -118,18 +125,38 @@ pub struct Recorder {
     started: Instant,
 }
 
-/// What the control socket sees too.
+/// What the control socket and whoever reads metrics see too.
 struct Shared {
+    view: JournalView,
     runner: Arc<Runner>,
     storage: StorageGuard,
     cameras: Mutex<BTreeMap<String, CameraThread>>,
-    counters: Arc<Counters>,
+    metrics: Arc<MetricsCollector>,
     writer: Arc<EventWriter>,
 }
 
 impl Shared {
     fn cameras(&self) -> MutexGuard<'_, BTreeMap<String, CameraThread>> {
         self.cameras.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Observed for Shared {
+    fn projections(&self) -> Vec<ProjectionFigures> {
+        let head = self.view.head().unwrap_or_default();
+        let figures = |status: lenslog_engine::ProjectionStatus| ProjectionFigures {
+            name: status.name.to_owned(),
+            following: status.state == ProjectionState::Following,
+            lag_records: head.0.saturating_sub(status.next.0),
+            parked: status.parked,
+            errors: status.errors,
+            next: status.next.0,
+        };
+        self.runner.status().into_iter().map(figures).collect()
+    }
+
+    fn events_waiting(&self) -> u64 {
+        self.writer.backlog() as u64
     }
 }
 
@@ -169,7 +196,15 @@ impl Recorder {
     ) -> Result<Self, Error> {
         let started = Instant::now();
         let clock: Arc<dyn Clock> = clock(&config);
-        let journal = Journal::open(&config.storage.data_dir, &journal_options(&config, &clock))?;
+        let metrics = Arc::new(MetricsCollector::new(Arc::clone(&clock)));
+        let limit_bytes = Some((config.storage.max_storage_gb * 1e9) as u64);
+        metrics.set_storage(StorageFigures { limit_bytes, ..StorageFigures::default() });
+        let measured = Arc::clone(&metrics);
+        let journal_options = Options {
+            on_sync: Some(Arc::new(move |length| measured.journal_sync(length))),
+            ..journal_options(&config, &clock)
+        };
+        let journal = Journal::open(&config.storage.data_dir, &journal_options)?;
         Reserve::of(&config.storage).give_up_if_full(&journal);
         let opened = journal.next_seq();
         tell(health::data_directory(&config));
@@ -181,8 +216,7 @@ impl Recorder {
         for item in health::projections(&runner, &behind) {
             tell(item);
         }
-        let counters = Arc::new(Counters::default());
-        let writer = Arc::new(EventWriter::new(journal.clone(), Arc::clone(&counters)));
+        let writer = Arc::new(EventWriter::new(journal.clone(), Arc::clone(&metrics)));
         let wake: Arc<Wake> = Arc::default();
         let (storing, ringing) = (Arc::clone(&writer), Arc::clone(&wake));
         let storage = StorageGuard::start(
@@ -197,9 +231,12 @@ impl Recorder {
         );
         tell(health::storage(&storage));
         let cameras = Mutex::default();
-        let shared = Arc::new(Shared { runner, storage, cameras, counters, writer });
+        let shared = Arc::new(Shared { view, runner, storage, cameras, metrics, writer });
+        let observed: Weak<dyn Observed> = Arc::<Shared>::downgrade(&shared);
+        shared.metrics.observe(observed);
         let stop = Arc::new(AtomicBool::new(false));
-        let handler = handler::ControlHandler::new(&config, &journal, &shared, &clock, started);
+        let status = StatusSource::new(&config, &journal, &shared, started);
+        let handler = handler::ControlHandler::new(&journal, &shared, &status, &clock);
         let server = match Server::start(&config.storage.data_dir, Arc::new(handler)) {
             Ok(server) => Some(server),
             Err(error) => {
@@ -208,12 +245,17 @@ impl Recorder {
             }
         };
         scrub::scrub_newest(&journal, &stop);
+        let status_line = options.logging.as_ref().and_then(|logging| logging.status_line.clone());
+        let (metrics, problems) =
+            (Arc::clone(&shared.metrics), Arc::new(move || status.problems()));
+        let reporting = Reporting::start(&config, metrics, status_line, problems, tell);
         let mut recorder = Self {
             config,
             options,
             clock,
             journal,
             shared,
+            reporting,
             server,
             cancel: Cancel::new(),
             wake,
@@ -224,6 +266,7 @@ impl Recorder {
         for item in recorder.start_cameras() {
             tell(item);
         }
+        recorder.reporting.ready();
         tracing::info!(pid = std::process::id(), "recording");
         Ok(recorder)
     }
@@ -280,12 +323,11 @@ impl Recorder {
             &self.config.storage.data_dir,
             self.config.images,
         );
-        let (writer, counters) =
-            (Arc::clone(&self.shared.writer), Arc::clone(&self.shared.counters));
-        let pipeline = Pipeline::new(plan.settings.clone(), writer, images, Arc::clone(&counters));
+        let (writer, metrics) = (Arc::clone(&self.shared.writer), Arc::clone(&self.shared.metrics));
+        let pipeline = Pipeline::new(plan.settings.clone(), writer, images, Arc::clone(&metrics));
         let surroundings = Surroundings {
             writer: Arc::clone(&self.shared.writer),
-            counters,
+            metrics,
             clock: Arc::clone(&self.clock),
             fail_fast: self.options.fail_fast,
             ended: Arc::clone(&self.wake),
@@ -300,6 +342,7 @@ impl Recorder {
     /// Those of closing the journal: what was acknowledged is durable all the same.
     pub fn run(mut self) -> Result<Session, Error> {
         self.options.signals.ring(&self.wake);
+        let tick = self.reporting.watchdog_tick().map_or(TICK, |tick| tick.min(TICK));
         let reason = loop {
             if self.options.signals.is_stopped() {
                 break "a signal";
@@ -320,22 +363,31 @@ impl Recorder {
             let left = self.options.duration.map(|duration| {
                 duration.saturating_sub(self.started.elapsed()).max(Duration::from_millis(1))
             });
-            self.wake.wait(left.map_or(TICK, |left| left.min(TICK)));
+            self.wake.wait(left.map_or(tick, |left| left.min(tick)));
         };
         self.finish(reason)
     }
 
-    fn tick(&self) {
-        let now = self.clock.read().wall;
+    fn tick(&mut self) {
+        let now = self.clock.read();
         for camera in self.shared.cameras().values() {
             camera.tick(now);
         }
         self.shared.writer.tick();
         self.shared.storage.note(self.journal.next_seq());
+        let figures = self.shared.storage.figures();
+        self.shared.metrics.set_storage(StorageFigures {
+            total_bytes: Some(figures.stats.total_bytes),
+            limit_bytes: Some(figures.stats.limit_bytes),
+            warnings: figures.storage_warnings,
+        });
         if self.shared.writer.backlog() > 0 {
             // Whatever the figures said: there is no room.
             self.shared.storage.check_soon();
         }
+        let followers = self.shared.runner.status();
+        let alive = followers.iter().all(|status| status.state != ProjectionState::Stopped);
+        self.reporting.tick(alive);
     }
 
     /// Reads the configuration again and changes what can be changed while running.
@@ -362,8 +414,8 @@ impl Recorder {
             self.config.storage = old.storage;
             self.config.time = old.time;
         }
-        if let Some(level) = &self.options.log_level {
-            level.set(&self.config.log.level);
+        if let Some(logging) = &self.options.logging {
+            logging.level.set(&self.config.log.level);
         }
         if old.images != self.config.images {
             for camera in self.shared.cameras().values_mut() {
@@ -374,11 +426,14 @@ impl Recorder {
         for item in self.start_cameras() {
             tracing::info!("{item}");
         }
+        self.shared.metrics.keep_cameras(|id| self.config.cameras.contains_key(id));
+        self.reporting.reload(&self.config);
         tracing::info!("the configuration is reloaded");
     }
 
     fn finish(mut self, reason: &'static str) -> Result<Session, Error> {
         tracing::info!(reason, "stopping");
+        self.reporting.stopping();
         let done = watch_the_end();
         self.stop.store(true, Ordering::Release);
         self.cancel.cancel();
@@ -396,7 +451,7 @@ impl Recorder {
             at: self.clock.read().wall,
             reason: reason.to_owned(),
             uptime_s: uptime.as_secs(),
-            events: self.shared.counters.now().events,
+            events: self.shared.metrics.counted().events,
         }));
         self.shared.writer.tick();
         let head = self.journal.sync().and_then(|()| self.journal.view().head());
@@ -404,12 +459,16 @@ impl Recorder {
             Ok(head) => self.shared.runner.wait_for(head, CATCH_UP_PATIENCE),
             Err(_) => Vec::new(),
         };
+        // Before the followers stop: the last line is to tell how far they have come.
+        self.reporting.stop();
         self.shared.runner.stop();
         let closed = self.journal.close();
         done.store(true, Ordering::Release);
         closed?;
+        let counted = self.shared.metrics.counted();
+        let last_event = self.shared.metrics.last_event().map(|(_, event)| event);
         let storage = self.shared.storage.figures().stats;
-        Ok(Session { counted: self.shared.counters.now(), uptime, reason, failed, behind, storage })
+        Ok(Session { counted, last_event, uptime, reason, failed, behind, storage })
     }
 }
 

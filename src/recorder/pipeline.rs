@@ -2,15 +2,16 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::time::Instant;
 
 use lenslog_events::{CameraMinute, Event, EventDetected, EventEnded, EventRef, Metadata};
 use lenslog_journal::{Seq, Timestamp};
 use serde_json::{Value, json};
 
-use super::counters::Counters;
 use super::images::{EventPicture, ImageWriter};
 use super::writer::EventWriter;
 use crate::frame::Frame;
+use crate::metrics::{CameraMetrics, MetricsCollector};
 use crate::motion::{MotionConfig, MotionDetector, Outcome, Polygon};
 use crate::picture::paint_over;
 use crate::policy::{
@@ -42,7 +43,8 @@ pub struct Pipeline {
     open: HashMap<EventKey, EventRef>,
     writer: Arc<EventWriter>,
     images: ImageWriter,
-    counters: Arc<Counters>,
+    metrics: Arc<MetricsCollector>,
+    camera: Arc<CameraMetrics>,
 }
 
 impl Pipeline {
@@ -52,24 +54,28 @@ impl Pipeline {
         settings: CameraSettings,
         writer: Arc<EventWriter>,
         images: ImageWriter,
-        counters: Arc<Counters>,
+        metrics: Arc<MetricsCollector>,
     ) -> Self {
         Self {
+            camera: metrics.camera(&settings.id),
             detector: MotionDetector::new(settings.motion.clone()),
             state: CameraState::new(&settings.id),
             open: HashMap::new(),
             settings,
             writer,
             images,
-            counters,
+            metrics,
         }
     }
 
-    /// Looks at a frame. `is_candidate`: it was taken because something happened, so motion is not asked for.
-    pub fn look(&mut self, mut frame: Frame, is_candidate: bool) {
-        self.counters.frame(frame.dropped_before);
+    /// Looks at a frame that was taken at `taken`. `is_candidate`: it was taken because something happened, so motion
+    /// is not asked for.
+    pub fn look(&mut self, mut frame: Frame, is_candidate: bool, taken: Instant) {
         paint_over(&mut frame.picture, &self.settings.privacy);
         let outcome = (!is_candidate).then(|| self.detector.look(&frame.picture));
+        if let Some(outcome) = &outcome {
+            self.camera.motion(matches!(outcome, Outcome::Motion(_)));
+        }
         let observation = Observation {
             time: frame.time,
             size: frame.picture.dimensions(),
@@ -80,7 +86,7 @@ impl Pipeline {
         let input = Input::Frame(observation);
         for decision in decide(&mut self.state, &self.settings.policy, input) {
             match decision {
-                Decision::Begin(begin) => self.begin(begin, &frame, outcome.as_ref()),
+                Decision::Begin(begin) => self.begin(begin, &frame, outcome.as_ref(), taken),
                 other => self.carry_out(other),
             }
         }
@@ -114,13 +120,19 @@ impl Pipeline {
                 self.writer.write(&Event::CameraMinute(minute));
             }
             Decision::End(end) => self.end(end),
-            Decision::Suppress(reason) => self.counters.suppressed(reason.name()),
+            Decision::Suppress(reason) => self.camera.suppressed(reason.name()),
             // Only a frame begins an event.
             Decision::Begin(_) => {}
         }
     }
 
-    fn begin(&mut self, begin: EventBegin, frame: &Frame, outcome: Option<&Outcome>) {
+    fn begin(
+        &mut self,
+        begin: EventBegin,
+        frame: &Frame,
+        outcome: Option<&Outcome>,
+        taken: Instant,
+    ) {
         let event_id = format!("evt_{}", uuid::Uuid::now_v7());
         let picture = EventPicture {
             event_id: &event_id,
@@ -129,7 +141,7 @@ impl Pipeline {
             objects: &begin.objects,
         };
         let image_path = self.images.write(&frame.picture, &picture).unwrap_or_else(|error| {
-            self.counters.image_error();
+            self.metrics.image_error();
             tracing::error!(camera = self.settings.id, %error, "the event is journaled without its picture");
             None
         });
@@ -146,7 +158,9 @@ impl Pipeline {
             metadata: self.metadata(frame, outcome),
         };
         let seq = self.writer.write(&Event::Detected(event.clone()));
-        self.counters.event(&event, seq);
+        if seq.is_some() {
+            self.metrics.frame_latency(taken.elapsed());
+        }
         tracing::info!(
             camera = self.settings.id,
             event = event.event_id,

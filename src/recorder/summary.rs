@@ -3,12 +3,14 @@
 use std::fmt::Write as _;
 use std::path::Path;
 
-use super::counters::Counted;
+use super::Session;
 use crate::config::Config;
 
 /// The summary of a session, for the end of its output.
 #[must_use]
-pub fn summary(config: &Config, counted: &Counted, uptime_s: u64, reason: &str) -> String {
+pub fn summary(config: &Config, session: &Session) -> String {
+    let Session { counted, last_event, reason, .. } = session;
+    let uptime_s = session.uptime.as_secs().max(1);
     let mut text = String::new();
     // Writing to a string cannot fail.
     let _ = writeln!(text, "\nRecorded for {uptime_s} s, ended by {reason}.");
@@ -30,10 +32,9 @@ pub fn summary(config: &Config, counted: &Counted, uptime_s: u64, reason: &str) 
         );
     }
     let data = &config.storage.data_dir;
-    let day = counted
-        .last_event
+    let day = last_event
         .as_ref()
-        .map_or_else(|| "DAY".to_owned(), |(_, event)| event.timestamp.day().to_string());
+        .map_or_else(|| "DAY".to_owned(), |event| event.timestamp.day().to_string());
     let days = data.join("events").join(day);
     let _ = writeln!(text, "\nWhat there is to look at:");
     for (name, path) in [
@@ -45,8 +46,8 @@ pub fn summary(config: &Config, counted: &Counted, uptime_s: u64, reason: &str) 
     }
     let program = program();
     let flag = data_flag(data);
-    match &counted.last_event {
-        Some((_, event)) => {
+    match last_event {
+        Some(event) => {
             let block = lenslog_projections::plaintext_block(event);
             let _ = writeln!(text, "\nThe last event:\n\n{}", block.trim_end());
             let _ = writeln!(text, "\nNext: {program} events{flag} --limit 5");

@@ -1,6 +1,7 @@
 //! [`EventWriter`]: puts the recorder's events into the journal, in order, and keeps those it cannot take now.
 
 use std::collections::VecDeque;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -8,7 +9,7 @@ use lenslog_engine::Vocabulary;
 use lenslog_events::{Event, RecorderVocabulary};
 use lenslog_journal::{Error, Journal, Seq};
 
-use super::counters::Counters;
+use crate::metrics::MetricsCollector;
 
 /// Events kept in memory while the journal cannot take them. With more, the oldest is given up, told and counted.
 pub const BACKLOG_EVENTS_MAX: usize = 1000;
@@ -19,8 +20,10 @@ const UNSYNCED_MAX: Duration = Duration::from_secs(300);
 #[derive(Debug)]
 pub struct EventWriter {
     journal: Journal,
-    counters: Arc<Counters>,
+    metrics: Arc<MetricsCollector>,
     state: Mutex<Waiting>,
+    /// Length of the backlog, for those who must not wait for the medium.
+    waiting: AtomicUsize,
 }
 
 #[derive(Debug, Default)]
@@ -34,8 +37,8 @@ struct Waiting {
 impl EventWriter {
     /// A writer to `journal`.
     #[must_use]
-    pub fn new(journal: Journal, counters: Arc<Counters>) -> Self {
-        Self { journal, counters, state: Mutex::default() }
+    pub fn new(journal: Journal, metrics: Arc<MetricsCollector>) -> Self {
+        Self { journal, metrics, state: Mutex::default(), waiting: AtomicUsize::new(0) }
     }
 
     /// Journals an event. Returns its seq once it survives a power cut; camera minutes ride on the next sync.
@@ -68,9 +71,13 @@ impl EventWriter {
             && let Some(lost) = state.backlog.pop_front()
         {
             let event = lost.kind().name;
+            if matches!(lost, Event::Detected(_)) {
+                self.metrics.event_lost();
+            }
             tracing::error!(event, "an event is lost: the journal has been full for too long");
         }
         state.backlog.push_back(event.clone());
+        self.waiting.store(state.backlog.len(), Ordering::Relaxed);
         None
     }
 
@@ -86,10 +93,10 @@ impl EventWriter {
         }
     }
 
-    /// Events that wait in memory.
+    /// Events that wait in memory. Waits for nobody.
     #[must_use]
     pub fn backlog(&self) -> usize {
-        self.lock().backlog.len()
+        self.waiting.load(Ordering::Relaxed)
     }
 
     fn lock(&self) -> MutexGuard<'_, Waiting> {
@@ -101,6 +108,7 @@ impl EventWriter {
             match self.append(&event) {
                 Ok(_) | Err(Error::Sync { .. }) => {
                     state.backlog.pop_front();
+                    self.waiting.store(state.backlog.len(), Ordering::Relaxed);
                     if state.backlog.is_empty() {
                         tracing::warn!(
                             "the journal takes events again; those that waited are in it"
@@ -115,11 +123,20 @@ impl EventWriter {
     fn append(&self, event: &Event) -> Result<Seq, Error> {
         let encoded = RecorderVocabulary::encode(event);
         let record = [encoded.as_record()];
-        if rides_along(event) {
+        let appended = if rides_along(event) {
             self.journal.append_unsynced(&record).map(|appended| appended.seq())
         } else {
             self.journal.append_trusted(&record)
+        };
+        if let Event::Detected(event) = event {
+            match &appended {
+                Ok(seq) => self.metrics.event(event, *seq),
+                // The journal keeps it, with a seq before its next one.
+                Err(Error::Sync { .. }) => self.metrics.event(event, self.journal.next_seq()),
+                Err(_) => {}
+            }
         }
+        appended
     }
 
     fn note_unsynced(&self, event: &Event) {
@@ -132,7 +149,7 @@ impl EventWriter {
     }
 
     fn note(&self, error: &Error, event: &Event) {
-        self.counters.journal_error();
+        self.metrics.journal_error();
         tracing::error!(%error, event = event.kind().name, "an event waits for the journal");
     }
 }

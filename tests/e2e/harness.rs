@@ -93,7 +93,9 @@ impl Lab {
     pub fn command(&self, args: &[&str]) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_lenslog"));
         command.args(args).arg("--data").arg(&self.data).current_dir(self.directory.path());
-        for name in ["LENSLOG_CONFIG", "LENSLOG_DATA", "LENSLOG_LOG", "JOURNAL_STREAM"] {
+        for name in
+            ["LENSLOG_CONFIG", "LENSLOG_DATA", "LENSLOG_LOG", "JOURNAL_STREAM", "NOTIFY_SOCKET"]
+        {
             command.env_remove(name);
         }
         // A configuration of whoever runs the tests is none of theirs.

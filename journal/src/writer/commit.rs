@@ -137,7 +137,11 @@ impl Writer {
 
     /// The sync of `frames` returned: they are durable.
     fn settle(&self, state: &mut State, frames: Pending, started: Instant) {
-        let micros = u64::try_from(started.elapsed().as_micros()).unwrap_or(u64::MAX);
+        let elapsed = started.elapsed();
+        if let Some(tell) = &self.on_sync {
+            tell(elapsed);
+        }
+        let micros = u64::try_from(elapsed.as_micros()).unwrap_or(u64::MAX);
         state.stats.syncs += 1;
         state.stats.sync_micros_total += micros;
         state.stats.sync_micros_max = state.stats.sync_micros_max.max(micros);

@@ -33,7 +33,7 @@ use crate::stats::JournalStats;
 use crate::storage::{LockGuard, StorageFile};
 use crate::time::{Clock, ClockReading};
 use crate::watermark::{Durable, Watermark};
-use crate::{Error, Seq};
+use crate::{Error, OnSync, Options, Seq};
 
 pub use prune::{Pruned, Unlinked};
 pub(crate) use segment::{ActiveSegment, Synced};
@@ -91,6 +91,7 @@ pub(crate) struct Writer {
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) settings: Settings,
     pub(crate) watermark: Watermark,
+    on_sync: Option<OnSync>,
     state: Mutex<State>,
     turnstile: Condvar,
     /// One tombstone or gap at a time.
@@ -157,15 +158,16 @@ impl std::fmt::Debug for Writer {
 impl Writer {
     pub(crate) fn new(
         directory: Directory,
-        clock: Arc<dyn Clock>,
+        options: &Options,
         settings: Settings,
         lock: Box<dyn LockGuard>,
         state: State,
     ) -> Self {
         Self {
             directory,
-            clock,
+            clock: Arc::clone(&options.clock),
             settings,
+            on_sync: options.on_sync.clone(),
             watermark: Watermark::new(state.durable()),
             state: Mutex::new(state),
             turnstile: Condvar::new(),

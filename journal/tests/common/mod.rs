@@ -135,7 +135,13 @@ pub fn frames(bytes: &[u8]) -> Vec<(std::ops::Range<u64>, Vec<u64>)> {
         if &bytes[at..at + 4] == b"LFRM" {
             let first = u64::from_le_bytes(bytes[at + 8..at + 16].try_into().unwrap());
             let end = at + 48 + word(at + 24) as usize;
-            let seqs = (first..first + u64::from(word(at + 28))).collect();
+            let count = u64::from(word(at + 28));
+            // What was forged may claim anything; a record has 24 bytes at least.
+            if end > bytes.len() || count > (end - at) as u64 / 24 {
+                at += 8;
+                continue;
+            }
+            let seqs = (0..count).map(|index| first.saturating_add(index)).collect();
             frames.push((at as u64..end as u64, seqs));
             at = end;
         } else {

@@ -121,7 +121,7 @@ pub struct CounterStatus {
     pub frames_dropped: u64,
     /// Pictures that could not be decoded.
     pub pictures_lost: u64,
-    /// Events begun.
+    /// Events of its cameras that were journaled.
     pub events: u64,
     /// Sightings that made no event.
     pub suppressed: u64,
@@ -150,7 +150,10 @@ pub fn projection_reports(status: &[ProjectionStatus], head: Seq) -> Vec<Project
             lag_records: head.0.saturating_sub(status.next.0),
             parked: status.parked,
             errors: status.errors,
-            last_error: status.last_error.clone().filter(|_| status.state.is_degraded()),
+            last_error: status.last_error.clone().filter(|_| {
+                // One that nobody stopped, and whose error nobody would hear of otherwise.
+                status.state.is_degraded() || status.state == ProjectionState::Stopped
+            }),
         })
         .collect()
 }

@@ -1,5 +1,7 @@
 //! Where log lines go and what they look like.
 
+mod status_line;
+
 use std::fmt;
 use std::io::IsTerminal;
 
@@ -13,6 +15,16 @@ use tracing_subscriber::reload;
 use tracing_subscriber::util::SubscriberInitExt;
 
 use crate::config::{Log, LogFormat};
+pub use status_line::{AboveStatus, StatusLine};
+
+/// What can be changed and drawn while the program runs.
+#[derive(Debug, Clone)]
+pub struct Logging {
+    /// The level.
+    pub level: LogLevel,
+    /// A line that is drawn anew below the log; only for people at a terminal.
+    pub status_line: Option<StatusLine>,
+}
 
 /// Changes the level while the program runs.
 #[derive(Clone)]
@@ -38,17 +50,23 @@ fn filter(level: &str) -> LevelFilter {
 
 /// Begins to log to standard error. `None` where something else in the process logs already.
 #[must_use]
-pub fn init(log: &Log) -> Option<LogLevel> {
+pub fn init(log: &Log) -> Option<Logging> {
     let (level, handle) = reload::Layer::new(filter(&log.level));
     let registry = tracing_subscriber::registry().with(level);
     let human = Human::detect();
-    let layer =
-        tracing_subscriber::fmt::layer().with_writer(std::io::stderr).with_ansi(human.colors);
-    let result = match log.format {
-        LogFormat::Json => registry.with(layer.json()).try_init(),
-        LogFormat::Auto => registry.with(layer.event_format(human)).try_init(),
+    let is_human = log.format == LogFormat::Auto && !human.journald;
+    let status_line = (is_human && std::io::stderr().is_terminal()).then(StatusLine::default);
+    let layer = tracing_subscriber::fmt::layer().with_ansi(human.colors);
+    let result = match (log.format, &status_line) {
+        (LogFormat::Json, _) => registry.with(layer.with_writer(std::io::stderr).json()).try_init(),
+        (LogFormat::Auto, Some(line)) => {
+            registry.with(layer.with_writer(line.clone()).event_format(human)).try_init()
+        }
+        (LogFormat::Auto, None) => {
+            registry.with(layer.with_writer(std::io::stderr).event_format(human)).try_init()
+        }
     };
-    result.ok().map(|()| LogLevel(handle))
+    result.ok().map(|()| Logging { level: LogLevel(handle), status_line })
 }
 
 /// `2026-11-23 14:32:15 WARN message field=value` on a terminal; `<4>message field=value` under systemd, which

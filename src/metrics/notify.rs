@@ -1,0 +1,188 @@
+//! [`Notifier`]: tells systemd how the recorder fares, through the socket that `$NOTIFY_SOCKET` names.
+//!
+//! Datagrams of `NAME=value` lines, as `sd_notify` sends them; nothing else of systemd is needed for it. A socket
+//! that is full or gone costs a message, never time.
+
+use std::ffi::OsStr;
+use std::io;
+use std::os::linux::net::SocketAddrExt;
+use std::os::unix::ffi::OsStrExt;
+use std::os::unix::net::{SocketAddr, UnixDatagram};
+use std::time::{Duration, Instant};
+
+/// Longest status text that is sent, in bytes.
+const STATUS_BYTES_MAX: usize = 1024;
+
+/// Tells the service manager; or nobody, where there is none.
+#[derive(Debug, Default)]
+pub struct Notifier {
+    target: Option<Target>,
+    watchdog: Option<Watchdog>,
+}
+
+#[derive(Debug)]
+struct Target {
+    socket: UnixDatagram,
+    address: SocketAddr,
+}
+
+#[derive(Debug)]
+struct Watchdog {
+    interval: Duration,
+    last: Option<Instant>,
+}
+
+impl Notifier {
+    /// Finds the socket and the watchdog's interval in the environment of this process.
+    #[must_use]
+    pub fn from_environment() -> Self {
+        let variable = |name| std::env::var_os(name).filter(|value| !value.is_empty());
+        let Some(name) = variable("NOTIFY_SOCKET") else { return Self::default() };
+        let number = |name| variable(name).and_then(|text| text.to_str()?.parse::<u64>().ok());
+        // The watchdog may be meant for another process of the service.
+        let is_mine = number("WATCHDOG_PID").is_none_or(|pid| pid == u64::from(std::process::id()));
+        let timeout = number("WATCHDOG_USEC").filter(|micros| *micros > 0 && is_mine);
+        match Self::new(&name, timeout.map(Duration::from_micros)) {
+            Ok(notifier) => notifier,
+            Err(error) => {
+                tracing::warn!(%error, "the service manager cannot be told how the recorder fares");
+                Self::default()
+            }
+        }
+    }
+
+    /// Tells the socket of that name; `@` stands for the first byte of an abstract one. Twice within
+    /// `watchdog_timeout` it is told that all is well.
+    ///
+    /// # Errors
+    ///
+    /// Those of the operating system, and of a name that cannot be one.
+    pub fn new(name: &OsStr, watchdog_timeout: Option<Duration>) -> io::Result<Self> {
+        let address = match name.as_bytes() {
+            [b'@', rest @ ..] => SocketAddr::from_abstract_name(rest)?,
+            [b'/', ..] => SocketAddr::from_pathname(name)?,
+            _ => {
+                let text = "NOTIFY_SOCKET is neither a path nor an abstract name";
+                return Err(io::Error::new(io::ErrorKind::InvalidInput, text));
+            }
+        };
+        let socket = UnixDatagram::unbound()?;
+        socket.set_nonblocking(true)?;
+        let watchdog =
+            watchdog_timeout.map(|timeout| Watchdog { interval: timeout / 2, last: None });
+        Ok(Self { target: Some(Target { socket, address }), watchdog })
+    }
+
+    /// The recorder records.
+    pub fn ready(&self) {
+        self.send("READY=1");
+    }
+
+    /// The recorder ends.
+    pub fn stopping(&self) {
+        self.send("STOPPING=1");
+    }
+
+    /// One line about how it fares.
+    pub fn status(&self, text: &str) {
+        let end =
+            (0..=STATUS_BYTES_MAX.min(text.len())).rev().find(|end| text.is_char_boundary(*end));
+        // A newline would begin another assignment.
+        let text = text.get(..end.unwrap_or(0)).unwrap_or_default().replace(['\n', '\r'], " ");
+        self.send(&format!("STATUS={text}"));
+    }
+
+    /// How long [`Self::alive`] may take to be called again; `None`: nobody waits for it.
+    #[must_use]
+    pub fn watchdog_interval(&self) -> Option<Duration> {
+        self.watchdog.as_ref().map(|watchdog| watchdog.interval)
+    }
+
+    /// Tells the watchdog that all is well, as often as it wants to know.
+    pub fn alive(&mut self, now: Instant) {
+        let Some(watchdog) = &mut self.watchdog else { return };
+        // A little early rather than a whole round late.
+        let pause = watchdog.interval * 3 / 4;
+        if watchdog.last.is_none_or(|last| now.saturating_duration_since(last) >= pause) {
+            watchdog.last = Some(now);
+            self.send("WATCHDOG=1");
+        }
+    }
+
+    fn send(&self, message: &str) {
+        if let Some(Target { socket, address }) = &self.target
+            && let Err(error) = socket.send_to_addr(message.as_bytes(), address)
+        {
+            tracing::debug!(%error, "the service manager does not listen");
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn heard(socket: &UnixDatagram) -> String {
+        let mut buffer = [0; 4096];
+        let len = socket.recv(&mut buffer).unwrap();
+        String::from_utf8(buffer[..len].to_vec()).unwrap()
+    }
+
+    #[test]
+    fn messages_arrive_at_a_path_and_at_an_abstract_name() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("notify");
+        let by_path = UnixDatagram::bind(&path).unwrap();
+        let name = format!("lenslog-test-{}", std::process::id());
+        let address = SocketAddr::from_abstract_name(&name).unwrap();
+        let by_name = UnixDatagram::bind_addr(&address).unwrap();
+        let name = format!("@{name}");
+        for (socket, name) in [(by_path, path.as_os_str()), (by_name, OsStr::new(&name))] {
+            let notifier = Notifier::new(name, None).unwrap();
+            notifier.ready();
+            assert_eq!(heard(&socket), "READY=1");
+            notifier.status("two\nREADY=0 lines");
+            assert_eq!(heard(&socket), "STATUS=two READY=0 lines");
+            notifier.status(&"é".repeat(5000));
+            assert_eq!(heard(&socket).len(), 7 + STATUS_BYTES_MAX);
+            notifier.stopping();
+            assert_eq!(heard(&socket), "STOPPING=1");
+        }
+    }
+
+    #[test]
+    fn the_watchdog_hears_twice_within_its_timeout_and_not_at_every_tick() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("notify");
+        let socket = UnixDatagram::bind(&path).unwrap();
+        socket.set_nonblocking(true).unwrap();
+        let timeout = Duration::from_secs(20);
+        let mut notifier = Notifier::new(path.as_os_str(), Some(timeout)).unwrap();
+        let start = Instant::now();
+        let (mut last, mut count) = (0, 0);
+        for second in 0..100 {
+            notifier.alive(start + Duration::from_secs(second));
+            if socket.recv(&mut [0; 64]).is_ok() {
+                assert!(second - last <= timeout.as_secs() / 2, "{last} {second}");
+                (last, count) = (second, count + 1);
+            }
+        }
+        assert!((10..=15).contains(&count), "{count}");
+    }
+
+    #[test]
+    fn nobody_waits_for_a_manager_that_does_not_listen() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("notify");
+        let socket = UnixDatagram::bind(&path).unwrap();
+        let mut notifier = Notifier::new(path.as_os_str(), Some(Duration::from_secs(2))).unwrap();
+        // More than its queue holds.
+        (0..10_000).for_each(|_| notifier.ready());
+        drop(socket);
+        std::fs::remove_file(&path).unwrap();
+        notifier.ready();
+        notifier.alive(Instant::now());
+        Notifier::default().ready();
+        assert!(Notifier::new(OsStr::new("relative"), None).is_err());
+    }
+}

@@ -1,0 +1,181 @@
+//! [`Reporter`]: writes the figures down at an interval, on a thread of its own.
+//!
+//! To `metrics.json`, to the terminal or the log, and to the service manager. A file system that hangs holds up this
+//! thread and nothing else.
+
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+use super::collector::MetricsCollector;
+use super::file::MetricsFile;
+use super::notify::Notifier;
+use super::snapshot::MetricsSnapshot;
+use super::status::status;
+use crate::logging::StatusLine;
+
+/// How long the last line may take.
+const STOP_PATIENCE: Duration = Duration::from_secs(2);
+
+/// Where the figures go.
+#[derive(Debug)]
+pub struct Outlets {
+    /// `metrics.json`.
+    pub file: MetricsFile,
+    /// The terminal; `None`: lines of the log.
+    pub status_line: Option<StatusLine>,
+    /// The service manager.
+    pub notifier: Arc<Mutex<Notifier>>,
+}
+
+/// Writes the figures down until it is stopped.
+#[derive(Debug)]
+pub struct Reporter {
+    shared: Arc<Shared>,
+    thread: Option<JoinHandle<()>>,
+}
+
+#[derive(Debug)]
+struct Shared {
+    plan: Mutex<Plan>,
+    changed: Condvar,
+}
+
+#[derive(Debug, Clone, Copy)]
+struct Plan {
+    interval: Duration,
+    stop: bool,
+    ended: bool,
+}
+
+impl Reporter {
+    /// Starts to write every `interval`.
+    ///
+    /// # Errors
+    ///
+    /// What the operating system says where it gives no thread.
+    pub fn start(
+        collector: Arc<MetricsCollector>,
+        outlets: Outlets,
+        interval: Duration,
+    ) -> std::io::Result<Self> {
+        let plan = Mutex::new(Plan { interval, stop: false, ended: false });
+        let shared = Arc::new(Shared { plan, changed: Condvar::new() });
+        let writer = Writer { collector, outlets, failing: None };
+        let seen = Arc::clone(&shared);
+        let thread = std::thread::Builder::new().name("metrics".to_owned()).spawn(move || {
+            let _ended = Ended(&seen);
+            writer.run(&seen);
+        })?;
+        Ok(Self { shared, thread: Some(thread) })
+    }
+
+    /// Writes at another interval from now on.
+    pub fn set_interval(&self, interval: Duration) {
+        lock(&self.shared.plan).interval = interval;
+        self.shared.changed.notify_all();
+    }
+
+    /// Writes a last line and ends. A file system that hangs is not waited for.
+    pub fn stop(&mut self) {
+        let Some(thread) = self.thread.take() else { return };
+        let mut plan = lock(&self.shared.plan);
+        plan.stop = true;
+        self.shared.changed.notify_all();
+        let waited =
+            self.shared.changed.wait_timeout_while(plan, STOP_PATIENCE, |plan| !plan.ended);
+        let ended = waited.unwrap_or_else(PoisonError::into_inner).0.ended;
+        if !ended {
+            tracing::warn!("metrics cannot be written; nobody waits for that");
+        } else if thread.join().is_err() {
+            tracing::error!("the thread that writes metrics panicked");
+        }
+    }
+}
+
+impl Drop for Reporter {
+    fn drop(&mut self) {
+        self.stop();
+    }
+}
+
+/// Says that the thread has ended, however it did.
+struct Ended<'a>(&'a Shared);
+
+impl Drop for Ended<'_> {
+    fn drop(&mut self) {
+        lock(&self.0.plan).ended = true;
+        self.0.changed.notify_all();
+    }
+}
+
+struct Writer {
+    collector: Arc<MetricsCollector>,
+    outlets: Outlets,
+    /// What is wrong with the file, told already.
+    failing: Option<String>,
+}
+
+impl Writer {
+    fn run(mut self, shared: &Shared) {
+        if let Some(line) = &self.outlets.status_line {
+            line.draw(&status(&self.collector.collect()));
+        }
+        while shared.wait_for_turn() {
+            let snapshot = self.collector.collect();
+            let text = status(&snapshot);
+            match &self.outlets.status_line {
+                Some(line) => line.draw(&text),
+                None => tracing::info!("status: {text}"),
+            }
+            lock(&self.outlets.notifier).status(&text);
+            self.write(&snapshot);
+        }
+        if let Some(line) = &self.outlets.status_line {
+            line.clear();
+        }
+        self.write(&self.collector.collect());
+    }
+
+    fn write(&mut self, snapshot: &MetricsSnapshot) {
+        let line = serde_json::to_string(snapshot).map_err(std::io::Error::from);
+        let written = line.and_then(|line| self.outlets.file.append(&line));
+        let path = self.outlets.file.path().display();
+        match written {
+            Ok(()) if self.failing.take().is_some() => {
+                tracing::info!("{path} is written again");
+            }
+            Ok(()) => {}
+            Err(error) => {
+                self.collector.metrics_file_error();
+                let error = error.to_string();
+                // The same error at each interval is told once.
+                if self.failing.as_ref() != Some(&error) {
+                    tracing::error!(error, "cannot write {path}; recording goes on");
+                }
+                self.failing = Some(error);
+            }
+        }
+    }
+}
+
+impl Shared {
+    /// Waits for the next turn. False: there is none.
+    fn wait_for_turn(&self) -> bool {
+        let begun = Instant::now();
+        let mut plan = lock(&self.plan);
+        while !plan.stop {
+            let left = plan.interval.saturating_sub(begun.elapsed());
+            if left.is_zero() {
+                return true;
+            }
+            let waited = self.changed.wait_timeout(plan, left);
+            plan = waited.unwrap_or_else(PoisonError::into_inner).0;
+        }
+        false
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}

@@ -1,0 +1,141 @@
+//! [`Reporting`]: who is told the figures while the recorder runs: files, people, the service manager, HTTP.
+
+use std::net::SocketAddr;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use super::health::HealthItem;
+use crate::config::Config;
+use crate::logging::StatusLine;
+use crate::metrics::http::Server;
+use crate::metrics::{MetricsCollector, MetricsFile, Notifier, Outlets, Problems, Reporter, pages};
+
+/// An address that could not be listened on is tried again this often.
+const LISTEN_PAUSE: Duration = Duration::from_secs(10);
+
+/// Who is told the figures.
+pub(super) struct Reporting {
+    collector: Arc<MetricsCollector>,
+    problems: Problems,
+    notifier: Arc<Mutex<Notifier>>,
+    reporter: Option<Reporter>,
+    listen: Listen,
+}
+
+/// Where figures are served over HTTP.
+#[derive(Default)]
+struct Listen {
+    address: Option<SocketAddr>,
+    server: Option<Server>,
+    tried: Option<Instant>,
+}
+
+impl Reporting {
+    /// Starts to tell. What does not work is an item of the health check, and recording goes on.
+    pub(super) fn start(
+        config: &Config,
+        collector: Arc<MetricsCollector>,
+        status_line: Option<StatusLine>,
+        problems: Problems,
+        tell: &mut dyn FnMut(HealthItem),
+    ) -> Self {
+        let notifier = Arc::new(Mutex::new(Notifier::from_environment()));
+        let limit = (config.storage.max_storage_gb * 1e9) as u64;
+        let outlets = Outlets {
+            file: MetricsFile::new(&config.storage.log_dir, limit),
+            status_line,
+            notifier: Arc::clone(&notifier),
+        };
+        let interval = config.metrics.metrics_interval.0;
+        let reporter = Reporter::start(Arc::clone(&collector), outlets, interval);
+        let reporter = reporter
+            .inspect_err(|error| tell(HealthItem::warning("metrics", error.to_string())))
+            .ok();
+        let listen = Listen { address: config.metrics.address(), ..Listen::default() };
+        let mut reporting = Self { collector, problems, notifier, reporter, listen };
+        match reporting.listen() {
+            Ok(None) => {}
+            Ok(Some(address)) => tell(HealthItem::ok("metrics", url(address))),
+            Err(error) => tell(HealthItem::warning("metrics", error)),
+        }
+        reporting
+    }
+
+    /// The recorder records.
+    pub(super) fn ready(&self) {
+        lock(&self.notifier).ready();
+    }
+
+    /// How long the main loop may wait so that the watchdog hears of it in time.
+    pub(super) fn watchdog_tick(&self) -> Option<Duration> {
+        lock(&self.notifier).watchdog_interval().map(|interval| interval / 4)
+    }
+
+    /// Called by the main loop, about once a second. `alive`: everything that should run does.
+    pub(super) fn tick(&mut self, alive: bool) {
+        if alive {
+            lock(&self.notifier).alive(Instant::now());
+        }
+        let is_due = self.listen.tried.is_some_and(|tried| tried.elapsed() >= LISTEN_PAUSE);
+        // Why it did not work was told at the first try.
+        if self.listen.server.is_none()
+            && is_due
+            && let Ok(Some(address)) = self.listen()
+        {
+            tracing::info!("metrics are served at {}", url(address));
+        }
+    }
+
+    /// Takes what the configuration says now.
+    pub(super) fn reload(&mut self, config: &Config) {
+        if let Some(reporter) = &self.reporter {
+            reporter.set_interval(config.metrics.metrics_interval.0);
+        }
+        let address = config.metrics.address();
+        if address == self.listen.address {
+            return;
+        }
+        // The old one first: both may want the same port.
+        self.listen = Listen::default();
+        self.listen.address = address;
+        match self.listen() {
+            Ok(None) => tracing::info!("metrics are not served any more"),
+            Ok(Some(address)) => tracing::info!("metrics are served at {}", url(address)),
+            Err(error) => tracing::warn!("metrics: {error}"),
+        }
+    }
+
+    /// The recorder begins to end.
+    pub(super) fn stopping(&self) {
+        lock(&self.notifier).stopping();
+    }
+
+    /// Tells the figures a last time.
+    pub(super) fn stop(&mut self) {
+        self.listen = Listen::default();
+        if let Some(mut reporter) = self.reporter.take() {
+            reporter.stop();
+        }
+    }
+
+    /// Listens where that is wanted and not done yet. Returns where.
+    fn listen(&mut self) -> Result<Option<SocketAddr>, String> {
+        let Some(address) = self.listen.address else { return Ok(None) };
+        self.listen.tried = Some(Instant::now());
+        let respond = pages(Arc::clone(&self.collector), Arc::clone(&self.problems));
+        let server = Server::start(address, respond).map_err(|error| {
+            format!("cannot listen on {address}: {error}; it is tried again, and recording goes on")
+        })?;
+        let address = server.address();
+        self.listen.server = Some(server);
+        Ok(Some(address))
+    }
+}
+
+fn url(address: SocketAddr) -> String {
+    format!("http://{address}/metrics")
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}

@@ -1,0 +1,115 @@
+//! [`StatusSource`]: how the recorder fares, for the control socket and for `GET /healthz`.
+
+use std::sync::{Arc, Weak};
+use std::time::Instant;
+
+use lenslog_journal::Journal;
+use lenslog_tools::control::{
+    CameraStatus, CounterStatus, JournalStatus, Status, SyncStatus, projection_reports,
+};
+
+use super::camera::CameraState;
+use super::{Shared, storage_status};
+use crate::config::Config;
+
+/// Tells how the recorder fares, from any thread.
+#[derive(Clone)]
+pub(super) struct StatusSource {
+    data: String,
+    journal: Journal,
+    /// Weak, so that whoever asks does not keep a recorder alive.
+    shared: Weak<Shared>,
+    started: Instant,
+}
+
+impl StatusSource {
+    pub(super) fn new(
+        config: &Config,
+        journal: &Journal,
+        shared: &Arc<Shared>,
+        started: Instant,
+    ) -> Self {
+        Self {
+            data: config.storage.data_dir.display().to_string(),
+            journal: journal.clone(),
+            shared: Arc::downgrade(shared),
+            started,
+        }
+    }
+
+    /// How it fares.
+    pub(super) fn status(&self) -> Result<Status, String> {
+        let shared = self.shared.upgrade().ok_or("the recorder is stopping")?;
+        let view = self.journal.view();
+        let head = view.head().map_err(|error| error.to_string())?;
+        let counted = shared.metrics.counted();
+        let mut journal = journal_status(&self.journal)?;
+        journal.waiting = shared.writer.backlog() as u64;
+        Ok(Status {
+            running: true,
+            pid: Some(std::process::id()),
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            uptime_s: Some(self.started.elapsed().as_secs()),
+            data: self.data.clone(),
+            journal,
+            projections: projection_reports(&shared.runner.status(), head),
+            cameras: cameras(&shared),
+            counters: Some(CounterStatus {
+                frames: counted.frames,
+                frames_dropped: counted.frames_dropped,
+                pictures_lost: counted.pictures_lost,
+                events: counted.events,
+                suppressed: counted.suppressed.values().sum(),
+                journal_errors: counted.journal_errors,
+                image_errors: counted.image_errors,
+            }),
+            storage: Some(storage_status(
+                shared.storage.check_usage(),
+                Some(shared.storage.figures()),
+            )),
+        })
+    }
+
+    /// What is wrong, a line each; empty where all is well.
+    pub(super) fn problems(&self) -> Vec<String> {
+        self.status().map_or_else(|error| vec![error], |status| status.problems())
+    }
+}
+
+/// How the journal that this process writes fares.
+fn journal_status(journal: &Journal) -> Result<JournalStatus, String> {
+    let view = journal.view();
+    let mut status = lenslog_tools::journal_status(&view).map_err(|error| error.to_string())?;
+    let stats = journal.stats();
+    status.next = journal.next_seq().0;
+    status.suspended = journal.health().suspended;
+    status.syncs = Some(SyncStatus {
+        count: stats.syncs,
+        average_us: stats.sync_micros_total.checked_div(stats.syncs).unwrap_or(0),
+        max_us: stats.sync_micros_max,
+    });
+    Ok(status)
+}
+
+fn cameras(shared: &Shared) -> Vec<CameraStatus> {
+    shared
+        .cameras()
+        .iter()
+        .map(|(id, camera)| {
+            let (state, reason) = match camera.state() {
+                CameraState::Starting => ("starting", None),
+                CameraState::Up => ("up", None),
+                CameraState::Lost(reason) => ("lost", Some(reason)),
+                CameraState::Ended => ("ended", None),
+                CameraState::Failed(reason) => ("failed", Some(reason)),
+            };
+            CameraStatus {
+                id: id.clone(),
+                name: camera.plan().settings.name.clone(),
+                source: crate::redact::redacted(&camera.plan().spec.to_string()),
+                state: state.to_owned(),
+                reason,
+            }
+        })
+        .collect()
+}
