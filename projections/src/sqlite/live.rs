@@ -13,6 +13,7 @@ use super::examine::{Check, Found, Usable, examine};
 use super::fault::{Explain, Fault, broken, fault};
 use super::files::{DatabaseFiles, Place};
 use super::migrations::{Applied, MIGRATIONS, SCHEMA_VERSION, applied, migrate};
+use super::room::room_to_write;
 use super::stored_checkpoint::{self, stored_inode};
 use super::write::{Written, write};
 
@@ -152,6 +153,7 @@ impl Live {
 
     fn begin(&mut self) -> Result<(), ProjectionError> {
         if !self.in_transaction {
+            room_to_write(&self.files).explain("cannot write", &self.files)?;
             // At once for writing, so that a lock of somebody else is met here and not halfway.
             self.savepoint("BEGIN IMMEDIATE").explain("cannot write", &self.files)?;
             self.in_transaction = true;
@@ -165,6 +167,8 @@ impl Live {
             return Ok(());
         }
         self.begin()?;
+        // The transaction may have taken the room there was.
+        room_to_write(&self.files).explain("cannot write", &self.files)?;
         stored_checkpoint::write(&self.connection, checkpoint, stored_inode(self.inode))
             .explain("cannot write", &self.files)?;
         self.savepoint("COMMIT").explain("cannot write", &self.files)?;

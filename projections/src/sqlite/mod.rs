@@ -23,6 +23,7 @@ mod live;
 mod load;
 mod merge;
 mod migrations;
+mod room;
 mod row;
 mod schema;
 mod shadow;
