@@ -7,6 +7,7 @@ mod beside;
 mod comes_back;
 mod damage;
 mod file_source;
+mod full_disk;
 mod harness;
 mod killed;
 mod memory;

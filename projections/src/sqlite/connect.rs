@@ -9,6 +9,7 @@ use rusqlite::config::DbConfig;
 use rusqlite::{Connection, ErrorCode, MAIN_DB, OpenFlags, Result, ffi};
 
 use super::files::DatabaseFiles;
+use super::room::{room_to_read, room_to_write};
 
 /// How long the writer waits for a lock of somebody else; then it says so, and the runner tries again.
 const WRITER_PATIENCE: Duration = Duration::from_millis(200);
@@ -31,6 +32,7 @@ const WAL_BYTES_KEPT: i64 = 16 << 20;
 pub(super) fn writer(files: &DatabaseFiles, create: bool) -> Result<Connection> {
     let mut flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     flags.set(OpenFlags::SQLITE_OPEN_CREATE, create);
+    room_to_write(files)?;
     let connection = Connection::open_with_flags(files.path(), flags)?;
     connection.busy_timeout(WRITER_PATIENCE)?;
     connection.set_prepared_statement_cache_capacity(STATEMENTS_MAX);
@@ -101,6 +103,11 @@ pub(super) fn loader(files: &DatabaseFiles, page_bytes: u32) -> Result<Connectio
 pub(crate) fn reader(path: &Path, patience: Duration) -> Result<Connection> {
     let readable = |connection| readable(connection, patience);
     let files = DatabaseFiles::at(path);
+    match room_to_read(&files) {
+        // Nobody writes where there is no room, and without a log no index is needed.
+        Err(_) if !has_log(&files) => return immutable(&files).and_then(readable),
+        result => result?,
+    }
     // The file may be missing for the moment in which a rebuild puts it in place.
     match read_write(&files).and_then(readable) {
         Err(error) if is_refused(&error) => match read_only(&files).and_then(readable) {

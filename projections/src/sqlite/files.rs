@@ -89,6 +89,11 @@ impl DatabaseFiles {
         self.beside(COMPANIONS[0]).path
     }
 
+    /// The index of the write-ahead log, which all who have the database open share.
+    pub(super) fn index(&self) -> PathBuf {
+        self.beside(COMPANIONS[1]).path
+    }
+
     fn beside(&self, suffix: &str) -> Self {
         let mut name = self.path.as_os_str().to_owned();
         name.push(suffix);

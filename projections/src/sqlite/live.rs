@@ -13,6 +13,7 @@ use super::examine::{Check, Found, Usable, examine};
 use super::fault::{Explain, Fault, broken, fault};
 use super::files::{DatabaseFiles, Place};
 use super::migrations::{Applied, MIGRATIONS, SCHEMA_VERSION, applied, migrate};
+use super::room::room_to_write;
 use super::stored_checkpoint::{self, stored_inode};
 use super::write::{Written, write};
 
@@ -133,6 +134,8 @@ impl Live {
         if *change == Change::Nothing {
             return Ok(Written::Done);
         }
+        // Before each change: many of them may be one transaction, and take what room there was.
+        room_to_write(&self.files).explain("cannot write", &self.files)?;
         self.begin()?;
         let savepoint = self.savepoint("SAVEPOINT change");
         savepoint.explain("cannot write", &self.files)?;
@@ -164,6 +167,7 @@ impl Live {
         if !self.in_transaction && self.committed.as_ref() == Some(checkpoint) {
             return Ok(());
         }
+        room_to_write(&self.files).explain("cannot write", &self.files)?;
         self.begin()?;
         stored_checkpoint::write(&self.connection, checkpoint, stored_inode(self.inode))
             .explain("cannot write", &self.files)?;

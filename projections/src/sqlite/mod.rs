@@ -22,6 +22,7 @@ mod live;
 mod load;
 mod merge;
 mod migrations;
+mod room;
 mod row;
 mod schema;
 mod shadow;

@@ -1,0 +1,76 @@
+//! [`room`]: whether there is room to touch the index of the write-ahead log.
+//!
+//! SQLite maps that index (`-shm`) into memory. Where a page of it has no block on the medium yet, writing to it on a
+//! full disk is no error that could be handled but a SIGBUS, which kills the recorder: SQLite reserves one byte of
+//! each page, which is enough only where a block is as large as a page, and on no file system that writes elsewhere
+//! than over what it has.
+
+use std::fs;
+use std::os::unix::fs::MetadataExt;
+
+use rusqlite::{Error, Result, ffi};
+use rustix::fs::{StatVfsMountFlags, statvfs};
+
+use super::files::DatabaseFiles;
+
+/// Nothing is written with less free: what others write meanwhile must not use it up before the index is touched.
+const WRITER_BYTES: u64 = 128 << 10;
+/// A reader may have to make the index.
+const READER_BYTES: u64 = 64 << 10;
+/// Bytes of a block, as `stat` counts them.
+const STAT_BLOCK_BYTES: u64 = 512;
+
+/// Whether there is room to write a transaction.
+///
+/// # Errors
+///
+/// `SQLITE_FULL`.
+pub(super) fn room_to_write(files: &DatabaseFiles) -> Result<()> {
+    match free(files) {
+        Some(free) if free < WRITER_BYTES => Err(full(files)),
+        _ => Ok(()),
+    }
+}
+
+/// Whether there is room to read beside a log.
+///
+/// # Errors
+///
+/// `SQLITE_FULL`.
+pub(super) fn room_to_read(files: &DatabaseFiles) -> Result<()> {
+    match free(files) {
+        Some(free) if free < READER_BYTES && !has_whole_index(files) => Err(full(files)),
+        _ => Ok(()),
+    }
+}
+
+/// Bytes that are free for anybody. `None` where that means nothing.
+fn free(files: &DatabaseFiles) -> Option<u64> {
+    let stat = statvfs(files.directory()).ok()?;
+    // A read-only medium is never written to, and some network file systems know of no blocks.
+    let counts = !stat.f_flag.contains(StatVfsMountFlags::RDONLY) && stat.f_blocks > 0;
+    // What is reserved for root is not counted as free: root may lack the capability for it.
+    counts.then(|| stat.f_bavail.saturating_mul(stat.f_frsize))
+}
+
+/// Whether every page of the index is on the medium, and stays there: whoever opens an index that nobody else has
+/// open makes it anew.
+fn has_whole_index(files: &DatabaseFiles) -> bool {
+    fs::metadata(files.index()).is_ok_and(|index| {
+        let is_whole = index.blocks().saturating_mul(STAT_BLOCK_BYTES) >= index.len();
+        index.len() > 0 && is_whole && is_locked(index.ino())
+    })
+}
+
+/// Whether somebody holds a lock on a file. Asking the file itself would take opening and closing it, which drops the
+/// locks that this process holds.
+fn is_locked(inode: u64) -> bool {
+    let ending = format!(":{inode}");
+    fs::read_to_string("/proc/locks")
+        .is_ok_and(|locks| locks.split_whitespace().any(|word| word.ends_with(&ending)))
+}
+
+fn full(files: &DatabaseFiles) -> Error {
+    let text = format!("no room is left in {}; free some", files.directory().display());
+    Error::SqliteFailure(ffi::Error::new(ffi::SQLITE_FULL), Some(text))
+}
