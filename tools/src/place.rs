@@ -104,3 +104,24 @@ impl Place {
         Ok(layout)
     }
 }
+
+/// Refuses a directory to be made that lies in a data directory: whatever is in there is the recorder's, to count, to
+/// rotate, or to take for a day.
+///
+/// # Errors
+///
+/// Where it does, and where the data directory cannot be looked at.
+pub(crate) fn outside(target: &Path, data: &Path) -> Result<()> {
+    let data = data.canonicalize().with_context(|| format!("cannot find {}", data.display()))?;
+    let target = std::path::absolute(target)?;
+    // What is not there yet lies where the nearest directory above it lies.
+    let existing = target.ancestors().find_map(|path| path.canonicalize().ok());
+    if existing.is_some_and(|path| path.starts_with(&data)) {
+        bail!(
+            "{} lies in the data directory {}; name a directory outside of it",
+            target.display(),
+            data.display()
+        );
+    }
+    Ok(())
+}
