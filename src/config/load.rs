@@ -85,6 +85,7 @@ pub fn load_text(
         })?;
     }
     resolve(&mut config, path.and_then(Path::parent));
+    let configured = config.storage.data_dir.clone();
     if let Some(data) = environment.get("LENSLOG_DATA") {
         config.storage.data_dir = PathBuf::from(data);
     }
@@ -93,6 +94,10 @@ pub fn load_text(
     }
     if let Some(data) = &overrides.data {
         config.storage.data_dir.clone_from(data);
+    }
+    // The database belongs to the directory it is configured with: another one must not be made into it.
+    if config.storage.data_dir != configured {
+        config.storage.db_path = PathBuf::new();
     }
     if let Some(source) = &overrides.source {
         let (id, mut camera) = config

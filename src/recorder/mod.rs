@@ -399,6 +399,13 @@ impl Recorder {
                 return;
             }
         };
+        // Such as a file that is just being written. A recorder without cameras would be at its end.
+        if new.cameras.is_empty() {
+            tracing::error!(
+                "the configuration is not reloaded: no camera is configured; the old one stays in force"
+            );
+            return;
+        }
         for warning in warnings {
             tracing::warn!("{warning}");
         }

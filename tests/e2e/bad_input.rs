@@ -255,3 +255,41 @@ fn a_read_only_data_directory_is_told_with_the_remedy() {
     lab.ingest(&lines(3..4)).expect(0);
     assert_eq!(lab.projected().rows.len(), 4);
 }
+
+#[test]
+fn what_the_environment_says_of_places_holds_for_replay_too() {
+    let lab = Lab::new();
+    let database = lab.path("elsewhere.db");
+    let data = lab.data.to_str().unwrap().to_owned();
+    let lab = lab
+        .with("LENSLOG__STORAGE__DATA_DIR", &data)
+        .with("LENSLOG__STORAGE__DB_PATH", database.to_str().unwrap());
+    lab.ingest(&lines(0..3)).expect(0);
+    assert!(database.exists());
+    lab.verify();
+    fs::remove_file(&database).unwrap();
+    lab.run(&["replay", "rebuild"]).expect(0);
+    assert!(database.exists() && !lab.data.join("events.db").exists());
+}
+
+#[test]
+fn another_data_directory_is_not_made_into_the_configured_database() {
+    let lab = Lab::new();
+    let text =
+        format!("[storage]\ndata_dir = {:?}\ndb_path = {:?}\n", lab.data, lab.path("elsewhere.db"));
+    fs::write(lab.path("lenslog.toml"), text).unwrap();
+    lab.ingest(&lines(0..3)).expect(0);
+    let before = fs::read(lab.path("elsewhere.db")).unwrap();
+    let other = lab.path("other");
+    let ran = std::process::Command::new(env!("CARGO_BIN_EXE_lenslog"))
+        .args(["ingest", "--data"])
+        .arg(&other)
+        .current_dir(lab.data.parent().unwrap())
+        .stdin(std::process::Stdio::null())
+        .output()
+        .unwrap();
+    assert!(ran.status.success());
+    assert!(other.join("events.db").exists());
+    assert_eq!(fs::read(lab.path("elsewhere.db")).unwrap(), before);
+    lab.verify();
+}

@@ -11,7 +11,7 @@ use lenslog_journal::storage::RealStorage;
 use lenslog_journal::{Day, Journal, JournalView, Options};
 use lenslog_projections::Layout;
 
-use crate::place::Place;
+use crate::place::{Place, outside};
 use crate::progress::Bars;
 use crate::rebuild;
 
@@ -29,6 +29,7 @@ pub struct Backup {
 impl Backup {
     pub(crate) fn run(&self, place: &Place) -> Result<u8> {
         let layout = place.existing()?;
+        outside(&self.target, &layout.data)?;
         let view = JournalView::open(&layout.data, Arc::new(RealStorage))?;
         let total = view.segments()?.iter().map(|segment| segment.bytes).sum();
         let bars = Bars::new();

@@ -31,6 +31,17 @@ pub fn find_config(flag: Option<&Path>) -> Option<PathBuf> {
     })
 }
 
+/// What the environment says instead of a key of the configuration, as the recorder reads it.
+fn overridden(section: &str, name: &str) -> Option<toml::Value> {
+    let wanted = format!("lenslog__{section}__{name}");
+    let (_, value) = std::env::vars_os()
+        .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
+        .find(|(name, _)| name.to_lowercase() == wanted)?;
+    // `true` and `"a"` are TOML; anything else is a string.
+    let parsed = format!("value = {value}").parse::<toml::Table>().ok();
+    Some(parsed.and_then(|mut table| table.remove("value")).unwrap_or(toml::Value::String(value)))
+}
+
 impl Place {
     /// Where the projections are. Reads no more of a configuration than that.
     ///
@@ -50,9 +61,13 @@ impl Place {
             }
             None => (toml::Table::new(), PathBuf::new()),
         };
-        let key = |section: &str, name: &str| table.get(section).and_then(|table| table.get(name));
+        let key = |section: &str, name: &str| {
+            let in_file = || table.get(section).and_then(|table| table.get(name)).cloned();
+            overridden(section, name).or_else(in_file)
+        };
         let path = |section, name| {
-            let text = key(section, name).and_then(toml::Value::as_str)?;
+            let value = key(section, name)?;
+            let text = value.as_str()?;
             (!text.is_empty()).then(|| base.join(text))
         };
         let from_environment = std::env::var_os("LENSLOG_DATA").filter(|value| !value.is_empty());
@@ -68,7 +83,7 @@ impl Place {
         if let Some(database) = path("storage", "db_path").filter(|_| data == configured) {
             layout.database = database;
         }
-        let metadata = key("log", "plaintext_metadata").and_then(toml::Value::as_bool);
+        let metadata = key("log", "plaintext_metadata").and_then(|value| value.as_bool());
         layout.plaintext_metadata = metadata.unwrap_or(false);
         Ok(layout)
     }
@@ -88,4 +103,25 @@ impl Place {
         }
         Ok(layout)
     }
+}
+
+/// Refuses a directory to be made that lies in a data directory: whatever is in there is the recorder's, to count, to
+/// rotate, or to take for a day.
+///
+/// # Errors
+///
+/// Where it does, and where the data directory cannot be looked at.
+pub(crate) fn outside(target: &Path, data: &Path) -> Result<()> {
+    let data = data.canonicalize().with_context(|| format!("cannot find {}", data.display()))?;
+    let target = std::path::absolute(target)?;
+    // What is not there yet lies where the nearest directory above it lies.
+    let existing = target.ancestors().find_map(|path| path.canonicalize().ok());
+    if existing.is_some_and(|path| path.starts_with(&data)) {
+        bail!(
+            "{} lies in the data directory {}; name a directory outside of it",
+            target.display(),
+            data.display()
+        );
+    }
+    Ok(())
 }

@@ -14,7 +14,7 @@ use lenslog_journal::{Day, Journal, JournalView, Lost, Options, ReaderOptions};
 use lenslog_projections::Layout;
 
 use crate::control::{Client, Reply, Request};
-use crate::place::Place;
+use crate::place::{Place, outside};
 use crate::progress::{Bar, Bars};
 use crate::{EXIT_CANNOT_RUN, EXIT_DAMAGED, EXIT_OK};
 
@@ -42,6 +42,11 @@ pub struct Rebuild {
 
 impl Rebuild {
     pub(crate) fn run(&self, place: &Place) -> Result<u8> {
+        if let (Some(from), Some(to)) = (self.from, self.to)
+            && from > to
+        {
+            bail!("--from {from} is a later day than --to {to}");
+        }
         let layout = place.existing()?;
         if let Some(out) = &self.out {
             return self.make_elsewhere(&layout, out);
@@ -113,12 +118,10 @@ impl Rebuild {
     }
 
     fn make_elsewhere(&self, layout: &Layout, out: &Path) -> Result<u8> {
+        outside(out, &layout.data)?;
         std::fs::create_dir_all(out)
             .with_context(|| format!("cannot make the directory {}", out.display()))?;
         let target = Layout { plaintext_metadata: layout.plaintext_metadata, ..Layout::of(out) };
-        if target.data.canonicalize()? == layout.data.canonicalize()? {
-            bail!("{} is the data directory itself; leave --out away", out.display());
-        }
         // Images are not made from the journal: there is nothing for `media` to do elsewhere.
         let projections = self.chosen(target.projections())?;
         let projections = projections.into_iter().filter(|p| p.spec().name != "media").collect();

@@ -186,3 +186,31 @@ fn stat_tells_segments_days_and_how_far_everything_is() {
         assert!(said.contains(part), "'{part}' is not in\n{said}");
     }
 }
+
+#[test]
+fn nothing_is_made_inside_of_the_data_directory() {
+    let directory = tempfile::tempdir().unwrap();
+    let data = directory.path().join("data");
+    pruned(&data);
+    expect(&data, &["rebuild"], 0);
+    for inside in ["data", "data/copy", "data/journal/copy", "data/events/2026-11-22"] {
+        let target = directory.path().join(inside);
+        for args in [&["backup"][..], &["rebuild", "--out"]] {
+            let said = expect(&data, &[args, &[target.to_str().unwrap()]].concat(), 2);
+            assert!(said.contains("lies in the data directory"), "{inside}: {said}");
+        }
+    }
+    assert!(!data.join("copy").exists());
+    let link = directory.path().join("link");
+    std::os::unix::fs::symlink(&data, &link).unwrap();
+    expect(&data, &["backup", link.join("copy").to_str().unwrap()], 2);
+    expect(&data, &["backup", directory.path().join("data-copy").to_str().unwrap()], 0);
+}
+
+#[test]
+fn days_the_wrong_way_round_are_refused() {
+    let directory = tempfile::tempdir().unwrap();
+    pruned(directory.path());
+    let args = ["rebuild", "--from", "2026-11-23", "--to", "2026-11-22"];
+    assert!(expect(directory.path(), &args, 2).contains("a later day than"));
+}

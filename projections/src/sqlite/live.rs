@@ -134,6 +134,8 @@ impl Live {
         if *change == Change::Nothing {
             return Ok(Written::Done);
         }
+        // Before each change: many of them may be one transaction, and take what room there was.
+        room_to_write(&self.files).explain("cannot write", &self.files)?;
         self.begin()?;
         let savepoint = self.savepoint("SAVEPOINT change");
         savepoint.explain("cannot write", &self.files)?;
@@ -166,6 +168,7 @@ impl Live {
         if !self.in_transaction && self.committed.as_ref() == Some(checkpoint) {
             return Ok(());
         }
+        room_to_write(&self.files).explain("cannot write", &self.files)?;
         self.begin()?;
         // The transaction may have taken the room there was.
         room_to_write(&self.files).explain("cannot write", &self.files)?;

@@ -13,12 +13,10 @@ use rustix::fs::{StatVfsMountFlags, statvfs};
 
 use super::files::DatabaseFiles;
 
-/// A transaction is not begun, and not committed, with less: more than SQLite keeps of one in memory.
-const WRITER_BYTES: u64 = 4 << 20;
-/// Small media would be full while a good part of them is free.
-const WRITER_SHARE_OF_MEDIUM: u64 = 64;
+/// Nothing is written with less free: what others write meanwhile must not use it up before the index is touched.
+const WRITER_BYTES: u64 = 128 << 10;
 /// A reader may have to make the index.
-const READER_BYTES: u64 = 256 << 10;
+const READER_BYTES: u64 = 64 << 10;
 /// Bytes of a block, as `stat` counts them.
 const STAT_BLOCK_BYTES: u64 = 512;
 
@@ -29,9 +27,7 @@ const STAT_BLOCK_BYTES: u64 = 512;
 /// `SQLITE_FULL`.
 pub(super) fn room_to_write(files: &DatabaseFiles) -> Result<()> {
     match free(files) {
-        Some((free, total)) if free < WRITER_BYTES.min(total / WRITER_SHARE_OF_MEDIUM) => {
-            Err(full(files))
-        }
+        Some(free) if free < WRITER_BYTES => Err(full(files)),
         _ => Ok(()),
     }
 }
@@ -43,20 +39,18 @@ pub(super) fn room_to_write(files: &DatabaseFiles) -> Result<()> {
 /// `SQLITE_FULL`.
 pub(super) fn room_to_read(files: &DatabaseFiles) -> Result<()> {
     match free(files) {
-        Some((free, _)) if free < READER_BYTES && !has_whole_index(files) => Err(full(files)),
+        Some(free) if free < READER_BYTES && !has_whole_index(files) => Err(full(files)),
         _ => Ok(()),
     }
 }
 
-/// Free bytes for anybody, and all there are. `None` where that means nothing.
-fn free(files: &DatabaseFiles) -> Option<(u64, u64)> {
+/// Bytes that are free for anybody. `None` where that means nothing.
+fn free(files: &DatabaseFiles) -> Option<u64> {
     let stat = statvfs(files.directory()).ok()?;
     // A read-only medium is never written to, and some network file systems know of no blocks.
     let counts = !stat.f_flag.contains(StatVfsMountFlags::RDONLY) && stat.f_blocks > 0;
     // What is reserved for root is not counted as free: root may lack the capability for it.
-    counts.then(|| {
-        (stat.f_bavail.saturating_mul(stat.f_frsize), stat.f_blocks.saturating_mul(stat.f_frsize))
-    })
+    counts.then(|| stat.f_bavail.saturating_mul(stat.f_frsize))
 }
 
 /// Whether every page of the index is on the medium, and stays there: whoever opens an index that nobody else has
