@@ -11,6 +11,7 @@
 //! | [`recorder`] | the threads, the control socket, the start and the end |
 //! | [`ingest`] | events that others saw |
 //! | [`metrics`] | figures about all of it, and who reads them |
+//! | [`storage`] | how much everything takes, what may be deleted, and deleting it |
 //! | [`config`], [`logging`], [`redact`] | what it is told, what it tells, what it never tells |
 //! | [`cli`] | a file per command of the `lenslog` program |
 
@@ -27,6 +28,7 @@ pub mod policy;
 pub mod recorder;
 pub mod redact;
 pub mod source;
+pub mod storage;
 
 /// The examples of the README and of docs/EMBEDDING.md are compiled and run.
 #[cfg(doctest)]

@@ -203,6 +203,16 @@ impl Journal {
         self.writer.unlink_pruned()
     }
 
+    /// Gives back the space of the preallocated next segment; says whether there was any. It is made again with the
+    /// next segment but one: for a full disk, where deleting needs a little room first.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Io`] where it cannot be removed; [`Error::Closed`].
+    pub fn give_up_spare(&self) -> Result<bool, Error> {
+        self.writer.give_up_spare()
+    }
+
     /// Makes everything durable, marks the end as a clean one and releases the directory.
     ///
     /// # Errors

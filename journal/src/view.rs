@@ -162,6 +162,15 @@ impl JournalView {
         self.ledger().map(|ledger| ledger.pruned.floor())
     }
 
+    /// The newest day that a tombstone names; no later tombstone names an earlier one.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Io`] where the segments of another process cannot be read.
+    pub fn pruned_through(&self) -> Result<Option<crate::Day>, Error> {
+        self.ledger().map(|ledger| ledger.last_pruned_day)
+    }
+
     /// The seqs known to be lost and not yet pruned.
     ///
     /// # Errors

@@ -15,7 +15,7 @@ use common::{
     try_append, view, write_bytes,
 };
 use lenslog_journal::storage::{Access, Fault, FaultyStorage, Storage};
-use lenslog_journal::{Error, Journal, Opening, Seq};
+use lenslog_journal::{Error, Journal, Opening, ReaderOptions, Seq};
 
 const WITNESS: &str = "/data/journal/WITNESS";
 
@@ -42,6 +42,34 @@ fn check_both(storage: &FaultyStorage, at: &str) {
     let found = read_all(&journal.view());
     assert_eq!(found.payloads(), [&b"one"[..], b"two"], "{at}");
     assert!(append(&journal, b"three") > Seq(2), "{at}");
+}
+
+#[test]
+fn a_segment_that_is_closed_at_any_block_goes_on_with_its_digest() {
+    for syncs in 1..40 {
+        let storage = FaultyStorage::new();
+        let journal = open(&storage);
+        for _ in 0..syncs {
+            // Each is padded to a block: some end where a block of the digest does.
+            append(&journal, &[7; 3000]);
+        }
+        journal.close().unwrap();
+        let clock = clock();
+        let journal = Journal::open(ROOT, &options(&storage, &clock)).unwrap();
+        append(&journal, b"one more");
+        // The next day seals it.
+        clock.advance(Duration::from_secs(86_400));
+        append(&journal, b"in the next segment");
+        let view = journal.view();
+        let checking = ReaderOptions::default().check_digests();
+        let mut reader = view.reader(Seq::FIRST, checking).unwrap();
+        let mut records = 0;
+        while reader.next().unwrap().is_some() {
+            records += 1;
+        }
+        assert_eq!((records, segments(&storage).len()), (syncs + 2, 2));
+        assert_eq!(reader.take_notices(), [], "{syncs} syncs");
+    }
 }
 
 #[test]

@@ -319,3 +319,20 @@ fn what_was_unlinked_stays_so_after_a_power_cut() {
         assert_eq!(segments(&after).len(), 2, "seed {seed}");
     }
 }
+
+#[test]
+fn a_spare_that_is_given_up_is_made_again_and_nothing_is_lost() {
+    let storage = FaultyStorage::new();
+    let clock = clock();
+    let journal = Journal::open(ROOT, &options(&storage, &clock)).unwrap();
+    append(&journal, b"one");
+    assert!(journal.give_up_spare().unwrap());
+    assert!(!journal.give_up_spare().unwrap());
+    for number in 2..5_u8 {
+        clock.advance(Duration::from_secs(86_400));
+        append(&journal, &[number]);
+    }
+    assert!(journal.give_up_spare().unwrap());
+    let payloads: Vec<&[u8]> = vec![b"one", &[2], &[3], &[4]];
+    assert_eq!(read_all(&journal.view()).payloads(), payloads);
+}

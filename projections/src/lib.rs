@@ -23,4 +23,5 @@ pub mod store;
 
 pub use layout::Layout;
 pub use plaintext::plaintext_block;
+pub use sqlite::{free_database_bytes, shorten_database_log};
 pub use store::{Cursor, EventQuery, EventStore, Page, StoreError, StoredEvent};

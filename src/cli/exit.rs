@@ -31,11 +31,19 @@ fn code_of(error: &anyhow::Error) -> u8 {
     if error.downcast_ref::<ConfigError>().is_some() || error.downcast_ref::<Usage>().is_some() {
         return EXIT_CONFIGURATION;
     }
+    if error.downcast_ref::<Unavailable>().is_some() {
+        return EXIT_UNAVAILABLE;
+    }
     match error.downcast_ref::<Error>() {
         Some(error) if error.is_storage_full() => EXIT_STORAGE_FULL,
         _ => EXIT_FATAL,
     }
 }
+
+/// Something that has to be there is not.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+pub(super) struct Unavailable(pub(super) String);
 
 /// The command was called in a way that makes no sense.
 #[derive(Debug, thiserror::Error)]

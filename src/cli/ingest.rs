@@ -6,17 +6,19 @@ use std::time::Duration;
 
 use anyhow::Result;
 use clap::Args;
-use lenslog_engine::Runner;
+use lenslog_engine::{Runner, Vocabulary};
+use lenslog_events::{Event, RecorderVocabulary};
 use lenslog_journal::{Clock, Journal, Opening};
 use lenslog_tools::Place;
 use lenslog_tools::control::{Client, Outcome, Reply, Request, Totals};
 
 use super::exit::{EXIT_FATAL, EXIT_OK, EXIT_STORAGE_FULL};
-use super::quiet_configuration;
+use super::{quiet_configuration, require_mount};
 use crate::config::Config;
-use crate::ingest::Ingestor;
+use crate::ingest::{Admission, Ingestor};
 use crate::layout;
 use crate::recorder::{clock, journal_options, report_losses};
+use crate::storage::{Reserve, StorageGuard};
 
 /// How long projections may stand still before they are named and left behind.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -62,6 +64,7 @@ impl Ingest {
     }
 
     fn alone(&self, config: &Config) -> Result<u8> {
+        require_mount(config)?;
         let clock: Arc<dyn Clock> = clock(config);
         let journal = Journal::open(&config.storage.data_dir, &journal_options(config, &clock))?;
         if let Opening::Recovered { recovered, .. } = journal.opening() {
@@ -71,12 +74,30 @@ impl Ingest {
                 "the journal was recovered after an abnormal end"
             );
         }
-        let runner =
-            Runner::start(&journal.view(), layout::projections(config), report_losses(&journal));
+        Reserve::of(&config.storage).give_up_if_full(&journal);
+        let opened = journal.next_seq();
+        let projections = layout::projections(config);
+        let runner = Arc::new(Runner::start(&journal.view(), projections, report_losses(&journal)));
+        // What may be deleted is known when the projections are up to date.
+        let _ = runner.wait_for(journal.view().head()?, PATIENCE);
+        let telling = journal.clone();
+        let tell = move |event: &Event| {
+            let encoded = RecorderVocabulary::encode(event);
+            if let Err(error) = telling.append_trusted(&[encoded.as_record()]) {
+                tracing::error!(%error, "a storage warning is not journaled");
+            }
+        };
+        let storage =
+            StorageGuard::start(config, &journal, (&runner, opened), &clock, Arc::new(tell), || ());
         let mut out = BufWriter::new(io::stdout().lock());
-        let totals = Ingestor::new(journal.clone(), clock)
+        let totals = Ingestor::new(journal.clone(), clock, &storage)
             .run(io::stdin().lock(), &mut |outcomes| self.tell(&mut out, &outcomes))?;
         journal.sync()?;
+        let behind_before = runner.wait_for(journal.view().head()?, PATIENCE);
+        if behind_before.is_empty() {
+            let _ = storage.make_room();
+        }
+        drop(storage);
         let behind = runner.wait_for(journal.view().head()?, PATIENCE);
         let code = conclude(totals, &behind, layout::degraded(&journal));
         for status in runner.stop() {

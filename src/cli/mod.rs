@@ -5,6 +5,7 @@ mod events;
 mod exit;
 mod ingest;
 mod record;
+mod rotate;
 mod status;
 mod times;
 mod why;
@@ -42,6 +43,8 @@ enum Command {
     Why(why::Why),
     /// Tell how the recorder fares
     Status(status::StatusCommand),
+    /// Delete the oldest days where there is no more room
+    Rotate(rotate::Rotate),
     /// Write, check or print the configuration
     Config(config::ConfigCommand),
     /// Rebuild, verify, print and copy what was recorded: the `replay` program
@@ -58,6 +61,7 @@ pub fn main() -> ExitCode {
         Command::Events(events) => events.run(&cli.place),
         Command::Why(why) => why.run(&cli.place),
         Command::Status(status) => status.run(&cli.place),
+        Command::Rotate(rotate) => rotate.run(&cli.place),
         Command::Config(config) => config.run(&cli.place),
         Command::Replay(replay) => {
             init_logging(&Config::default());
@@ -93,4 +97,12 @@ fn quiet_configuration(place: &Place) -> anyhow::Result<Config> {
     }
     init_logging(&config);
     Ok(config)
+}
+
+/// Nothing is written while a mount that is required is missing.
+fn require_mount(config: &Config) -> anyhow::Result<()> {
+    match crate::storage::missing_mount(&config.storage.require_mount) {
+        Some(missing) => Err(exit::Unavailable(missing).into()),
+        None => Ok(()),
+    }
 }

@@ -5,10 +5,12 @@ use clap::Args;
 use lenslog_journal::Timestamp;
 use lenslog_tools::Place;
 
-use super::exit::{EXIT_FATAL, EXIT_OK, EXIT_UNAVAILABLE, Usage};
+use super::exit::{EXIT_FATAL, EXIT_OK, EXIT_STORAGE_FULL, EXIT_UNAVAILABLE, Usage};
 use super::{configuration, init_logging};
 use crate::config::Seconds;
-use crate::recorder::{RecordOptions, Recorder, Signals, SourceFlags, Verdict, summary};
+use crate::recorder::{
+    RecordOptions, Recorder, STORAGE_LIMIT, Signals, SourceFlags, Verdict, summary, wait_for_mount,
+};
 
 /// Record from the configured cameras, or from one source.
 #[derive(Debug, Args)]
@@ -43,6 +45,10 @@ impl Record {
                         configuration with `lenslog config init`";
             return Err(Usage(text.to_owned()).into());
         }
+        let signals = Signals::listen()?;
+        if !wait_for_mount(&config.storage.require_mount, &signals) {
+            return Ok(EXIT_OK);
+        }
         let (place, source) = (place.clone(), self.source.clone());
         let options = RecordOptions {
             sources: SourceFlags { pace: !self.no_pace, start },
@@ -50,7 +56,7 @@ impl Record {
             fail_fast: self.fail_fast,
             logging,
             reload: Box::new(move || configuration(&place, source.as_deref())),
-            signals: Signals::listen()?,
+            signals,
         };
         let recorder = Recorder::start(config.clone(), options, &mut |item| {
             if item.verdict == Verdict::Ok {
@@ -66,6 +72,9 @@ impl Record {
         }
         for (camera, reason) in &session.failed {
             eprintln!("lenslog: camera {camera}: {reason}");
+        }
+        if session.reason == STORAGE_LIMIT {
+            return Ok(EXIT_STORAGE_FULL);
         }
         Ok(match session.failed.is_empty() {
             true => EXIT_OK,

@@ -9,6 +9,8 @@ use super::exit::{EXIT_FATAL, EXIT_OK};
 use super::quiet_configuration;
 use crate::config::Config;
 use crate::layout::layout;
+use crate::recorder::storage_status;
+use crate::storage::StorageMonitor;
 
 /// Tell how the recorder fares.
 #[derive(Debug, Args)]
@@ -39,5 +41,7 @@ fn status(config: &Config) -> Result<Status> {
             return Ok(*status);
         }
     }
-    Ok(lenslog_tools::status_at_rest(&layout(config))?)
+    let mut status = lenslog_tools::status_at_rest(&layout(config))?;
+    status.storage = Some(storage_status(StorageMonitor::new(config).check_usage(), None));
+    Ok(status)
 }

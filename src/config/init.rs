@@ -32,7 +32,7 @@ pub fn example(camera: Option<&Path>) -> String {
     TEMPLATE.replace("{camera}", &camera)
 }
 
-const TEMPLATE: &str = r#"# Lenslog. Every key is here with its default; those in comments need not be set.
+const TEMPLATE: &str = r#"# Lenslog. Every key is here; those in comments have their defaults and need not be set.
 # `lenslog config check` finds mistakes, `lenslog config show` prints what is in force.
 # Any key can be overridden: LENSLOG__STORAGE__MAX_STORAGE_GB=2 lenslog record
 
@@ -41,12 +41,12 @@ data_dir = "data"                     # relative to this file
 # db_path = "data/events.db"
 # log_dir = "logs"
 max_storage_gb = 4.0                  # 1 GB = 1,000,000,000 bytes
-# min_retention_days = 7
-# max_retention_days = 0              # 0: no upper bound
-# images_retention_days = 0           # 0: as long as their events
-# storage_check_interval = 100        # events
-# when_full = "stop"                  # or "overwrite_oldest"
-# require_mount = ""
+# min_retention_days = 7              # the newest days with events are kept
+# max_retention_days = 0              # as many days are kept at most, whatever the disk says; 0: no upper bound
+# images_retention_days = 0           # days with pictures; 0: as long as their events
+# storage_check_interval = 100        # events; and once a minute at least
+when_full = "overwrite_oldest"        # what `min_retention_days` keeps goes too, but no record of today; or "stop"
+# require_mount = ""                  # a directory that must be mounted before anything is written
 
 {camera}[cameras.camera_1]                    # any number of cameras, each with an id of its own
 name = "front door"                   # as it stands in events.log
@@ -89,7 +89,7 @@ mod tests {
     use std::collections::BTreeMap;
 
     use super::*;
-    use crate::config::{Config, Overrides, load_text};
+    use crate::config::{Overrides, WhenFull, load_text};
 
     #[test]
     fn the_example_is_valid_and_its_commented_values_are_the_defaults() {
@@ -117,8 +117,10 @@ mod tests {
                 assert!(warnings.is_empty(), "{warnings:?}");
                 assert_eq!(config.cameras.len(), 1);
                 config.cameras.clear();
-                let (default, _) = read("");
-                assert_eq!(config, Config { ..default });
+                let (mut expected, _) = read("");
+                // What a camera is expected to do, and nobody gets without a file that says so.
+                expected.storage.when_full = WhenFull::OverwriteOldest;
+                assert_eq!(config, expected);
             }
         }
     }

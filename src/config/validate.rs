@@ -47,6 +47,19 @@ pub(super) fn validate(config: &Config, places: &Places<'_>) -> Result<Vec<Warni
         max,
         "0, or no less than storage.min_retention_days",
     )?;
+    let images = storage.images_retention_days;
+    check.that(
+        images == 0 || max == 0 || images <= max,
+        &["storage", "images_retention_days"],
+        images,
+        "0, or no more than storage.max_retention_days: pictures go with their events",
+    )?;
+    check.that(
+        storage.storage_check_interval > 0,
+        &["storage", "storage_check_interval"],
+        storage.storage_check_interval,
+        "1 or more events",
+    )?;
     check.that(
         config.cameras.len() <= CAMERAS_MAX,
         &["cameras"],
@@ -111,15 +124,6 @@ fn not_yet(config: &Config, places: &Places<'_>) -> Vec<Warning> {
     let open = config.metrics.address().is_some_and(|address| !address.ip().is_loopback());
     let problem = "everybody who reaches this address can read the metrics, unencrypted";
     tell(open, "metrics.listen", problem);
-    let no_rotation = "this version does not rotate by itself";
-    let storage = (&config.storage, &default.storage);
-    tell(storage.0.when_full != storage.1.when_full, "storage.when_full", no_rotation);
-    let days = storage.0.min_retention_days != storage.1.min_retention_days;
-    tell(days, "storage.min_retention_days", no_rotation);
-    tell(storage.0.max_retention_days != 0, "storage.max_retention_days", no_rotation);
-    tell(storage.0.images_retention_days != 0, "storage.images_retention_days", no_rotation);
-    let mount = !storage.0.require_mount.as_os_str().is_empty();
-    tell(mount, "storage.require_mount", "this version does not wait for mounts");
     warnings
 }
 

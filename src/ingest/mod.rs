@@ -12,7 +12,7 @@ use std::sync::Arc;
 use lenslog_engine::{Encoded, Vocabulary};
 use lenslog_events::limits::LINE_BYTES_MAX;
 use lenslog_events::{Event, RecorderVocabulary, parse_line};
-use lenslog_journal::{Appended, Clock, Journal, Timestamp};
+use lenslog_journal::{Appended, Clock, Error, Journal, Seq, Timestamp};
 use lenslog_tools::control::{Outcome, Totals};
 
 use crate::metrics::{MetricsCollector, label_of};
@@ -26,10 +26,23 @@ const BATCH_BYTES_MAX: usize = 8 << 20;
 /// Names of unknown fields that are told; further ones are kept without a word.
 const UNKNOWN_NAMES_MAX: usize = 100;
 
+/// Whether there is room for more events.
+pub trait Admission {
+    /// Asked before a batch: may wait, a bounded time. `false`: everything is full.
+    fn admit(&self) -> bool;
+
+    /// A batch was appended; the journal has come this far.
+    fn note(&self, head: Seq);
+
+    /// The file system has no room: waits, a bounded time, for some to be made. `true`: it is worth trying again.
+    fn make_room(&self) -> bool;
+}
+
 /// Makes events of lines.
-pub struct Ingestor {
+pub struct Ingestor<'a> {
     journal: Journal,
     clock: Arc<dyn Clock>,
+    admission: &'a dyn Admission,
     metrics: Option<Arc<MetricsCollector>>,
     told: HashSet<String>,
     totals: Totals,
@@ -44,11 +57,18 @@ struct Pending {
     encoded: Encoded,
 }
 
-impl Ingestor {
-    /// Ingests into `journal`.
+impl<'a> Ingestor<'a> {
+    /// Ingests into `journal`, as long as there is room.
     #[must_use]
-    pub fn new(journal: Journal, clock: Arc<dyn Clock>) -> Self {
-        Self { journal, clock, metrics: None, told: HashSet::new(), totals: Totals::default() }
+    pub fn new(journal: Journal, clock: Arc<dyn Clock>, admission: &'a dyn Admission) -> Self {
+        Self {
+            journal,
+            clock,
+            admission,
+            metrics: None,
+            told: HashSet::new(),
+            totals: Totals::default(),
+        }
     }
 
     /// Has every event counted there.
@@ -140,8 +160,17 @@ impl Ingestor {
         if batch.is_empty() {
             return;
         }
-        let records: Vec<_> = batch.iter().map(|pending| pending.encoded.as_record()).collect();
-        let appended = self.journal.append_each(&records);
+        if !self.admission.admit() {
+            let refused = batch.drain(..).map(|pending| Outcome::Refused {
+                line: pending.line,
+                reason: "the storage limit is exceeded, and nothing may be deleted".to_owned(),
+                storage_full: true,
+            });
+            outcomes.extend(refused);
+            return;
+        }
+        let appended = self.append_or_make_room(batch);
+        self.admission.note(self.journal.next_seq());
         for (pending, result) in batch.drain(..).zip(appended) {
             self.measure(&pending, &result);
             let Pending { line, event_id, .. } = pending;
@@ -161,7 +190,7 @@ impl Ingestor {
         }
     }
 
-    fn measure(&self, pending: &Pending, result: &Result<Appended, lenslog_journal::Error>) {
+    fn measure(&self, pending: &Pending, result: &Result<Appended, Error>) {
         let Some(metrics) = &self.metrics else { return };
         match result {
             Ok(Appended::New(seq)) => {
@@ -170,6 +199,26 @@ impl Ingestor {
             Ok(_) => metrics.event_duplicate(),
             Err(_) => metrics.journal_error(),
         }
+    }
+
+    /// Appends; what finds no room is tried once more when some was made.
+    fn append_or_make_room(&self, batch: &[Pending]) -> Vec<Result<Appended, Error>> {
+        let records: Vec<_> = batch.iter().map(|pending| pending.encoded.as_record()).collect();
+        let mut appended = self.journal.append_each(&records);
+        let is_refused = |result: &Result<Appended, Error>| {
+            result.as_ref().is_err_and(|error| {
+                // After a failed sync the journal keeps the record: once more would be twice.
+                error.is_storage_full() && !matches!(error, Error::Sync { .. })
+            })
+        };
+        if appended.iter().any(is_refused) && self.admission.make_room() {
+            for (result, record) in appended.iter_mut().zip(&records) {
+                if is_refused(result) {
+                    *result = self.journal.append(&[*record]);
+                }
+            }
+        }
+        appended
     }
 
     fn count(&mut self, outcomes: &[Outcome]) {

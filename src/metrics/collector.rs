@@ -9,7 +9,7 @@ use lenslog_events::EventDetected;
 use lenslog_journal::{Clock, Seq};
 
 use super::camera::{CameraCounts, CameraMetrics, CameraSnapshot};
-use super::labelled::Labelled;
+use super::labelled::{LabelCount, Labelled};
 use super::process::Process;
 use super::snapshot::{Counted, MetricsSnapshot, ProjectionFigures, StorageFigures, TimingBuckets};
 use super::timing::Timing;
@@ -60,7 +60,6 @@ struct Counters {
     journal_errors: AtomicU64,
     image_errors: AtomicU64,
     metrics_file_errors: AtomicU64,
-    storage_warnings: AtomicU64,
 }
 
 #[derive(Debug, Default)]
@@ -72,7 +71,9 @@ struct Cameras {
 
 #[derive(Debug, Default)]
 struct Events {
-    created: u64,
+    /// By cameras of this recorder, and by others.
+    made: u64,
+    ingested: u64,
     by_label: Labelled,
     /// Events that the database may not have yet: the seq of the last, and how many.
     unseen: VecDeque<(Seq, u64)>,
@@ -82,7 +83,6 @@ struct Events {
 
 impl Events {
     fn note(&mut self, camera: &str, label: &str, seq: Seq) {
-        self.created += 1;
         self.by_label.add(camera, label);
         let full = self.unseen.len() >= STEPS_MAX;
         match self.unseen.back_mut() {
@@ -158,13 +158,16 @@ impl MetricsCollector {
     /// An event of a camera of this recorder was journaled; `seq` is no less than its own.
     pub fn event(&self, event: &EventDetected, seq: Seq) {
         let mut events = lock(&self.events);
+        events.made += 1;
         events.note(&event.camera_id, label_of(event), seq);
         events.last = Some((seq, event.clone()));
     }
 
     /// An event that somebody else saw was journaled.
     pub fn event_ingested(&self, camera_id: &str, label: &str, seq: Seq) {
-        lock(&self.events).note(camera_id, label, seq);
+        let mut events = lock(&self.events);
+        events.ingested += 1;
+        events.note(camera_id, label, seq);
     }
 
     /// An event was refused because its id is known.
@@ -190,11 +193,6 @@ impl MetricsCollector {
     /// The metrics themselves could not be written.
     pub fn metrics_file_error(&self) {
         count(&self.counters.metrics_file_errors);
-    }
-
-    /// A warning about storage was given.
-    pub fn storage_warning(&self) {
-        count(&self.counters.storage_warnings);
     }
 
     /// What is stored, as counted just now.
@@ -242,7 +240,7 @@ impl MetricsCollector {
             frames_dropped: counts.frames_dropped,
             pictures_lost: counts.pictures_lost,
             suppressed: counts.suppressed,
-            events: lock(&self.events).created,
+            events: lock(&self.events).made,
             journal_errors: get(&self.counters.journal_errors),
             image_errors: get(&self.counters.image_errors),
         }
@@ -265,7 +263,8 @@ impl MetricsCollector {
                 snapshot
             })
             .collect();
-        let (events_created, events_persisted, events_by_label) = self.events(&projections);
+        let (events_made, events_ingested, events_persisted, events_by_label) =
+            self.events(&projections);
         let errors = |is_database: bool| -> u64 {
             let of = |figures: &&ProjectionFigures| (figures.name == DATABASE) == is_database;
             projections.iter().filter(of).map(|figures| figures.errors).sum()
@@ -274,7 +273,9 @@ impl MetricsCollector {
         let image_errors = get(&counters.image_errors);
         let own_errors = image_errors + get(&counters.metrics_file_errors);
         let suppressed = counts.suppressed.iter();
+        // One lock at a time: a guard within the expression below would live as long as that does.
         let process = lock(&self.process).sample(now.boot);
+        let storage = *lock(&self.storage);
         MetricsSnapshot {
             time: now.wall.to_string(),
             uptime_s: now.boot.saturating_sub(self.started).as_secs(),
@@ -284,7 +285,8 @@ impl MetricsCollector {
             pictures_lost: counts.pictures_lost,
             motion_detected: counts.motion,
             motion_hit_rate: share(counts.motion, counts.looked_at),
-            events_created,
+            events_created: events_made + events_ingested,
+            events_ingested,
             events_persisted,
             events_waiting,
             events_lost: get(&counters.events_lost),
@@ -307,8 +309,8 @@ impl MetricsCollector {
             db_write_errors: errors(true),
             file_write_errors: errors(false) + own_errors,
             journal_write_errors: get(&counters.journal_errors),
-            storage_warnings: get(&counters.storage_warnings),
-            storage: *lock(&self.storage),
+            storage_warnings: storage.warnings,
+            storage,
             projections,
             image_errors,
             buckets: TimingBuckets {
@@ -327,8 +329,8 @@ impl MetricsCollector {
         (cameras.gone.clone(), running)
     }
 
-    /// Events created, how many of them the database has, and what was seen in them.
-    fn events(&self, projections: &[ProjectionFigures]) -> (u64, u64, Vec<super::LabelCount>) {
+    /// Events made, events ingested, how many of both the database has, and what was seen in them.
+    fn events(&self, projections: &[ProjectionFigures]) -> (u64, u64, u64, Vec<LabelCount>) {
         let mut events = lock(&self.events);
         // What a rebuild has read is not in its place yet.
         if let Some(database) =
@@ -336,7 +338,7 @@ impl MetricsCollector {
         {
             events.persisted_before(Seq(database.next));
         }
-        (events.created, events.persisted, events.by_label.list())
+        (events.made, events.ingested, events.persisted, events.by_label.list())
     }
 }
 

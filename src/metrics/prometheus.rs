@@ -304,7 +304,11 @@ mod tests {
         camera.frame(Timestamp { utc_micros: 1_500_000, offset_minutes: 60 }, 2);
         camera.suppressed("learning");
         collector.inference(Duration::from_millis(160));
-        collector.set_storage(StorageFigures { total_bytes: Some(5), limit_bytes: Some(10) });
+        collector.set_storage(StorageFigures {
+            total_bytes: Some(5),
+            limit_bytes: Some(10),
+            warnings: 0,
+        });
         let text = render(&collector.collect());
         let mut family = "";
         for line in text.lines() {

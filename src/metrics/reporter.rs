@@ -78,18 +78,24 @@ impl Reporter {
 
     /// Writes a last line and ends. A file system that hangs is not waited for.
     pub fn stop(&mut self) {
+        let Some(thread) = self.thread.take() else { return };
         let mut plan = lock(&self.shared.plan);
         plan.stop = true;
         self.shared.changed.notify_all();
         let waited =
             self.shared.changed.wait_timeout_while(plan, STOP_PATIENCE, |plan| !plan.ended);
         let ended = waited.unwrap_or_else(PoisonError::into_inner).0.ended;
-        let Some(thread) = self.thread.take() else { return };
         if !ended {
             tracing::warn!("metrics cannot be written; nobody waits for that");
         } else if thread.join().is_err() {
             tracing::error!("the thread that writes metrics panicked");
         }
+    }
+}
+
+impl Drop for Reporter {
+    fn drop(&mut self) {
+        self.stop();
     }
 }
 

@@ -31,7 +31,9 @@ pub struct MetricsSnapshot {
 
     /// Events journaled, those ingested through this recorder included.
     pub events_created: u64,
-    /// Of those, the ones that the database has.
+    /// Of those, the ones that others made.
+    pub events_ingested: u64,
+    /// Of those created, the ones that the database has.
     pub events_persisted: u64,
     /// Events that wait in memory for a journal that cannot be written.
     pub events_waiting: u64,
@@ -127,6 +129,9 @@ pub struct StorageFigures {
     pub total_bytes: Option<u64>,
     /// Bytes that it may take.
     pub limit_bytes: Option<u64>,
+    /// Warnings and errors since the start: thresholds crossed and days deleted.
+    #[serde(skip)]
+    pub warnings: u64,
 }
 
 /// What the recorder did since it started, in sums.
@@ -138,7 +143,7 @@ pub struct Counted {
     pub frames_dropped: u64,
     /// Pictures that could not be decoded.
     pub pictures_lost: u64,
-    /// Events journaled.
+    /// Events of its cameras that were journaled.
     pub events: u64,
     /// Events that could not be journaled at once.
     pub journal_errors: u64,

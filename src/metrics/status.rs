@@ -3,6 +3,7 @@
 use std::fmt::Write as _;
 
 use super::snapshot::MetricsSnapshot;
+use crate::storage::StorageStats;
 
 /// The most important figures in a line.
 #[must_use]
@@ -17,8 +18,12 @@ pub fn status(snapshot: &MetricsSnapshot) -> String {
         snapshot.events_created,
         snapshot.events_suppressed,
     );
-    let lag = snapshot.projections.iter().map(|figures| figures.lag_records).max();
     // Writing to a string cannot fail.
+    if let (Some(total), Some(limit)) = (snapshot.storage.total_bytes, snapshot.storage.limit_bytes)
+    {
+        let _ = write!(text, ", Storage: {}", StorageStats::new(total, limit));
+    }
+    let lag = snapshot.projections.iter().map(|figures| figures.lag_records).max();
     if let Some(lag) = lag.filter(|lag| *lag > 0) {
         let _ = write!(text, ", {lag} records behind");
     }

@@ -92,12 +92,12 @@ fn what_is_told_is_what_is_collected() {
     collector.journal_error();
     collector.image_error();
     collector.metrics_file_error();
-    collector.storage_warning();
     collector.event_lost();
     collector.event_duplicate();
     collector.set_storage(StorageFigures {
         total_bytes: Some(1_200_000_000),
         limit_bytes: Some(4_000_000_000),
+        warnings: 1,
     });
     clock.advance(Duration::from_secs(90));
     let json = json(&collector);
@@ -226,7 +226,13 @@ fn the_status_names_what_is_wrong_and_nothing_that_is_not() {
     let database = Arc::new(Database::default());
     let observed: Weak<dyn Observed> = Arc::<Database>::downgrade(&database);
     collector.observe(observed);
+    collector.set_storage(StorageFigures {
+        total_bytes: Some(1_200_000_000),
+        limit_bytes: Some(4_000_000_000),
+        warnings: 2,
+    });
     let text = status(&collector.collect());
+    assert!(text.contains(", Storage: 1.2GB / 4GB (30%), "), "{text}");
     assert!(text.contains("3 records behind"), "{text}");
     assert!(text.contains("4 EVENTS WAIT FOR THE JOURNAL"), "{text}");
     assert!(text.contains("12 write errors"), "{text}");

@@ -4,12 +4,13 @@ use std::io::{self, Read};
 use std::sync::{Arc, Weak};
 
 use lenslog_engine::{RebuildError, RebuildOptions, Scope};
-use lenslog_journal::{Clock, Day, Journal};
+use lenslog_journal::{Clock, Day, Journal, Seq};
 
 use super::status::StatusSource;
 use super::{CATCH_UP_PATIENCE, Shared};
-use crate::ingest::Ingestor;
-use lenslog_tools::control::{Handler, Reply, Request};
+use crate::ingest::{Admission, Ingestor};
+use crate::storage::{StorageFigures, StorageStats};
+use lenslog_tools::control::{Handler, Reply, Request, StorageStatus};
 
 pub(super) struct ControlHandler {
     journal: Journal,
@@ -44,8 +45,9 @@ impl ControlHandler {
         say: &mut dyn FnMut(&Reply) -> io::Result<()>,
     ) -> Result<(), String> {
         let metrics = Arc::clone(&self.shared()?.metrics);
-        let ingestor =
-            Ingestor::new(self.journal.clone(), Arc::clone(&self.clock)).counted_by(metrics);
+        let admission = Room(&self.shared);
+        let ingestor = Ingestor::new(self.journal.clone(), Arc::clone(&self.clock), &admission)
+            .counted_by(metrics);
         let totals = ingestor
             .run(input, &mut |outcomes| say(&Reply::Lines { outcomes }))
             .map_err(|error| error.to_string())?;
@@ -113,12 +115,49 @@ impl Handler for ControlHandler {
                 say(&Reply::Minutes { minutes }).map_err(|error| error.to_string())
             }
             Request::Ingest => self.ingest(input, say),
+            Request::Rotate { force, dry_run } => {
+                let rotated = self.shared()?.storage.rotate(force, dry_run);
+                let report = rotated.map_err(|error| error.to_string())?;
+                say(&Reply::Rotated { report }).map_err(|error| error.to_string())
+            }
             Request::Rebuild { only, from, to, accept_loss } => {
                 let scope = scope(from.as_deref(), to.as_deref())?;
                 let options = RebuildOptions { scope, accept_loss, ..RebuildOptions::default() };
                 self.rebuild(&only, &options, say)
             }
         }
+    }
+}
+
+/// Asks the recorder's storage for room, as long as there is a recorder.
+struct Room<'a>(&'a Weak<Shared>);
+
+impl Admission for Room<'_> {
+    fn admit(&self) -> bool {
+        self.0.upgrade().is_none_or(|shared| shared.storage.admit())
+    }
+
+    fn note(&self, head: Seq) {
+        if let Some(shared) = self.0.upgrade() {
+            shared.storage.note(head);
+        }
+    }
+
+    fn make_room(&self) -> bool {
+        self.0.upgrade().is_some_and(|shared| shared.storage.make_room())
+    }
+}
+
+/// How much is used, for the status.
+#[must_use]
+pub fn storage_status(stats: StorageStats, figures: Option<StorageFigures>) -> StorageStatus {
+    StorageStatus {
+        total_bytes: stats.total_bytes,
+        limit_bytes: stats.limit_bytes,
+        percentage_used: stats.percentage_used,
+        is_over_limit: stats.is_over_limit,
+        text: stats.to_string(),
+        warnings: figures.map(|figures| figures.storage_warnings),
     }
 }
 

@@ -6,6 +6,7 @@ use lenslog_engine::{ProjectionState, Runner};
 use lenslog_journal::{Journal, Opening};
 
 use crate::config::Config;
+use crate::storage::StorageGuard;
 
 /// How an item was found.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -56,6 +57,21 @@ pub(super) fn data_directory(config: &Config) -> HealthItem {
             HealthItem::ok(name, format!("{}, {free:.1} GB free", data.display()))
         }
         Err(error) => HealthItem::warning(name, format!("{}: {error}", data.display())),
+    }
+}
+
+pub(super) fn storage(storage: &StorageGuard) -> HealthItem {
+    let stats = storage.figures().stats;
+    let forecast = match storage.days_until_full() {
+        Some(0) => "full within a day at this pace".to_owned(),
+        Some(1) => "full in 1 day at this pace".to_owned(),
+        Some(days) => format!("full in {days} days at this pace"),
+        None => "no whole day yet that tells when it is full".to_owned(),
+    };
+    let detail = format!("{stats}, {forecast}");
+    match stats.is_over_limit {
+        true => HealthItem::warning("storage", detail),
+        false => HealthItem::ok("storage", detail),
     }
 }
 

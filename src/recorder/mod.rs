@@ -38,15 +38,18 @@ use status::StatusSource;
 use writer::EventWriter;
 
 use crate::config::{Config, Warning};
+use crate::ingest::Admission;
 use crate::layout;
 use crate::logging::Logging;
 use crate::metrics::{Counted, MetricsCollector, Observed, ProjectionFigures, StorageFigures};
 use crate::source::Cancel;
+use crate::storage::{Reserve, StorageGuard, StorageStats};
 use lenslog_tools::control::Server;
 
+pub use handler::storage_status;
 pub use health::{HealthItem, Verdict};
 pub use plan::{SourceFlags, clock};
-pub use signals::Signals;
+pub use signals::{Signals, wait_for_mount};
 pub use summary::summary;
 
 /// How often minutes are closed, backlogs tried and conditions looked at.
@@ -56,6 +59,8 @@ pub const DRAIN_MAX: Duration = Duration::from_secs(10);
 /// How long the projections may stand still at the end before they are left behind; they catch up at the next start.
 const CATCH_UP_PATIENCE: Duration = Duration::from_secs(3);
 
+/// The reason of a session that ended because everything is full.
+pub const STORAGE_LIMIT: &str = "the storage limit";
 /// Reads the configuration again.
 pub type Reload = dyn Fn() -> Result<(Config, Vec<Warning>), crate::config::ConfigError> + Send;
 
@@ -95,12 +100,14 @@ pub struct Session {
     pub last_event: Option<EventDetected>,
     /// How long it ran.
     pub uptime: Duration,
-    /// Why it ended: `a signal`, `the set duration`, `the end of all sources`.
+    /// Why it ended: `a signal`, `the set duration`, `the end of all sources`, [`STORAGE_LIMIT`].
     pub reason: &'static str,
     /// Cameras that could not be read, and why.
     pub failed: Vec<(String, String)>,
     /// Projections that did not catch up.
     pub behind: Vec<&'static str>,
+    /// How much was used of how much at the last check.
+    pub storage: StorageStats,
 }
 
 /// A recorder that runs.
@@ -121,7 +128,8 @@ pub struct Recorder {
 /// What the control socket and whoever reads metrics see too.
 struct Shared {
     view: JournalView,
-    runner: Runner,
+    runner: Arc<Runner>,
+    storage: StorageGuard,
     cameras: Mutex<BTreeMap<String, CameraThread>>,
     metrics: Arc<MetricsCollector>,
     writer: Arc<EventWriter>,
@@ -190,24 +198,40 @@ impl Recorder {
         let clock: Arc<dyn Clock> = clock(&config);
         let metrics = Arc::new(MetricsCollector::new(Arc::clone(&clock)));
         let limit_bytes = Some((config.storage.max_storage_gb * 1e9) as u64);
-        metrics.set_storage(StorageFigures { total_bytes: None, limit_bytes });
+        metrics.set_storage(StorageFigures { limit_bytes, ..StorageFigures::default() });
         let measured = Arc::clone(&metrics);
         let journal_options = Options {
             on_sync: Some(Arc::new(move |length| measured.journal_sync(length))),
             ..journal_options(&config, &clock)
         };
         let journal = Journal::open(&config.storage.data_dir, &journal_options)?;
+        Reserve::of(&config.storage).give_up_if_full(&journal);
+        let opened = journal.next_seq();
         tell(health::data_directory(&config));
         tell(health::journal(&journal));
         let view = journal.view();
-        let runner = Runner::start(&view, layout::projections(&config), report_losses(&journal));
+        let projections = layout::projections(&config);
+        let runner = Arc::new(Runner::start(&view, projections, report_losses(&journal)));
         let behind = runner.wait_for(view.head()?, CATCH_UP_PATIENCE);
         for item in health::projections(&runner, &behind) {
             tell(item);
         }
         let writer = Arc::new(EventWriter::new(journal.clone(), Arc::clone(&metrics)));
+        let wake: Arc<Wake> = Arc::default();
+        let (storing, ringing) = (Arc::clone(&writer), Arc::clone(&wake));
+        let storage = StorageGuard::start(
+            &config,
+            &journal,
+            (&runner, opened),
+            &clock,
+            Arc::new(move |event| {
+                storing.write(event);
+            }),
+            move || ringing.ring(),
+        );
+        tell(health::storage(&storage));
         let cameras = Mutex::default();
-        let shared = Arc::new(Shared { view, runner, cameras, metrics, writer });
+        let shared = Arc::new(Shared { view, runner, storage, cameras, metrics, writer });
         let observed: Weak<dyn Observed> = Arc::<Shared>::downgrade(&shared);
         shared.metrics.observe(observed);
         let stop = Arc::new(AtomicBool::new(false));
@@ -234,7 +258,7 @@ impl Recorder {
             reporting,
             server,
             cancel: Cancel::new(),
-            wake: Arc::default(),
+            wake,
             stop,
             started,
         };
@@ -323,6 +347,9 @@ impl Recorder {
             if self.options.signals.is_stopped() {
                 break "a signal";
             }
+            if self.shared.storage.is_full() {
+                break STORAGE_LIMIT;
+            }
             if self.options.duration.is_some_and(|duration| self.started.elapsed() >= duration) {
                 break "the set duration";
             }
@@ -347,6 +374,17 @@ impl Recorder {
             camera.tick(now);
         }
         self.shared.writer.tick();
+        self.shared.storage.note(self.journal.next_seq());
+        let figures = self.shared.storage.figures();
+        self.shared.metrics.set_storage(StorageFigures {
+            total_bytes: Some(figures.stats.total_bytes),
+            limit_bytes: Some(figures.stats.limit_bytes),
+            warnings: figures.storage_warnings,
+        });
+        if self.shared.writer.backlog() > 0 {
+            // Whatever the figures said: there is no room.
+            self.shared.storage.check_soon();
+        }
         let followers = self.shared.runner.status();
         let alive = followers.iter().all(|status| status.state != ProjectionState::Stopped);
         self.reporting.tick(alive);
@@ -413,6 +451,7 @@ impl Recorder {
                 failed.push((id, why));
             }
         }
+        self.shared.storage.stop();
         self.server = None;
         let uptime = self.started.elapsed();
         self.shared.writer.write(&Event::RecorderStopped(RecorderStopped {
@@ -435,7 +474,8 @@ impl Recorder {
         closed?;
         let counted = self.shared.metrics.counted();
         let last_event = self.shared.metrics.last_event().map(|(_, event)| event);
-        Ok(Session { counted, last_event, uptime, reason, failed, behind })
+        let storage = self.shared.storage.figures().stats;
+        Ok(Session { counted, last_event, uptime, reason, failed, behind, storage })
     }
 }
 

@@ -1,11 +1,35 @@
 //! [`Signals`]: what the operating system asks of the recorder.
 
+use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 
 use super::camera::Wake;
+use crate::storage::missing_mount;
+
+/// A mount is looked for this often.
+const MOUNT_INTERVAL: Duration = Duration::from_secs(1);
+
+/// Waits until something is mounted on `required`, where that is not empty; says so. `false`: a signal came first.
+#[must_use]
+pub fn wait_for_mount(required: &Path, signals: &Signals) -> bool {
+    let wake: Arc<Wake> = Arc::default();
+    signals.ring(&wake);
+    let mut told = false;
+    while let Some(missing) = missing_mount(required) {
+        if signals.is_stopped() {
+            return false;
+        }
+        if !std::mem::replace(&mut told, true) {
+            tracing::warn!("{missing}; waiting for it, nothing is written until then");
+        }
+        wake.wait(MOUNT_INTERVAL);
+    }
+    true
+}
 
 /// The first SIGINT or SIGTERM asks for an orderly end, a second one ends at once; SIGHUP asks for a reload.
 #[derive(Debug, Clone, Default)]

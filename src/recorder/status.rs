@@ -8,8 +8,8 @@ use lenslog_tools::control::{
     CameraStatus, CounterStatus, JournalStatus, Status, SyncStatus, projection_reports,
 };
 
-use super::Shared;
 use super::camera::CameraState;
+use super::{Shared, storage_status};
 use crate::config::Config;
 
 /// Tells how the recorder fares, from any thread.
@@ -63,6 +63,10 @@ impl StatusSource {
                 journal_errors: counted.journal_errors,
                 image_errors: counted.image_errors,
             }),
+            storage: Some(storage_status(
+                shared.storage.check_usage(),
+                Some(shared.storage.figures()),
+            )),
         })
     }
 

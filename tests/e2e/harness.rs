@@ -137,6 +137,11 @@ impl Lab {
 
     /// Starts a recorder and returns once it records.
     pub fn record(&self, args: &[&str]) -> Recording {
+        self.record_until(" recording ", args)
+    }
+
+    /// Starts a recorder and returns once it says that.
+    pub fn record_until(&self, text: &str, args: &[&str]) -> Recording {
         let all = [&["record"], args].concat();
         let mut child = self
             .command(&all)
@@ -147,7 +152,7 @@ impl Lab {
             .unwrap();
         let lines = lines_of(child.stderr.take().unwrap());
         let mut recording = Recording { child, lines, said: String::new() };
-        recording.wait_for(" recording ");
+        recording.wait_for(text);
         recording
     }
 

@@ -12,5 +12,8 @@ mod harness;
 mod killed;
 mod memory;
 mod metrics;
+mod rotation_killed;
 mod scrape;
 mod session;
+mod small_disk;
+mod storage;

@@ -113,5 +113,6 @@ pub fn status_at_rest(layout: &Layout) -> Result<Status, Error> {
         projections,
         cameras: Vec::new(),
         counters: None,
+        storage: None,
     })
 }

@@ -150,6 +150,8 @@ impl Writer {
             return;
         };
         active.digest.absorb(frames.start, &frames.bytes);
+        // The witness tells of the blocks before the padded end: the padding belongs to them.
+        active.digest.absorb(self.settings.sizes.padded(frames.end()), &[]);
         active.counts.add(&frames.counts);
         active.notable |= !frames.notable.is_empty();
         active.synced = Synced {

@@ -80,6 +80,7 @@ impl ActiveSegment {
         })?;
         let mut digest = SegmentDigest::new();
         digest.absorb(FRAMES_OFFSET, frames);
+        digest.absorb(end, &[]);
         let synced = Synced { offset: end, seq: header.born_seq };
         let (counts, notable) = (Counts::default(), false);
         let day = (!frames.is_empty()).then(|| header.created.day());

@@ -12,7 +12,7 @@ use super::segment::prepare_spare;
 use super::trim::trim_before;
 use super::{ActiveSegment, Pending, State, Writer, end_of};
 use crate::carried::{Carried, Counts};
-use crate::error::is_full;
+use crate::error::{Context, is_full};
 use crate::format::{FRAMES_OFFSET, PreviousEnd, Salt, SegmentHeader, SegmentName, SystemRecord};
 use crate::{Error, Seq};
 
@@ -265,6 +265,21 @@ impl Writer {
         state.pending = Pending::default();
         state.suspended = Some((succession, failure));
         self.watermark.set(state.durable());
+    }
+
+    /// Removes the spare, unless there is no segment to append to. Says whether there was one.
+    pub(crate) fn give_up_spare(&self) -> Result<bool, Error> {
+        let mut state = self.lock_idle();
+        state.ensure_open()?;
+        if state.active.is_none() {
+            return Ok(false);
+        }
+        state.spare_ready = false;
+        let path = self.directory.spare();
+        match self.directory.storage.remove(&path) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
+            removed => removed.map(|()| true).context("remove", &path),
+        }
     }
 
     fn replenish_spare(&self, state: &mut State) {

@@ -17,6 +17,7 @@ mod fold;
 mod sweep;
 mod verifier;
 
+use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -58,6 +59,8 @@ pub struct Media {
     saved: Option<u64>,
     unsynced: Unsynced,
     inspections: u32,
+    /// What stands in the place of a day and was told.
+    strangers: BTreeSet<Day>,
     rebuild: Option<Rebuild>,
 }
 
@@ -78,6 +81,7 @@ impl Media {
             saved: None,
             unsynced: Unsynced::new(),
             inspections: 0,
+            strangers: BTreeSet::new(),
             rebuild: None,
         }
     }
@@ -147,7 +151,9 @@ impl Media {
             // What is named like a day and is no directory is not ours; a link leads who knows where.
             if kind != EntryKind::Directory {
                 let path = self.data.day(day);
-                tracing::warn!(path = %path.display(), "it is no directory of ours; left alone");
+                if self.strangers.len() < LEFT_MAX && self.strangers.insert(day) {
+                    tracing::warn!(path = %path.display(), "it is no directory of ours; left alone");
+                }
                 continue;
             }
             let sweep = Sweep::of(&self.data, day, tombstone, fold);

@@ -17,6 +17,7 @@ mod examine;
 mod extras;
 mod fault;
 mod files;
+mod free;
 mod install;
 mod live;
 mod load;
@@ -54,6 +55,7 @@ use write::Written;
 
 pub use counters::SqliteCounters;
 pub(crate) use fault::{Fault, fault};
+pub use free::{free_database_bytes, shorten_database_log};
 pub use migrations::SCHEMA_VERSION;
 pub(crate) use migrations::{Applied, applied};
 

@@ -6,6 +6,7 @@
 
 mod client;
 mod protocol;
+mod rotation;
 mod server;
 mod status;
 
@@ -15,10 +16,11 @@ use std::path::{Path, PathBuf};
 
 pub use client::{Client, ClientError};
 pub use protocol::{Minute, Outcome, Reply, Request, Totals};
+pub use rotation::{GoneDay, KeptDay, RotationReport};
 pub use server::{Handler, Server};
 pub use status::{
-    CameraStatus, CounterStatus, JournalStatus, ProjectionReport, Status, SyncStatus,
-    projection_reports,
+    CameraStatus, CounterStatus, JournalStatus, ProjectionReport, Status, StorageStatus,
+    SyncStatus, projection_reports,
 };
 
 /// Name of the socket in the data directory.

@@ -4,7 +4,7 @@ use lenslog_events::CameraMinute;
 use lenslog_journal::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use super::Status;
+use super::{RotationReport, Status};
 
 /// What a client asks for.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -26,6 +26,13 @@ pub enum Request {
         to: Option<String>,
         /// Replace them even if the journal has lost records.
         accept_loss: bool,
+    },
+    /// Days are deleted where there is no more room, or are said to be.
+    Rotate {
+        /// Below 90 % too.
+        force: bool,
+        /// Nothing is deleted: it is only said what would be.
+        dry_run: bool,
     },
 }
 
@@ -71,6 +78,11 @@ pub enum Reply {
         reason: String,
         /// The journal has lost records that the projection may still hold.
         damaged: bool,
+    },
+    /// To [`Request::Rotate`].
+    Rotated {
+        /// What was deleted, or would be.
+        report: RotationReport,
     },
     /// All is said.
     Done,

@@ -27,6 +27,25 @@ pub struct Status {
     pub cameras: Vec<CameraStatus>,
     /// What it did since it started.
     pub counters: Option<CounterStatus>,
+    /// How much is used of how much, where it was counted.
+    pub storage: Option<StorageStatus>,
+}
+
+/// How much is used of how much.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct StorageStatus {
+    /// Bytes that everything takes.
+    pub total_bytes: u64,
+    /// Bytes that it may take.
+    pub limit_bytes: u64,
+    /// The one in per cent of the other.
+    pub percentage_used: f64,
+    /// More is used than may be.
+    pub is_over_limit: bool,
+    /// In words: `1.2GB / 4GB (30%)`.
+    pub text: String,
+    /// Warnings since the start, while a recorder runs.
+    pub warnings: Option<u64>,
 }
 
 /// How the journal fares.
@@ -102,7 +121,7 @@ pub struct CounterStatus {
     pub frames_dropped: u64,
     /// Pictures that could not be decoded.
     pub pictures_lost: u64,
-    /// Events begun.
+    /// Events of its cameras that were journaled.
     pub events: u64,
     /// Sightings that made no event.
     pub suppressed: u64,
@@ -161,6 +180,9 @@ impl Status {
                 problems.push(format!("{name}: {parked} events could not be applied"));
             }
         }
+        if let Some(storage) = self.storage.as_ref().filter(|storage| storage.is_over_limit) {
+            problems.push(format!("the storage limit is exceeded: {}", storage.text));
+        }
         for camera in &self.cameras {
             if let Some(reason) = &camera.reason {
                 problems.push(format!("camera {}: {reason}", camera.id));
@@ -213,6 +235,9 @@ impl fmt::Display for Status {
                 "counted    {} frames ({} dropped), {} events, {} suppressed sightings",
                 counters.frames, counters.frames_dropped, counters.events, counters.suppressed
             )?;
+        }
+        if let Some(storage) = &self.storage {
+            writeln!(formatter, "Storage: {}", storage.text)?;
         }
         let problems = self.problems();
         if problems.is_empty() {

@@ -1,0 +1,268 @@
+//! [`StorageMonitor`]: counts what everything takes.
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Path, PathBuf};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use lenslog_journal::Day;
+
+use super::policy::DayData;
+use super::stats::StorageStats;
+use super::tree::{Share, Tree, blocks, identity};
+use super::volume;
+use crate::config::Config;
+
+/// Every file is looked at again this often, whatever the directories' times say.
+const WALK_INTERVAL: Duration = Duration::from_secs(300);
+/// Files that say that a day has events begin with these.
+const TEXTS: &[&str] = &["events.json", "amendments.json", "events.log"];
+
+/// Counts what everything below the data and the log directory takes, and the database where it is elsewhere.
+///
+/// The first check, and one every few minutes, looks at every file; the others at what can have changed. Cheap to
+/// call from any thread; it reads and changes nothing.
+#[derive(Debug)]
+pub struct StorageMonitor {
+    data: PathBuf,
+    logs: PathBuf,
+    database: PathBuf,
+    limit_bytes: u64,
+    state: Mutex<State>,
+}
+
+#[derive(Debug)]
+struct State {
+    data: Tree,
+    events: Tree,
+    logs: Tree,
+    walked_at: Option<Instant>,
+    told: BTreeSet<PathBuf>,
+}
+
+impl StorageMonitor {
+    /// Counts for this configuration.
+    #[must_use]
+    pub fn new(config: &Config) -> Self {
+        let storage = &config.storage;
+        let state = State {
+            data: Tree::new(storage.data_dir.clone()),
+            events: Tree::new(storage.data_dir.join("events")),
+            logs: Tree::new(storage.log_dir.clone()),
+            walked_at: None,
+            told: BTreeSet::new(),
+        };
+        Self {
+            data: storage.data_dir.clone(),
+            logs: storage.log_dir.clone(),
+            database: storage.db_path.clone(),
+            limit_bytes: (storage.max_storage_gb * 1e9) as u64,
+            state: Mutex::new(state),
+        }
+    }
+
+    /// Counts. What cannot be read is told once and not counted.
+    pub fn check_usage(&self) -> StorageStats {
+        let mut state = self.lock();
+        self.refresh(&mut state);
+        let counted = state.data.bytes() + state.events.bytes() + state.logs.bytes();
+        drop(state);
+        let total = (counted + self.database_elsewhere()).saturating_sub(self.database_free());
+        let places = [self.data.as_path(), &self.data.join("events"), &self.logs, self.directory()];
+        let room = volume::room(places);
+        StorageStats::new(total, limit(self.limit_bytes, total, room))
+    }
+
+    /// What the directory of each day takes, as last counted, in the order of the days. Names in `events/` that are
+    /// no days of ours are told once and left out.
+    #[must_use]
+    pub fn days(&self) -> Vec<DayData> {
+        let mut state = self.lock();
+        let shares = state.events.shares();
+        self.tell_strangers(&mut state);
+        let mut days: Vec<_> = shares
+            .iter()
+            .filter_map(|(name, share)| Some(day_data(name.to_str()?.parse().ok()?, share)))
+            .collect();
+        days.sort_unstable_by_key(|data| data.day);
+        days
+    }
+
+    /// Bytes of the database's free pages, which the next rows take before the file grows.
+    #[must_use]
+    pub fn database_free(&self) -> u64 {
+        lenslog_projections::free_database_bytes(&self.database).unwrap_or(0)
+    }
+
+    /// Deleting rows makes the database's log longer; this cuts it, where nobody stands in the way.
+    pub(super) fn shorten_database_log(&self) {
+        if !lenslog_projections::shorten_database_log(&self.database) {
+            tracing::debug!("the database's log cannot be cut now");
+        }
+    }
+
+    /// Bytes of the database's pages that hold something.
+    pub(super) fn database_used(&self) -> u64 {
+        let bytes = fs::metadata(&self.database).map_or(0, |found| blocks(&found));
+        bytes.saturating_sub(self.database_free())
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn refresh(&self, state: &mut State) {
+        let all = state.walked_at.is_none_or(|at| at.elapsed() >= WALK_INTERVAL);
+        let State { data, events, logs, .. } = state;
+        let identities: Vec<_> = [&*data, events, logs]
+            .map(|tree| fs::metadata(tree.root()).ok().map(|found| identity(&found)))
+            .into();
+        for (index, tree) in [data, events, logs].into_iter().enumerate() {
+            let own = identities.get(index).copied().flatten();
+            // The same directory under two names counts once.
+            let is_twin = own.is_some() && identities.iter().take(index).any(|other| *other == own);
+            let others = identities.iter().flatten().copied().filter(|other| Some(*other) != own);
+            if !is_twin {
+                tree.refresh(all, &others.collect());
+            }
+        }
+        if all {
+            state.walked_at = Some(Instant::now());
+        }
+    }
+
+    /// The directory of the database.
+    fn directory(&self) -> &Path {
+        self.database.parent().unwrap_or(Path::new("."))
+    }
+
+    /// Bytes of the database, its log and what was set aside, where they lie in none of the counted directories.
+    fn database_elsewhere(&self) -> u64 {
+        let Ok(directory) = fs::canonicalize(self.directory()) else { return 0 };
+        let is_counted =
+            |root: &Path| fs::canonicalize(root).is_ok_and(|root| directory.starts_with(root));
+        if is_counted(&self.data) || is_counted(&self.logs) {
+            return 0;
+        }
+        let name = self.database.file_name().unwrap_or_default();
+        let entries = fs::read_dir(&directory).into_iter().flatten().flatten();
+        entries
+            .filter(|entry| entry.file_name().as_bytes().starts_with(name.as_bytes()))
+            .filter_map(|entry| entry.metadata().ok())
+            .filter(|found| !found.is_dir())
+            .map(|found| blocks(&found))
+            .sum()
+    }
+
+    fn tell_strangers(&self, state: &mut State) {
+        let Ok(entries) = fs::read_dir(state.events.root()) else { return };
+        for entry in entries.flatten() {
+            let name = entry.file_name();
+            let is_day = name.to_str().is_some_and(|name| name.parse::<Day>().is_ok());
+            let is_directory = entry.file_type().is_ok_and(|kind| kind.is_dir());
+            if !(is_day && is_directory) && state.told.insert(entry.path()) {
+                let path = entry.path();
+                tracing::warn!(path = %path.display(), "it is no directory of a day; left alone");
+            }
+        }
+    }
+}
+
+/// What may be used in all: as configured, or as far as the fullest file system reaches.
+fn limit(configured: u64, total: u64, room: Option<i128>) -> u64 {
+    let reach = room.map(|room| u64::try_from((i128::from(total) + room).max(0)));
+    reach.and_then(Result::ok).map_or(configured, |reach| reach.min(configured))
+}
+
+fn day_data(day: Day, share: &Share) -> DayData {
+    let is_text = |name: &std::ffi::OsString| {
+        name.to_str().is_some_and(|name| TEXTS.iter().any(|text| name.starts_with(text)))
+    };
+    DayData {
+        day,
+        bytes: share.bytes,
+        picture_bytes: share.picture_bytes,
+        has_events: share.texts.iter().any(is_text),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn config(root: &Path) -> Config {
+        let mut config = Config::default();
+        config.storage.data_dir = root.join("data");
+        config.storage.db_path = root.join("data/events.db");
+        config.storage.log_dir = root.join("logs");
+        config
+    }
+
+    fn write(path: &Path, bytes: usize) {
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        fs::write(path, vec![1; bytes]).unwrap();
+    }
+
+    #[test]
+    fn everything_below_data_and_logs_counts_once_wherever_it_is() {
+        let lab = tempfile::tempdir().unwrap();
+        let root = lab.path();
+        for path in [
+            "data/journal/1.seg",
+            "data/journal/spare",
+            "data/events.db-wal",
+            "data/events.db.broken-1",
+            "data/events/2026-11-23/evt_1.jpg",
+            "data/events/2025-13-45/x",
+            "logs/metrics.json",
+            "elsewhere/events.db-wal",
+        ] {
+            write(&root.join(path), 100_000);
+        }
+        let total = |config: &Config| StorageMonitor::new(config).check_usage().total_bytes;
+        let mut config = config(root);
+        let all = total(&config);
+        assert!((700_000..800_000).contains(&all), "{all}");
+        config.storage.db_path = root.join("elsewhere/events.db");
+        assert!((800_000..900_000).contains(&total(&config)));
+        config.storage.db_path = root.join("data/events.db");
+        for logs in ["data/logs", "data/events", "data"] {
+            config.storage.log_dir = root.join(logs);
+            let found = total(&config);
+            assert!((600_000..700_000).contains(&found), "{logs}: {found}");
+        }
+        config.storage.log_dir = root.to_owned();
+        assert!((800_000..900_000).contains(&total(&config)));
+    }
+
+    #[test]
+    fn events_on_another_disk_are_followed_and_days_are_told_apart() {
+        let lab = tempfile::tempdir().unwrap();
+        let root = lab.path();
+        write(&root.join("other/2026-11-23/evt_1.jpg"), 300_000);
+        write(&root.join("other/2026-11-22/events.json"), 10_000);
+        write(&root.join("other/2026-11-22.bak/events.json"), 10_000);
+        write(&root.join("outside/big.jpg"), 1_000_000);
+        fs::create_dir(root.join("data")).unwrap();
+        std::os::unix::fs::symlink(root.join("other"), root.join("data/events")).unwrap();
+        std::os::unix::fs::symlink(root.join("outside"), root.join("other/2026-11-21")).unwrap();
+        let monitor = StorageMonitor::new(&config(root));
+        let stats = monitor.check_usage();
+        assert!((300_000..400_000).contains(&stats.total_bytes), "{stats:?}");
+        let days = monitor.days();
+        let told: Vec<_> = days.iter().map(|d| (d.day.to_string(), d.has_events)).collect();
+        assert_eq!(told, [("2026-11-22".to_owned(), true), ("2026-11-23".to_owned(), false)]);
+        assert!(days[1].picture_bytes >= 300_000);
+    }
+
+    #[test]
+    fn a_file_system_that_runs_full_first_is_the_limit() {
+        assert_eq!(limit(4_000, 1_000, Some(10_000)), 4_000);
+        assert_eq!(limit(4_000, 1_000, Some(500)), 1_500);
+        assert_eq!(limit(4_000, 1_000, Some(-100)), 900);
+        assert_eq!(limit(4_000, 1_000, Some(-5_000)), 0);
+        assert_eq!(limit(4_000, 1_000, None), 4_000);
+    }
+}

@@ -1,0 +1,376 @@
+//! [`LogRotator`]: deletes what the policy says, step by step.
+//!
+//! A step is a tombstone in the journal, which every projection applies like any other record: rows, day files and
+//! pictures go. When they have, or after a bounded time, the segments that the tombstone names are unlinked. Cut off
+//! anywhere, the next start finishes the step: the tombstone says for ever what goes.
+//!
+//! Deciding is left to [`policy`](super::policy), which is asked anew after every step.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use lenslog_engine::{Runner, Vocabulary};
+use lenslog_events::{Event, RecorderVocabulary};
+use lenslog_journal::{Day, Error, Journal, Seq};
+use lenslog_tools::control::{GoneDay, RotationReport};
+
+use super::amount::Megabytes;
+use super::pictures::{self, Picture};
+use super::policy::{Mode, Step, Why};
+use super::report;
+use super::reserve::Reserve;
+use super::surveyor::{Survey, Surveyor};
+use crate::config::Storage;
+
+/// A step waits for the projections this long at most.
+const WAIT_MAX: Duration = Duration::from_secs(30);
+/// How long nothing may move before it is looked whether waiting makes sense.
+const WAIT_PATIENCE: Duration = Duration::from_millis(250);
+/// Projections that fail are waited for no longer than this.
+const STUCK_PATIENCE: Duration = Duration::from_secs(5);
+/// So many steps in a row may give back less than half of what is expected: one file that cannot be deleted stops
+/// nothing, a medium that gives nothing back does.
+const SHORT_STEPS_MAX: u32 = 3;
+/// Less than that is not worth talking about.
+const WORTH_BYTES: u64 = 64 << 10;
+/// Pictures made less than this before a tombstone stay with it: their events may be on the way. Those that the
+/// journal knows already are purged by name.
+const ON_THE_WAY: Duration = Duration::from_secs(120);
+/// Records appended at once.
+const BATCH: usize = 1000;
+
+/// Deletes by date.
+#[derive(Debug)]
+pub struct LogRotator {
+    journal: Journal,
+    runner: Arc<Runner>,
+    surveyor: Surveyor,
+    data: PathBuf,
+    reserve: Reserve,
+    stop: Arc<AtomicBool>,
+    /// One rotation at a time; days whose pictures are left over, with their bytes.
+    left_over: Mutex<BTreeMap<Day, u64>>,
+}
+
+/// One rotation on its way.
+struct Rotation<'a> {
+    rotator: &'a LogRotator,
+    left_over: &'a mut BTreeMap<Day, u64>,
+    mode: Mode,
+    tried_through: Option<Day>,
+    short_steps: u32,
+    report: RotationReport,
+}
+
+impl LogRotator {
+    /// Deletes in the data directory of `storage`, through a journal and the projections that `runner` runs. `stop`
+    /// ends a rotation after the step it is in.
+    #[must_use]
+    pub fn new(
+        journal: Journal,
+        runner: Arc<Runner>,
+        surveyor: Surveyor,
+        storage: &Storage,
+        stop: Arc<AtomicBool>,
+    ) -> Self {
+        let (data, reserve) = (storage.data_dir.clone(), Reserve::of(storage));
+        Self { journal, runner, surveyor, data, reserve, stop, left_over: Mutex::default() }
+    }
+
+    /// What looks at what there is.
+    #[must_use]
+    pub fn surveyor(&self) -> &Surveyor {
+        &self.surveyor
+    }
+
+    /// Deletes what has to go: days and pictures that are too old, and, above 90 %, the oldest days until less than
+    /// 80 % are used. `force` begins below 90 % too, and ends after one day where less than 80 % are used already.
+    ///
+    /// Each day is a WARNING and a line of the report. What could not be deleted is reported, stops nothing else, and
+    /// is tried again by the projections.
+    ///
+    /// # Errors
+    ///
+    /// Those of the journal: what was deleted until then stays deleted.
+    pub fn rotate_logs(&self, force: bool) -> Result<RotationReport, Error> {
+        let mut left_over = self.left_over.lock().unwrap_or_else(PoisonError::into_inner);
+        let mode = if force { Mode::Forced } else { Mode::Check };
+        let rotation = Rotation {
+            rotator: self,
+            left_over: &mut left_over,
+            mode,
+            tried_through: None,
+            short_steps: 0,
+            report: RotationReport::default(),
+        };
+        rotation.run()
+    }
+
+    /// What [`LogRotator::rotate_logs`] would do now.
+    ///
+    /// # Errors
+    ///
+    /// Those of reading the journal.
+    pub fn survey(&self, force: bool) -> Result<Survey, Error> {
+        let left_over = self.left_over.lock().unwrap_or_else(PoisonError::into_inner);
+        let mode = if force { Mode::Forced } else { Mode::Check };
+        self.surveyor.survey(mode, None, &left_over)
+    }
+
+    /// Waits, a bounded time, until the projections have applied everything before `seq`; names those that have not.
+    fn wait(&self, seq: Seq) -> Vec<&'static str> {
+        let start = Instant::now();
+        loop {
+            let behind = self.runner.wait_for(seq, WAIT_PATIENCE);
+            let status = self.runner.status();
+            let stuck = status
+                .iter()
+                .filter(|status| behind.contains(&status.name))
+                .all(|status| status.state.is_degraded());
+            // They try again after a pause, and what is deleted may be what they wait for.
+            let stuck = stuck && start.elapsed() >= STUCK_PATIENCE;
+            let is_over = start.elapsed() >= WAIT_MAX || self.stop.load(Ordering::Acquire);
+            if behind.is_empty() || stuck || is_over {
+                return behind;
+            }
+        }
+    }
+
+    /// Journals that pictures go, and waits until they have.
+    fn purge(&self, pictures: &[Picture]) -> Result<(), Error> {
+        for batch in pictures.chunks(BATCH) {
+            let encoded: Vec<_> = batch
+                .iter()
+                .map(|picture| {
+                    RecorderVocabulary::encode(&Event::ImagePurged(picture.purged.clone()))
+                })
+                .collect();
+            let records: Vec<_> = encoded.iter().map(lenslog_engine::Encoded::as_record).collect();
+            for appended in self.journal.append_each(&records) {
+                appended?;
+            }
+            self.wait(self.surveyor.view().head()?);
+        }
+        Ok(())
+    }
+
+    /// The bytes that the directory of each day takes.
+    fn directories(&self) -> BTreeMap<Day, u64> {
+        self.surveyor.monitor().check_usage();
+        self.surveyor.monitor().days().iter().map(|data| (data.day, data.bytes)).collect()
+    }
+
+    fn was_touched_just_now(&self, day: Day) -> bool {
+        let path = self.data.join("events").join(day.to_string());
+        let modified = fs::symlink_metadata(path).and_then(|found| found.modified());
+        // A time ahead of the clock says that the clock went back.
+        modified.is_ok_and(|at| at.elapsed().map_or(true, |age| age < ON_THE_WAY))
+    }
+}
+
+impl Rotation<'_> {
+    fn run(mut self) -> Result<RotationReport, Error> {
+        let mut first = true;
+        let survey = loop {
+            let survey =
+                self.rotator.surveyor.survey(self.mode, self.tried_through, self.left_over)?;
+            if std::mem::take(&mut first) {
+                self.report.before = survey.stats.to_string();
+            }
+            let Some(step) = survey.plan.steps.first().cloned() else { break survey };
+            if self.rotator.stop.load(Ordering::Acquire) || !self.take(&survey, step)? {
+                break survey;
+            }
+        };
+        let stats = self.rotator.surveyor.monitor().check_usage();
+        self.rotator.reserve.make();
+        self.report.after = stats.to_string();
+        self.report.is_over_limit = stats.is_over_limit;
+        let gone: Vec<_> = self.report.gone.iter().map(|gone| gone.day.clone()).collect();
+        self.report.kept = report::kept(&survey);
+        self.report.kept.retain(|kept| !gone.contains(&kept.day) || kept.bytes > 0);
+        Ok(self.report)
+    }
+
+    /// Takes a step; says whether it makes sense to go on.
+    fn take(&mut self, survey: &Survey, step: Step) -> Result<bool, Error> {
+        let makes_room = match &step {
+            Step::Days { why, .. } => *why == Why::Room,
+            Step::PicturesOfToday { .. } => true,
+            Step::Pictures { .. } => false,
+        };
+        let before = self.mode;
+        if makes_room && !matches!(self.mode, Mode::Continuing { .. }) {
+            self.mode = Mode::Continuing { was_full: survey.stats.needs_rotation() };
+        }
+        self.rotator.reserve.give_up_if_full(&self.rotator.journal);
+        let gone_before = self.report.gone.len();
+        let goes_on = self.take_step(survey, step)?;
+        if self.report.gone.len() == gone_before {
+            // What gave nothing back is not the one day that was asked for.
+            self.mode = before;
+        }
+        Ok(goes_on)
+    }
+
+    fn take_step(&mut self, survey: &Survey, step: Step) -> Result<bool, Error> {
+        match step {
+            Step::Days { through, days, why } => self.prune(through, &days, why),
+            Step::Pictures { day, .. } => {
+                self.purge(day, u64::MAX)?;
+                self.left_over.insert(day, self.picture_bytes(day));
+                Ok(true)
+            }
+            Step::PicturesOfToday { bytes } => {
+                let freed = self.purge(survey.today, bytes)?;
+                if freed == 0 {
+                    self.problem(
+                        "no picture of today that an event names is left to delete".to_owned(),
+                    );
+                }
+                Ok(freed > 0)
+            }
+        }
+    }
+
+    fn prune(&mut self, through: Day, days: &[(Day, u64)], why: Why) -> Result<bool, Error> {
+        let rotator = self.rotator;
+        self.tried_through = Some(through);
+        self.purge_young(days);
+        let directories = rotator.directories();
+        let free_before = rotator.surveyor.monitor().database_free();
+        let segments = rotator.surveyor.segments()?;
+        let pruned_before = rotator.surveyor.view().pruned_through()?;
+        let pruned = rotator.journal.prune_through(through)?;
+        let behind = rotator.wait(pruned.tombstone.next());
+        if !behind.is_empty() {
+            self.problem(format!(
+                "{} will follow later: not everything of the days up to {through} is gone yet",
+                behind.join(", ")
+            ));
+        }
+        let unlinked = rotator.journal.unlink_pruned()?;
+        for (path, error) in &unlinked.failed {
+            self.problem(format!("{} cannot be removed: {error}", path.display()));
+        }
+        rotator.surveyor.monitor().shorten_database_log();
+        let after = rotator.directories();
+        let mut freed: BTreeMap<Day, u64> = BTreeMap::new();
+        for (day, before) in directories.range(..=through) {
+            let left = after.get(day).copied().unwrap_or(0);
+            *freed.entry(*day).or_default() += before.saturating_sub(left);
+        }
+        let from_directories: u64 = freed.values().sum();
+        for segment in &pruned.segments {
+            // What was sealed just now is not in the list yet.
+            let known = segments.iter().find(|(base, ..)| segment.range.contains(*base));
+            if let Some((_, day, bytes)) = known {
+                *freed.entry(*day).or_default() += bytes;
+            }
+        }
+        let rows = rotator.surveyor.monitor().database_free().saturating_sub(free_before);
+        if let Some((day, _)) = days.last() {
+            *freed.entry(*day).or_default() += rows;
+        }
+        for (day, _) in days {
+            let bytes = freed.get(day).copied().unwrap_or(0);
+            // A day that was pruned before and still cannot be deleted is a problem, not a deletion.
+            if bytes > 0 || pruned_before.is_none_or(|before| *day > before) {
+                self.gone(*day, bytes, why);
+            }
+        }
+        let expected: u64 = directories.range(..=through).map(|(_, bytes)| bytes).sum();
+        Ok(self.gave_back(from_directories, expected, through))
+    }
+
+    /// Counts steps that give too little back; says whether to go on.
+    fn gave_back(&mut self, freed: u64, expected: u64, through: Day) -> bool {
+        if expected <= WORTH_BYTES || freed >= expected / 2 {
+            self.short_steps = 0;
+            return true;
+        }
+        self.problem(format!(
+            "the days up to {through} gave back {} of {}",
+            Megabytes(freed),
+            Megabytes(expected)
+        ));
+        self.short_steps += 1;
+        if self.short_steps >= SHORT_STEPS_MAX {
+            self.problem("rotation ends: deleting gives no room back".to_owned());
+        }
+        self.short_steps < SHORT_STEPS_MAX
+    }
+
+    /// Pictures that were made just now stay with a tombstone, unless they are purged by name. What does not work
+    /// here goes with the next tombstone.
+    fn purge_young(&mut self, days: &[(Day, u64)]) {
+        for (day, _) in days {
+            if !self.rotator.was_touched_just_now(*day) {
+                continue;
+            }
+            let rotator = self.rotator;
+            let purged = pictures::of_day(rotator.surveyor.view(), &rotator.data, *day, u64::MAX)
+                .and_then(|pictures| rotator.purge(&pictures));
+            if let Err(error) = purged {
+                tracing::debug!(%day, %error, "pictures made just now stay until the next rotation");
+            }
+        }
+    }
+
+    /// Purges the oldest pictures of a day, that many bytes of them, and says how many bytes that gave back.
+    fn purge(&mut self, day: Day, wanted: u64) -> Result<u64, Error> {
+        let rotator = self.rotator;
+        let before = self.picture_bytes(day);
+        let pictures = pictures::of_day(rotator.surveyor.view(), &rotator.data, day, wanted)?;
+        rotator.purge(&pictures)?;
+        let freed = before.saturating_sub(self.picture_bytes(day));
+        if !pictures.is_empty() {
+            let (count, megabytes) = (pictures.len(), Megabytes(freed));
+            let why =
+                if wanted == u64::MAX { "Pictures too old" } else { "Storage limit approaching" };
+            tracing::warn!("{why}, deleting pictures: {day}, {count} (freed {megabytes})");
+            self.report.gone.push(GoneDay {
+                day: day.to_string(),
+                bytes: freed,
+                pictures_only: true,
+                too_old: wanted == u64::MAX,
+            });
+        }
+        Ok(freed)
+    }
+
+    fn picture_bytes(&self, day: Day) -> u64 {
+        let monitor = self.rotator.surveyor.monitor();
+        monitor.check_usage();
+        monitor.days().iter().find(|data| data.day == day).map_or(0, |data| data.picture_bytes)
+    }
+
+    fn gone(&mut self, day: Day, bytes: u64, why: Why) {
+        let freed = Megabytes(bytes);
+        match why {
+            Why::Room => {
+                tracing::warn!(
+                    "Storage limit approaching, deleting old logs: {day} (freed {freed})"
+                );
+            }
+            Why::TooOld => {
+                tracing::warn!("Retention limit reached, deleting old logs: {day} (freed {freed})");
+            }
+        }
+        self.report.gone.push(GoneDay {
+            day: day.to_string(),
+            bytes,
+            pictures_only: false,
+            too_old: why == Why::TooOld,
+        });
+    }
+
+    fn problem(&mut self, text: String) {
+        tracing::error!("rotation: {text}");
+        self.report.problems.push(text);
+    }
+}
