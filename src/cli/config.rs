@@ -6,6 +6,7 @@ use std::path::PathBuf;
 
 use anyhow::{Context, Result};
 use clap::{Args, Subcommand};
+use lenslog_tools::say;
 use lenslog_tools::{Place, find_config};
 
 use super::configuration;
@@ -61,7 +62,7 @@ fn init(file: &PathBuf, force: bool) -> Result<u8> {
     opened
         .write_all(example(find_camera().as_deref()).as_bytes())
         .with_context(|| format!("cannot write {}", file.display()))?;
-    println!("wrote {}; next: lenslog config check, then lenslog record", file.display());
+    say!("wrote {}; next: lenslog config check, then lenslog record", file.display());
     Ok(EXIT_OK)
 }
 
@@ -69,13 +70,13 @@ fn check(place: &Place) -> Result<u8> {
     let file = find_config(place.config.as_deref());
     let (config, warnings) = configuration(place, None)?;
     for warning in &warnings {
-        println!("WARNING: {warning}");
+        say!("WARNING: {warning}");
     }
     let origin = file.map_or_else(
         || "there is no file: the defaults".to_owned(),
         |file| file.display().to_string(),
     );
-    println!("ok: {origin}, {} cameras", config.cameras.len());
+    say!("ok: {origin}, {} cameras", config.cameras.len());
     Ok(EXIT_OK)
 }
 
@@ -85,6 +86,6 @@ fn show(place: &Place) -> Result<u8> {
         camera.source = redacted(&camera.source);
     }
     config.description.endpoint = redacted(&config.description.endpoint);
-    print!("{}", toml::to_string_pretty(&config)?);
+    say!("{}", toml::to_string_pretty(&config)?.trim_end());
     Ok(EXIT_OK)
 }

@@ -3,6 +3,7 @@
 use std::process::ExitCode;
 
 use lenslog_journal::Error;
+use lenslog_tools::complain;
 use lenslog_tools::{explained, is_broken_pipe};
 
 use crate::config::ConfigError;
@@ -23,7 +24,7 @@ pub(super) fn tell(error: &anyhow::Error) -> ExitCode {
     if is_broken_pipe(error) {
         return ExitCode::SUCCESS;
     }
-    eprintln!("lenslog: {}", explained(error));
+    complain!("lenslog: {}", explained(error));
     ExitCode::from(code_of(error))
 }
 

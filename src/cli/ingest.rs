@@ -10,6 +10,7 @@ use lenslog_engine::{Runner, Vocabulary};
 use lenslog_events::{Event, RecorderVocabulary};
 use lenslog_journal::{Clock, Journal, Opening};
 use lenslog_tools::Place;
+use lenslog_tools::complain;
 use lenslog_tools::control::{Client, Outcome, Reply, Request, Totals};
 
 use super::exit::{EXIT_FATAL, EXIT_OK, EXIT_STORAGE_FULL};
@@ -102,7 +103,7 @@ impl Ingest {
         let code = conclude(totals, &behind, layout::degraded(&journal));
         for status in runner.stop() {
             if let Some(error) = status.last_error.filter(|_| behind.contains(&status.name)) {
-                eprintln!("lenslog: {}: {error}", status.name);
+                complain!("lenslog: {}: {error}", status.name);
             }
         }
         drop(runner);
@@ -115,7 +116,7 @@ impl Ingest {
             match outcome {
                 Outcome::Accepted { line, event_id, seq, duplicate } => {
                     if *duplicate {
-                        eprintln!(
+                        complain!(
                             "lenslog: WARNING: line {line}: {event_id} is known already, as seq {seq}"
                         );
                     }
@@ -124,9 +125,9 @@ impl Ingest {
                     }
                 }
                 Outcome::Refused { line, reason, .. } => {
-                    eprintln!("lenslog: line {line}: {reason}")
+                    complain!("lenslog: line {line}: {reason}")
                 }
-                Outcome::UnknownField { line, name } => eprintln!(
+                Outcome::UnknownField { line, name } => complain!(
                     "lenslog: WARNING: line {line}: the field '{}' is not known; it is kept in metadata",
                     name.escape_debug()
                 ),
@@ -139,14 +140,14 @@ impl Ingest {
 /// Says what is left to say and returns the exit code.
 fn conclude(totals: Totals, behind: &[&str], degraded: Option<String>) -> u8 {
     let Totals { accepted, duplicates, refused, storage_full } = totals;
-    eprintln!(
+    complain!(
         "lenslog: {accepted} events appended, {duplicates} known already, {refused} lines refused"
     );
     if let Some(problem) = degraded {
-        eprintln!("lenslog: WARNING: {problem}");
+        complain!("lenslog: WARNING: {problem}");
     }
     if !behind.is_empty() {
-        eprintln!(
+        complain!(
             "lenslog: not up to date: {}; nothing is lost, they catch up later",
             behind.join(", ")
         );

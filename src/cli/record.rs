@@ -4,6 +4,7 @@ use anyhow::Result;
 use clap::Args;
 use lenslog_journal::Timestamp;
 use lenslog_tools::Place;
+use lenslog_tools::{complain, say};
 
 use super::exit::{EXIT_FATAL, EXIT_OK, EXIT_STORAGE_FULL, EXIT_UNAVAILABLE, Usage};
 use super::{configuration, init_logging};
@@ -66,12 +67,12 @@ impl Record {
             }
         })?;
         let session = recorder.run()?;
-        print!("{}", summary(&config, &session));
+        say!("{}", summary(&config, &session).trim_end());
         for name in &session.behind {
             tracing::warn!(projection = name, "it has not caught up; it will at the next start");
         }
         for (camera, reason) in &session.failed {
-            eprintln!("lenslog: camera {camera}: {reason}");
+            complain!("lenslog: camera {camera}: {reason}");
         }
         if session.reason == STORAGE_LIMIT {
             return Ok(EXIT_STORAGE_FULL);

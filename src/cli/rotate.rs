@@ -11,6 +11,7 @@ use lenslog_journal::storage::RealStorage;
 use lenslog_journal::{Clock, Journal, JournalView};
 use lenslog_tools::Place;
 use lenslog_tools::control::{Client, GoneDay, Reply, Request, RotationReport};
+use lenslog_tools::{complain, say};
 
 use super::exit::{EXIT_FATAL, EXIT_OK, EXIT_STORAGE_FULL};
 use super::{quiet_configuration, require_mount};
@@ -46,7 +47,7 @@ impl Rotate {
         };
         print(&report);
         for problem in &report.problems {
-            eprintln!("lenslog: {problem}");
+            complain!("lenslog: {problem}");
         }
         Ok(match (report.is_over_limit, report.problems.is_empty()) {
             (true, _) => EXIT_STORAGE_FULL,
@@ -106,19 +107,19 @@ impl Rotate {
 
 fn print(report: &RotationReport) {
     let (would, is) = if report.dry_run { ("would go", "would be") } else { ("is gone", "is") };
-    println!("Storage: {}", report.before);
+    say!("Storage: {}", report.before);
     for GoneDay { day, bytes, pictures_only, too_old } in &report.gone {
         let what = if *pictures_only { "pictures" } else { "all" };
         let why = if *too_old { ", for its age" } else { "" };
-        println!("{day}  {would:<8}  {what:<8}  {:>9} free{why}", Megabytes(*bytes).to_string());
+        say!("{day}  {would:<8}  {what:<8}  {:>9} free{why}", Megabytes(*bytes).to_string());
     }
     for kept in &report.kept {
         let bytes = Megabytes(kept.bytes).to_string();
-        println!("{}  stays     {bytes:>9}: {}", kept.day, kept.reason);
+        say!("{}  stays     {bytes:>9}: {}", kept.day, kept.reason);
     }
     if report.gone.is_empty() {
-        println!("nothing {would}");
+        say!("nothing {would}");
     } else {
-        println!("Storage {is}: {}", report.after);
+        say!("Storage {is}: {}", report.after);
     }
 }

@@ -4,6 +4,7 @@ use anyhow::Result;
 use clap::Args;
 use lenslog_tools::Place;
 use lenslog_tools::control::{Client, Reply, Request, Status};
+use lenslog_tools::say;
 
 use super::exit::{EXIT_FATAL, EXIT_OK};
 use super::quiet_configuration;
@@ -25,9 +26,9 @@ impl StatusCommand {
         let config = quiet_configuration(place)?;
         let status = status(&config)?;
         if self.json {
-            println!("{}", serde_json::to_string_pretty(&status)?);
+            say!("{}", serde_json::to_string_pretty(&status)?);
         } else {
-            println!("{status}");
+            say!("{status}");
         }
         Ok(if status.problems().is_empty() { EXIT_OK } else { EXIT_FATAL })
     }

@@ -13,6 +13,7 @@ use lenslog_journal::storage::RealStorage;
 use lenslog_journal::{Day, Entry, JournalView, ReaderOptions, Seq, Timestamp};
 use lenslog_tools::Place;
 use lenslog_tools::control::{Client, Reply, Request};
+use lenslog_tools::{complain, say};
 
 use super::exit::{EXIT_OK, Usage};
 use super::{quiet_configuration, times};
@@ -65,7 +66,7 @@ impl Why {
         let view = JournalView::open(&config.storage.data_dir, Arc::new(RealStorage))?;
         let mut findings = read(&view, span, at.day(), self.camera.as_deref())?;
         findings.minutes.extend(running_minutes(&config, span, self.camera.as_deref())?);
-        print!("{}", answer(&config, &findings, span, at, self.camera.as_deref()));
+        say!("{}", answer(&config, &findings, span, at, self.camera.as_deref()).trim_end());
         Ok(EXIT_OK)
     }
 }
@@ -89,7 +90,7 @@ fn read(view: &JournalView, span: Span, day: Day, camera: Option<&str>) -> Resul
                 Some(Entry::Record(record)) => {
                     findings.take(Recorded::decode::<RecorderVocabulary>(&record), span, camera);
                 }
-                Some(Entry::Lost(lost)) => eprintln!("lenslog: WARNING: {lost}"),
+                Some(Entry::Lost(lost)) => complain!("lenslog: WARNING: {lost}"),
                 None => break,
             }
         }

@@ -293,3 +293,18 @@ fn another_data_directory_is_not_made_into_the_configured_database() {
     assert_eq!(fs::read(lab.path("elsewhere.db")).unwrap(), before);
     lab.verify();
 }
+
+#[test]
+fn an_ingest_whose_warnings_nobody_reads_goes_on() {
+    let lab = Lab::new();
+    fs::write(lab.path("input"), format!("{}\nno json\n{}\n", line(1), line(2))).unwrap();
+    let mut command = lab.command(&["ingest"]);
+    command.stdin(fs::File::open(lab.path("input")).unwrap());
+    let status = command.stderr(fs::File::create("/dev/full").unwrap()).status().unwrap();
+    assert_eq!(status.code(), Some(1));
+    assert_eq!(lab.journaled_ids().len(), 2);
+    let full = fs::File::create("/dev/full").unwrap();
+    let args = ["record", "--source", "test:", "--duration", "1s"];
+    assert_eq!(lab.command(&args).stdout(full).status().unwrap().code(), Some(0));
+    lab.verify();
+}

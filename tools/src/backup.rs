@@ -37,13 +37,10 @@ impl Backup {
         let copied = view.copy_to(&self.target, &mut |bytes| bar.advance(bytes))?;
         bar.finish();
         let (segments, megabytes) = (copied.segments, copied.bytes as f64 / 1e6);
-        println!(
-            "journal    {segments} segments, {megabytes:.1} MB, up to seq {}",
-            copied.end.0 - 1
-        );
+        say!("journal    {segments} segments, {megabytes:.1} MB, up to seq {}", copied.end.0 - 1);
         if !self.no_images {
             let count = copy_images(&layout.data, &self.target)?;
-            println!("images     {count} files");
+            say!("images     {count} files");
         }
         // The projections are made from the copy, so that they are of exactly what is in it.
         let target =
@@ -52,10 +49,7 @@ impl Backup {
         let options = RebuildOptions { accept_loss: true, ..RebuildOptions::default() };
         let done = rebuild::all(target.projections(), &journal.view(), &options);
         journal.close()?;
-        println!(
-            "\nIt is a data directory of its own: replay verify --data {}",
-            self.target.display()
-        );
+        say!("\nIt is a data directory of its own: replay verify --data {}", self.target.display());
         Ok(done.code)
     }
 }

@@ -69,7 +69,7 @@ impl Cat {
                 Some(Entry::Lost(lost)) => {
                     code = EXIT_DAMAGED;
                     out.flush()?;
-                    eprintln!("replay: {lost}");
+                    complain!("replay: {lost}");
                 }
                 None if self.follow => {
                     out.flush()?;

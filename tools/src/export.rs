@@ -81,7 +81,7 @@ fn read_ahead(view: &JournalView, end: Seq) -> Result<Later> {
         let record = match reader.next()? {
             Some(Entry::Record(record)) => record,
             Some(Entry::Lost(lost)) => {
-                eprintln!("replay: {lost}");
+                complain!("replay: {lost}");
                 later.lost = true;
                 continue;
             }

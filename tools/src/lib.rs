@@ -3,6 +3,9 @@
 //! Links neither camera nor inference code. The control socket's two ends are here as well, because `replay rebuild`
 //! goes through it where a recorder runs.
 
+#[macro_use]
+mod say;
+
 mod backup;
 mod cat;
 pub mod control;
@@ -75,7 +78,7 @@ pub fn run(place: &Place, command: &Command) -> ExitCode {
         // Whoever read our output has enough: `replay cat | head`.
         Err(error) if is_broken_pipe(&error) => ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("replay: {}", explained(&error));
+            complain!("replay: {}", explained(&error));
             ExitCode::from(EXIT_CANNOT_RUN)
         }
     }

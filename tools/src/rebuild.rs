@@ -89,13 +89,13 @@ impl Rebuild {
             match reply {
                 Reply::Rebuilt { name, records, lost } => {
                     for lost in &lost {
-                        println!("{name:<10} without {lost}");
+                        say!("{name:<10} without {lost}");
                         code = EXIT_DAMAGED;
                     }
-                    println!("{name:<10} made again by the recorder from {records} records");
+                    say!("{name:<10} made again by the recorder from {records} records");
                 }
                 Reply::NotRebuilt { name, reason, damaged } => {
-                    println!("{name:<10} NOT made again: {reason}");
+                    say!("{name:<10} NOT made again: {reason}");
                     code = code.max(if damaged { EXIT_DAMAGED } else { EXIT_CANNOT_RUN });
                 }
                 _ => {}
@@ -166,27 +166,27 @@ pub(crate) fn all(projections: Vec<Boxed>, view: &JournalView, options: &Rebuild
         match result {
             Ok(rebuilt) => {
                 for lost in &rebuilt.lost {
-                    println!("{name:<10} without {lost}");
+                    say!("{name:<10} without {lost}");
                     code = EXIT_DAMAGED;
                 }
                 let parked = match rebuilt.checkpoint.parked_count {
                     0 => String::new(),
                     count => format!(", {count} events set aside"),
                 };
-                println!("{name:<10} made again from {} records{parked}", rebuilt.records);
+                say!("{name:<10} made again from {} records{parked}", rebuilt.records);
             }
             Err(RebuildError::Damaged { lost }) => {
                 for lost in &lost {
-                    println!("{name:<10} the journal is damaged: {lost}");
+                    say!("{name:<10} the journal is damaged: {lost}");
                 }
-                println!(
+                say!(
                     "{name:<10} NOT made again: it may hold the last copy; --accept-loss replaces it and keeps \
                      the old one aside"
                 );
                 code = code.max(EXIT_DAMAGED);
             }
             Err(error) => {
-                println!("{name:<10} NOT made again: {error}");
+                say!("{name:<10} NOT made again: {error}");
                 code = code.max(EXIT_CANNOT_RUN);
             }
         }

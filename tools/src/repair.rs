@@ -29,20 +29,21 @@ impl RepairCommand {
         let storage: Arc<dyn Storage> = Arc::new(RealStorage);
         let repairs = repair(&layout.data, &storage, self.dry_run)?;
         for repair in &repairs {
-            println!("{}: {}", repair.path.display(), repair.action);
+            say!("{}: {}", repair.path.display(), repair.action);
         }
         if repairs.is_empty() {
-            println!("nothing to mend in the journal's files");
+            say!("nothing to mend in the journal's files");
         }
         if self.dry_run {
-            println!("the next start recovers the journal and catches up; nothing was changed now");
+            say!("the next start recovers the journal and catches up; nothing was changed now");
             return Ok(EXIT_OK);
         }
         let journal = Journal::open(&layout.data, &Options::default())?;
         if let Opening::Recovered { recovered, .. } = journal.opening() {
-            println!(
+            say!(
                 "recovered after an abnormal end: {} records carried over, {} torn bytes given up",
-                recovered.records_carried, recovered.bytes
+                recovered.records_carried,
+                recovered.bytes
             );
         }
         let report = journal.clone();
@@ -62,12 +63,12 @@ impl RepairCommand {
                 _ if status.rebuilds > 0 => "made from the journal".to_owned(),
                 _ => "up to date".to_owned(),
             };
-            println!("{:<10} {verdict}", status.name);
+            say!("{:<10} {verdict}", status.name);
         }
         drop(runner);
         let degraded = journal.health().is_degraded();
         for gap in journal.health().gaps {
-            println!("journal    seq {gap} stays lost; it is told until its segment is pruned");
+            say!("journal    seq {gap} stays lost; it is told until its segment is pruned");
         }
         journal.close()?;
         Ok(if degraded {

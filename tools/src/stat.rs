@@ -28,10 +28,10 @@ impl Stat {
         let layout = place.existing()?;
         let status = status_at_rest(&layout)?;
         if self.json {
-            println!("{}", serde_json::to_string_pretty(&status)?);
+            say!("{}", serde_json::to_string_pretty(&status)?);
             return Ok(EXIT_OK);
         }
-        println!("{status}");
+        say!("{status}");
         if self.segments {
             let view = JournalView::open(&layout.data, Arc::new(RealStorage))?;
             for segment in view.segments()? {
@@ -44,9 +44,9 @@ impl Stat {
                             |(first, last)| format!("days {first} to {last}"),
                         );
                         let records = sealed.records;
-                        println!("{name}  {megabytes:8.2} MB  {records:>9} records, {days}");
+                        say!("{name}  {megabytes:8.2} MB  {records:>9} records, {days}");
                     }
-                    None => println!("{name}  {megabytes:8.2} MB  not sealed"),
+                    None => say!("{name}  {megabytes:8.2} MB  not sealed"),
                 }
             }
         }

@@ -54,28 +54,28 @@ impl Verify {
 
 fn print(report: &VerifyReport) {
     for notice in &report.notices {
-        println!("journal    note: {notice}");
+        say!("journal    note: {notice}");
     }
     for lost in &report.lost {
-        println!("journal    DAMAGED: {lost}");
+        say!("journal    DAMAGED: {lost}");
     }
     let (from, end) = report.range;
     let verdict = if report.is_damaged() { "damaged" } else { "ok" };
-    println!(
+    say!(
         "journal    {verdict}: {} records, seq {from} to {}",
         report.records,
         end.0.saturating_sub(1)
     );
     for projection in &report.projections {
         for difference in &projection.differences {
-            println!("{:<10} DIFFERS: {difference}", projection.name);
+            say!("{:<10} DIFFERS: {difference}", projection.name);
         }
         let parked = match projection.parked {
             0 => String::new(),
             count => format!(", {count} events set aside"),
         };
         let verdict = if projection.differences.is_empty() { "equal" } else { "differs" };
-        println!(
+        say!(
             "{:<10} {verdict}: {} records, up to seq {}{parked}",
             projection.name,
             projection.records,
@@ -121,6 +121,6 @@ fn print_json(report: &VerifyReport) -> Result<()> {
         "notices": report.notices.iter().map(ToString::to_string).collect::<Vec<_>>(),
         "projections": projections,
     });
-    println!("{}", serde_json::to_string_pretty(&value)?);
+    say!("{}", serde_json::to_string_pretty(&value)?);
     Ok(())
 }

@@ -132,6 +132,33 @@ fn whoever_reads_the_output_may_have_enough_of_it() {
 }
 
 #[test]
+fn whoever_has_closed_the_output_hears_of_no_panic() {
+    let data = tempfile::tempdir().unwrap();
+    pruned(data.path());
+    expect(data.path(), &["rebuild"], 0);
+    let copy = data.path().with_extension("copy");
+    let full = || fs::File::create("/dev/full").unwrap();
+    let copying = ["backup", copy.to_str().unwrap()];
+    for args in
+        [&["verify"][..], &["stat"], &["stat", "--json"], &["rebuild"], &["repair"], &copying]
+    {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_replay"));
+        command.args(args).arg("--data").arg(data.path());
+        // The one tells of every write that it failed, the other that nobody reads.
+        assert_eq!(
+            command.stdout(full()).stderr(full()).status().unwrap().code(),
+            Some(0),
+            "{args:?}"
+        );
+        let _ = fs::remove_dir_all(&copy);
+        let mut child = command.stdout(Stdio::piped()).spawn().unwrap();
+        drop(child.stdout.take());
+        assert_eq!(child.wait().unwrap().code(), Some(0), "{args:?}");
+    }
+    fs::remove_dir_all(&copy).unwrap();
+}
+
+#[test]
 fn a_directory_without_a_journal_is_named_and_nothing_is_made_in_it() {
     let data = tempfile::tempdir().unwrap();
     for args in [&["verify"][..], &["rebuild"], &["cat"], &["stat"], &["repair"], &["export"]] {

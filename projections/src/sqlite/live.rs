@@ -155,7 +155,6 @@ impl Live {
 
     fn begin(&mut self) -> Result<(), ProjectionError> {
         if !self.in_transaction {
-            room_to_write(&self.files).explain("cannot write", &self.files)?;
             // At once for writing, so that a lock of somebody else is met here and not halfway.
             self.savepoint("BEGIN IMMEDIATE").explain("cannot write", &self.files)?;
             self.in_transaction = true;
@@ -170,8 +169,6 @@ impl Live {
         }
         room_to_write(&self.files).explain("cannot write", &self.files)?;
         self.begin()?;
-        // The transaction may have taken the room there was.
-        room_to_write(&self.files).explain("cannot write", &self.files)?;
         stored_checkpoint::write(&self.connection, checkpoint, stored_inode(self.inode))
             .explain("cannot write", &self.files)?;
         self.savepoint("COMMIT").explain("cannot write", &self.files)?;

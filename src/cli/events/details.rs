@@ -12,6 +12,7 @@ use lenslog_events::{Event, EventDetected, Metadata, RecorderVocabulary, render_
 use lenslog_journal::storage::RealStorage;
 use lenslog_journal::{Entry, Error, JournalView, Reader, ReaderOptions, Seq, Timestamp};
 use lenslog_projections::StoredEvent;
+use lenslog_tools::complain;
 
 /// How long a row may be ahead of what the recorder tells others of its journal.
 const PATIENCE: Duration = Duration::from_millis(500);
@@ -59,7 +60,7 @@ impl Details {
         if let Err(error) = self.read(seqs, &mut found) {
             (self.view, self.reader) = (None, None);
             if !std::mem::replace(&mut self.has_warned, true) {
-                eprintln!(
+                complain!(
                     "lenslog: WARNING: {error}; the lines lack names of cameras and metadata, and have this \
                      machine's time zone"
                 );

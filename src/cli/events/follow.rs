@@ -11,6 +11,7 @@ use lenslog_journal::storage::RealStorage;
 use lenslog_journal::{JournalView, Seq};
 use lenslog_projections::store::LIMIT_MAX;
 use lenslog_projections::{EventQuery, EventStore, StoreError, StoredEvent};
+use lenslog_tools::complain;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use signal_hook::consts::{SIGINT, SIGTERM};
 
@@ -118,7 +119,7 @@ fn is_read() -> bool {
 fn tell_once(told: &mut Option<String>, error: &StoreError) {
     let text = error.to_string();
     if told.as_ref() != Some(&text) {
-        eprintln!("lenslog: WARNING: {text}; waiting for it");
+        complain!("lenslog: WARNING: {text}; waiting for it");
         *told = Some(text);
     }
 }

@@ -15,6 +15,7 @@ use lenslog_journal::Seq;
 use lenslog_projections::store::{LIMIT_DEFAULT, LIMIT_MAX};
 use lenslog_projections::{EventQuery, EventStore, Page, StoreError, StoredEvent};
 use lenslog_tools::Place;
+use lenslog_tools::complain;
 
 use super::exit::{EXIT_OK, Usage};
 use super::{quiet_configuration, times};
@@ -185,9 +186,9 @@ impl Events {
             return;
         }
         if let Some(seq) = next {
-            eprintln!("There are older ones: --before {seq}");
+            complain!("There are older ones: --before {seq}");
         } else if is_empty && self.limit != Some(0) {
-            eprintln!("There are no such events.");
+            complain!("There are no such events.");
         }
     }
 }
