@@ -1,5 +1,6 @@
 //! The figures in one line, for a terminal, the log and the service manager.
 
+use lenslog_tools::control::length;
 use std::fmt::Write as _;
 
 use super::snapshot::MetricsSnapshot;
@@ -42,14 +43,4 @@ pub fn status(snapshot: &MetricsSnapshot) -> String {
         let _ = write!(text, ", {:.0} MB", bytes as f64 / 1e6);
     }
     text
-}
-
-fn length(seconds: u64) -> String {
-    let (days, hours, minutes) = (seconds / 86_400, seconds / 3600 % 24, seconds / 60 % 60);
-    match (days, hours, minutes) {
-        (0, 0, 0) => format!("{seconds} s"),
-        (0, 0, _) => format!("{minutes} min"),
-        (0, ..) => format!("{hours} h {minutes} min"),
-        _ => format!("{days} d {hours} h"),
-    }
 }

@@ -20,7 +20,7 @@ pub use rotation::{GoneDay, KeptDay, RotationReport};
 pub use server::{Handler, Server};
 pub use status::{
     CameraStatus, CounterStatus, JournalStatus, ProjectionReport, Status, StorageStatus,
-    SyncStatus, projection_reports,
+    SyncStatus, length, projection_reports,
 };
 
 /// Name of the socket in the data directory.

@@ -251,7 +251,9 @@ impl fmt::Display for Status {
     }
 }
 
-fn length(seconds: u64) -> String {
+/// A length of time as a status tells it: `8 s`, `5 min`, `3 h 20 min`, `4 d 2 h`.
+#[must_use]
+pub fn length(seconds: u64) -> String {
     let (days, hours, minutes) = (seconds / 86_400, seconds / 3600 % 24, seconds / 60 % 60);
     match (days, hours, minutes) {
         (0, 0, 0) => format!("{seconds} s"),
