@@ -1,9 +1,12 @@
 //! Where everything of a recorder is, from its configuration.
 
+use std::sync::Arc;
+
 use lenslog_engine::Projection;
 use lenslog_events::RecorderVocabulary;
 use lenslog_journal::Journal;
-use lenslog_projections::Layout;
+use lenslog_journal::storage::RealStorage;
+use lenslog_projections::{DescriptionQueue, Descriptions, Layout};
 
 use crate::config::Config;
 
@@ -17,10 +20,15 @@ pub fn layout(config: &Config) -> Layout {
     }
 }
 
-/// The projections of a recorder.
+/// The projections of a recorder, the queue of the events that wait for a sentence among them, and its handle.
 #[must_use]
-pub fn projections(config: &Config) -> Vec<Box<dyn Projection<RecorderVocabulary>>> {
-    layout(config).projections()
+pub fn projections(
+    config: &Config,
+) -> (Vec<Box<dyn Projection<RecorderVocabulary>>>, DescriptionQueue) {
+    let mut projections = layout(config).projections();
+    let (descriptions, queue) = Descriptions::new(Arc::new(RealStorage), &config.storage.data_dir);
+    projections.push(Box::new(descriptions));
+    (projections, queue)
 }
 
 /// What is wrong with a journal, in a line; `None` where all is well.

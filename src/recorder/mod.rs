@@ -38,12 +38,14 @@ use status::StatusSource;
 use writer::EventWriter;
 
 use crate::config::{Config, Warning};
+use crate::description::{self, Describer, Places};
 use crate::ingest::Admission;
 use crate::layout;
 use crate::logging::Logging;
 use crate::metrics::{Counted, MetricsCollector, Observed, ProjectionFigures, StorageFigures};
 use crate::source::Cancel;
 use crate::storage::{Reserve, StorageGuard, StorageStats};
+use lenslog_projections::DescriptionQueue;
 use lenslog_tools::control::Server;
 
 pub use handler::storage_status;
@@ -123,6 +125,7 @@ pub struct Recorder {
     wake: Arc<Wake>,
     stop: Arc<AtomicBool>,
     started: Instant,
+    queue: DescriptionQueue,
 }
 
 /// What the control socket and whoever reads metrics see too.
@@ -133,9 +136,14 @@ struct Shared {
     cameras: Mutex<BTreeMap<String, CameraThread>>,
     metrics: Arc<MetricsCollector>,
     writer: Arc<EventWriter>,
+    describer: Mutex<Option<Describer>>,
 }
 
 impl Shared {
+    fn describer(&self) -> MutexGuard<'_, Option<Describer>> {
+        self.describer.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     fn cameras(&self) -> MutexGuard<'_, BTreeMap<String, CameraThread>> {
         self.cameras.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -210,7 +218,7 @@ impl Recorder {
         tell(health::data_directory(&config));
         tell(health::journal(&journal));
         let view = journal.view();
-        let projections = layout::projections(&config);
+        let (projections, queue) = layout::projections(&config);
         let runner = Arc::new(Runner::start(&view, projections, report_losses(&journal)));
         let behind = runner.wait_for(view.head()?, CATCH_UP_PATIENCE);
         for item in health::projections(&runner, &behind) {
@@ -231,7 +239,9 @@ impl Recorder {
         );
         tell(health::storage(&storage));
         let cameras = Mutex::default();
-        let shared = Arc::new(Shared { view, runner, storage, cameras, metrics, writer });
+        let describer = Mutex::default();
+        let shared =
+            Arc::new(Shared { view, runner, storage, cameras, metrics, writer, describer });
         let observed: Weak<dyn Observed> = Arc::<Shared>::downgrade(&shared);
         shared.metrics.observe(observed);
         let stop = Arc::new(AtomicBool::new(false));
@@ -261,8 +271,10 @@ impl Recorder {
             wake,
             stop,
             started,
+            queue,
         };
         recorder.write_started();
+        recorder.start_describing();
         for item in recorder.start_cameras() {
             tell(item);
         }
@@ -281,6 +293,30 @@ impl Recorder {
             time_zone,
             cameras: self.config.cameras.keys().cloned().collect(),
         }));
+    }
+
+    /// Has events described, if a server for that is configured.
+    fn start_describing(&self) {
+        let (writer, metrics) = (Arc::clone(&self.shared.writer), Arc::clone(&self.shared.metrics));
+        let places = Places {
+            view: self.shared.view.clone(),
+            data: &self.config.storage.data_dir,
+            queue: self.queue.clone(),
+            clock: Arc::clone(&self.clock),
+            write: Arc::new(move |event| {
+                writer.write(&event);
+            }),
+            measure: Arc::new(move |length| metrics.description(length)),
+        };
+        let describer = Describer::start(&self.config.description, places);
+        *self.shared.describer() = describer;
+    }
+
+    /// Lets the files go on without the sentences that were waited for longer than `hold`.
+    fn defer_descriptions(&self, hold: Duration) {
+        for event in description::deferrals(&self.queue, self.clock.read().wall, hold) {
+            self.shared.writer.write(&event);
+        }
     }
 
     /// Starts every camera of the configuration that does not run as it says. Returns a line for each.
@@ -373,6 +409,7 @@ impl Recorder {
         for camera in self.shared.cameras().values() {
             camera.tick(now);
         }
+        self.defer_descriptions(self.config.description.hold.0);
         self.shared.writer.tick();
         self.shared.storage.note(self.journal.next_seq());
         let figures = self.shared.storage.figures();
@@ -430,6 +467,10 @@ impl Recorder {
             }
             self.shared.cameras().clear();
         }
+        if old.description != self.config.description {
+            self.shared.describer().take();
+            self.start_describing();
+        }
         for item in self.start_cameras() {
             tracing::info!("{item}");
         }
@@ -451,6 +492,9 @@ impl Recorder {
                 failed.push((id, why));
             }
         }
+        self.shared.describer().take();
+        // What is not described by now is described later; the files do not end before the journal does.
+        self.defer_descriptions(Duration::ZERO);
         self.shared.storage.stop();
         self.server = None;
         let uptime = self.started.elapsed();

@@ -11,6 +11,7 @@ use lenslog_tools::control::{
 use super::camera::CameraState;
 use super::{Shared, storage_status};
 use crate::config::Config;
+use crate::description::Describer;
 
 /// Tells how the recorder fares, from any thread.
 #[derive(Clone)]
@@ -67,6 +68,7 @@ impl StatusSource {
                 shared.storage.check_usage(),
                 Some(shared.storage.figures()),
             )),
+            descriptions: shared.describer().as_ref().map(Describer::status),
         })
     }
 

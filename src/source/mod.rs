@@ -32,6 +32,7 @@ mod v4l2;
 mod words;
 
 pub use cancel::Cancel;
+pub(crate) use cancel::Wake as CancelWake;
 pub use dir::{DELIVERED_MAX, DirOptions, DirSource, WATCHED_FOLDERS_MAX};
 pub use error::SourceError;
 pub use file::{FIRST_PICTURE_WITHIN_BYTES, FileOptions, FileSource};

@@ -6,7 +6,7 @@
 
 use std::fmt;
 use std::io::{self, Read};
-use std::sync::{Arc, Weak};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use base64::Engine;
@@ -17,7 +17,6 @@ use ureq::config::RedirectAuthHeaders;
 use ureq::http::{Response, StatusCode, header};
 use ureq::{Agent, Body, BodyReader};
 
-use super::cancel::Wake;
 use super::decode::StreamDecoder;
 use super::pace::Pacer;
 use super::patience::{Patience, SILENCE_MAX};
@@ -25,6 +24,7 @@ use super::spec::Private;
 use super::stream::PictureStream;
 use super::{Cancel, FRAME_BYTES_MAX, FrameProblem, FrameRate, Source, SourceError, SourceItem};
 use crate::frame::Frame;
+use crate::interrupt::Interrupt;
 
 /// Times that a camera may send the request elsewhere.
 const REDIRECTS_MAX: u32 = 5;
@@ -117,7 +117,7 @@ impl Source for HttpSource {
 
 /// What is asked for, again and again.
 struct Request {
-    agent: Arc<Interrupt>,
+    http: Arc<Interrupt>,
     address: String,
     authorization: Option<String>,
     /// For messages, without a password.
@@ -128,15 +128,6 @@ struct Request {
 impl fmt::Debug for Request {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         formatter.debug_struct("Request").field("name", &self.name).finish_non_exhaustive()
-    }
-}
-
-/// Ends requests under way when the source is cancelled.
-struct Interrupt(Agent);
-
-impl Wake for Interrupt {
-    fn wake(&self) {
-        self.0.clone().shutdown();
     }
 }
 
@@ -153,15 +144,13 @@ impl Request {
             .timeout_per_read(Some(limits.silence))
             .user_agent(concat!("lenslog/", env!("CARGO_PKG_VERSION")))
             .build();
-        let agent = Arc::new(Interrupt(Agent::new_with_config(config)));
-        let waker: Weak<dyn Wake> = Arc::<Interrupt>::downgrade(&agent);
-        cancel.register(waker);
+        let http = Interrupt::new(config, cancel);
         let (address, authorization) = split_credentials(url.reveal());
-        Self { agent, address, authorization, name: url.to_string(), limits }
+        Self { http, address, authorization, name: url.to_string(), limits }
     }
 
     fn send(&self) -> Result<Response<Body>, SourceError> {
-        let mut request = self.agent.0.get(&self.address);
+        let mut request = self.http.agent().get(&self.address);
         if let Some(authorization) = &self.authorization {
             request = request.header(header::AUTHORIZATION, authorization);
         }
