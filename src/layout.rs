@@ -17,10 +17,13 @@ pub fn layout(config: &Config) -> Layout {
     }
 }
 
-/// The projections of a recorder.
+/// The projections of a recorder, on the storage of its journal.
 #[must_use]
-pub fn projections(config: &Config) -> Vec<Box<dyn Projection<RecorderVocabulary>>> {
-    layout(config).projections()
+pub fn projections(
+    config: &Config,
+    journal: &Journal,
+) -> Vec<Box<dyn Projection<RecorderVocabulary>>> {
+    layout(config).projections_on(journal.view().storage())
 }
 
 /// What is wrong with a journal, in a line; `None` where all is well.

@@ -311,6 +311,10 @@ impl Inner {
             return;
         }
         watch.told_mount = false;
+        // Whoever owns the journal tells that; nothing may be counted, made or deleted in its place.
+        if self.rotator.surveyor().view().check_place().is_err() {
+            return;
+        }
         self.reserve.make();
         let surveyor = self.rotator.surveyor();
         let mut stats = surveyor.monitor().check_usage();
