@@ -2,10 +2,12 @@
 
 #![expect(clippy::unwrap_used, reason = "a test fails where anything does")]
 
+mod away;
 mod bad_input;
 mod beside;
 mod comes_back;
 mod damage;
+mod disk;
 mod file_source;
 mod full_disk;
 mod harness;
