@@ -51,8 +51,8 @@ fn main() {
     full.print("then", all);
 
     let started = Instant::now();
-    lab.run(&["rotate"], DAYS - DELETED_DAYS);
-    println!("{DELETED_DAYS} days deleted in {:.1} s", started.elapsed().as_secs_f64());
+    let status = lab.command(&["rotate"], DAYS - DELETED_DAYS).status().unwrap();
+    println!("{DELETED_DAYS} days deleted in {:.1} s, {status}", started.elapsed().as_secs_f64());
     let pruned = lab.sizes();
     pruned.print("then", a_day * (DAYS - DELETED_DAYS));
     println!(

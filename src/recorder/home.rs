@@ -79,6 +79,7 @@ impl Opener {
             }),
             move || ringing.ring(),
         );
+        self.writer.tell(storage.noter());
         tell(health::storage(&storage));
         Ok(Home { journal, view, runner, storage })
     }

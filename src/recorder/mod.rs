@@ -44,7 +44,7 @@ use crate::ingest::Admission;
 use crate::logging::Logging;
 use crate::metrics::{Counted, MetricsCollector, Observed, ProjectionFigures, StorageFigures};
 use crate::source::Cancel;
-use crate::storage::StorageStats;
+use crate::storage::{Reserve, StorageStats};
 use lenslog_tools::control::Server;
 
 pub use handler::storage_status;
@@ -351,7 +351,10 @@ impl Recorder {
                 break "the set duration";
             }
             if self.shared.cameras().values().all(CameraThread::is_done) {
-                break "the end of all sources";
+                // What was read faster than it could be checked.
+                let home = self.shared.home();
+                let has_room = home.map_or(true, |home| home.storage.make_room());
+                break if has_room { "the end of all sources" } else { STORAGE_LIMIT };
             }
             if self.options.signals.take_reload() {
                 self.reload();
@@ -512,6 +515,8 @@ impl Recorder {
         let home = self.shared.home();
         if let Ok(home) = &home {
             home.storage.stop();
+            // So that the projections can commit what they have, and can be read afterwards.
+            Reserve::of(&self.config.storage).give_up_if_full(&home.journal);
         }
         self.server = None;
         let uptime = self.started.elapsed();

@@ -20,14 +20,27 @@ pub const BACKLOG_EVENTS_MAX: usize = 1000;
 const UNSYNCED_MAX: Duration = Duration::from_secs(300);
 
 /// Puts events into the journal, as long as there is one.
-#[derive(Debug)]
 pub struct EventWriter {
     /// Why there is none: the data directory is gone.
     journal: RwLock<Result<Journal, Error>>,
+    /// Told how far the journal is.
+    noter: RwLock<Option<Box<Noter>>>,
     metrics: Arc<MetricsCollector>,
     state: Mutex<Waiting>,
     /// Length of the backlog, for those who must not wait for the medium.
     waiting: AtomicUsize,
+}
+
+/// Told of the seq that is next.
+type Noter = dyn Fn(Seq) + Send + Sync;
+
+impl std::fmt::Debug for EventWriter {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter
+            .debug_struct("EventWriter")
+            .field("waiting", &self.waiting)
+            .finish_non_exhaustive()
+    }
 }
 
 #[derive(Debug, Default)]
@@ -100,6 +113,7 @@ impl EventWriter {
         let none = Error::Suspended { path: data.to_owned(), source };
         Self {
             journal: RwLock::new(Err(none)),
+            noter: RwLock::default(),
             metrics,
             state: Mutex::default(),
             waiting: AtomicUsize::new(0),
@@ -110,6 +124,11 @@ impl EventWriter {
     pub fn attach(&self, journal: Journal) {
         *self.journal.write().unwrap_or_else(PoisonError::into_inner) = Ok(journal);
         self.write_backlog(&mut self.lock());
+    }
+
+    /// Has somebody told how far the journal is, after each event.
+    pub fn tell(&self, noter: impl Fn(Seq) + Send + Sync + 'static) {
+        *self.noter.write().unwrap_or_else(PoisonError::into_inner) = Some(Box::new(noter));
     }
 
     /// Lets go of the journal. What it may not have made durable waits with everything that comes now.
@@ -152,6 +171,10 @@ impl EventWriter {
             match self.append(event) {
                 Ok(seq) => {
                     self.note_unsynced(event);
+                    let noter = self.noter.read().unwrap_or_else(PoisonError::into_inner);
+                    if let Some(noter) = &*noter {
+                        noter(seq.next());
+                    }
                     return Some(seq);
                 }
                 // The journal keeps it and writes it when it can: once more would be twice.
@@ -335,4 +358,62 @@ impl EventWriter {
 /// Whether an event waits for somebody else's sync.
 const fn rides_along(event: &Event) -> bool {
     matches!(event, Event::CameraMinute(_))
+}
+
+#[cfg(test)]
+mod tests {
+    use lenslog_events::parse_line;
+    use lenslog_journal::{Options, Timestamp};
+
+    use super::*;
+
+    fn event(number: usize) -> Event {
+        let line = format!(
+            r#"{{"event_id":"e{number}","timestamp":"2026-11-23T10:00:00Z","camera_id":"c"}}"#
+        );
+        let now = Timestamp { utc_micros: i64::MAX / 2, offset_minutes: 0 };
+        Event::Detected(parse_line(line.as_bytes(), now).unwrap().into_event(String::new))
+    }
+
+    fn lab() -> (tempfile::TempDir, Options, EventWriter) {
+        let directory = tempfile::tempdir().unwrap();
+        let options = Options::default();
+        let metrics = Arc::new(MetricsCollector::new(Arc::clone(&options.clock)));
+        let writer = EventWriter::new(directory.path(), metrics);
+        (directory, options, writer)
+    }
+
+    #[test]
+    fn what_waits_goes_in_with_the_journal_and_what_is_too_much_is_counted() {
+        let (directory, options, writer) = lab();
+        for number in 0..BACKLOG_EVENTS_MAX + 3 {
+            assert_eq!(writer.write(&event(number)), None);
+        }
+        assert_eq!(writer.backlog(), BACKLOG_EVENTS_MAX);
+        let journal = Journal::open(directory.path(), &options).unwrap();
+        writer.attach(journal.clone());
+        assert_eq!(writer.backlog(), 0);
+        let first = journal.view().floor().unwrap();
+        assert_eq!(journal.next_seq().0 - first.0, BACKLOG_EVENTS_MAX as u64);
+        assert!(writer.write(&event(9999)).is_some());
+        let lost = writer.lost();
+        assert_eq!((lost.events, lost.records, lost.named.len()), (3, 0, 3));
+        assert_eq!(lost.named[0].event_id, "e0", "the oldest are given up");
+    }
+
+    #[test]
+    fn what_an_earlier_journal_may_have_is_not_written_twice() {
+        let (directory, options, writer) = lab();
+        let journal = Journal::open(directory.path(), &options).unwrap();
+        writer.attach(journal.clone());
+        writer.write(&event(1));
+        // As if the syncs of both had failed, and one of them was durable all the same.
+        writer.lock().unsettled.extend([event(1), event(2)]);
+        writer.detach(Error::Closed);
+        assert_eq!(writer.backlog(), 2);
+        let before = journal.next_seq();
+        writer.attach(journal.clone());
+        assert_eq!(journal.next_seq().0 - before.0, 1, "only the second is new");
+        assert!(!writer.lost().is_any());
+    }
 }

@@ -20,8 +20,8 @@ const BYTES_MAX: u64 = 1 << 20;
 const SHARE: f64 = 64.0;
 /// It is made where so many times its size is free.
 const PLENTY: u64 = 2;
-/// With less than that the file system counts as full.
-const FULL_BYTES: u64 = 128 << 10;
+/// With less than that the file system counts as full: xfs makes no new file then, though it says that some is free.
+const FULL_BYTES: u64 = 512 << 10;
 
 /// A file that can be given up.
 #[derive(Debug, Clone)]

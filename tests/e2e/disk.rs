@@ -17,6 +17,8 @@ pub struct Disk {
     directory: tempfile::TempDir,
     pub kind: &'static str,
     pub bytes: u64,
+    /// Bytes that could be written when it was empty, as far as it says.
+    pub room: u64,
     /// Where it is mounted.
     pub point: PathBuf,
     options: String,
@@ -28,8 +30,9 @@ impl Disk {
         let directory = tempfile::tempdir().unwrap();
         let point = directory.path().join("disk");
         fs::create_dir(&point).unwrap();
-        let disk = Self { directory, kind, bytes, point, options: options.to_owned() };
+        let mut disk = Self { directory, kind, bytes, room: 0, point, options: options.to_owned() };
         let is_there = disk.make(make) && disk.mount();
+        disk.room = disk.free_bytes();
         (!lacks(&format!("root, loop devices or mkfs.{kind}"), is_there)).then_some(disk)
     }
 

@@ -15,6 +15,7 @@ mod killed;
 mod memory;
 mod metrics;
 mod rotation_killed;
+mod rotation_steps;
 mod scrape;
 mod session;
 mod small_disk;
