@@ -502,7 +502,7 @@ impl Recorder {
     fn finish(mut self, reason: &'static str) -> Session {
         tracing::info!(reason, "stopping");
         self.reporting.stopping();
-        let done = watch_the_end();
+        let done = watch_the_end(if reason == STORAGE_LIMIT { 3 } else { 1 });
         self.stop.store(true, Ordering::Release);
         self.cancel.cancel();
         let mut failed = Vec::new();
@@ -555,8 +555,8 @@ fn catch_up(home: &Home) -> Vec<&'static str> {
     }
 }
 
-/// Ends the process where its end takes too long; what was acknowledged is durable all the same.
-fn watch_the_end() -> Arc<AtomicBool> {
+/// Ends the process, with that exit code, where its end takes too long; what was acknowledged is durable all the same.
+fn watch_the_end(code: i32) -> Arc<AtomicBool> {
     let done = Arc::new(AtomicBool::new(false));
     let watched = Arc::clone(&done);
     let _ = std::thread::Builder::new().name("watch the end".to_owned()).spawn(move || {
@@ -565,7 +565,7 @@ fn watch_the_end() -> Arc<AtomicBool> {
             let left = deadline.saturating_duration_since(Instant::now());
             if left.is_zero() {
                 tracing::error!("the end took longer than {DRAIN_MAX:?}; the next start recovers");
-                std::process::exit(1);
+                std::process::exit(code);
             }
             std::thread::park_timeout(left.min(Duration::from_millis(100)));
         }

@@ -334,8 +334,10 @@ impl Inner {
         let mut stats = surveyor.monitor().check_usage();
         if stats.needs_rotation() || surveyor.ages_matter() {
             // Whether it is too much is known when what may go has gone.
-            let before = StorageStats { is_over_limit: false, ..stats };
-            self.tell_levels(&mut watch, &before);
+            if !self.is_full.load(Ordering::Acquire) {
+                let before = StorageStats { is_over_limit: false, ..stats };
+                self.tell_levels(&mut watch, &before);
+            }
             if let Err(error) = self.rotate(&mut watch) {
                 tracing::error!(%error, "rotation failed; it is tried again");
             }

@@ -46,17 +46,24 @@ impl Reserve {
     /// Called before projections are asked for anything.
     pub fn give_up_if_full(&self, journal: &Journal) {
         let is_full = free(&self.directory).is_some_and(|free| free < self.bytes.min(FULL_BYTES));
-        if !is_full {
-            return;
+        if is_full {
+            self.give_up(journal);
         }
+    }
+
+    /// Gives it up whatever the file system says is free: not each gives what it says. Returns whether there was one.
+    pub fn give_up(&self, journal: &Journal) -> bool {
         let given = match fs::remove_file(self.path()) {
             Ok(()) => "the reserve",
             Err(_) if journal.give_up_spare().unwrap_or(false) => "the journal's spare segment",
-            Err(_) => return,
+            Err(_) => return false,
         };
+        // Some file systems give it back with what they write next.
+        let _ = File::open(&self.directory).and_then(|directory| directory.sync_all());
         tracing::warn!(
             "the file system has no room left: {given} is given up, so that logs can be deleted"
         );
+        true
     }
 
     /// Makes it where it is missing and there is plenty of room.
