@@ -164,7 +164,7 @@ fn write_reply(mut stream: &UnixStream, reply: &Reply) -> io::Result<()> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::Client;
+    use super::super::{Client, SOCKET};
     use super::*;
 
     /// Says back how many bytes it was sent.
