@@ -5,7 +5,6 @@ use std::sync::Arc;
 use lenslog_engine::Projection;
 use lenslog_events::RecorderVocabulary;
 use lenslog_journal::Journal;
-use lenslog_journal::storage::RealStorage;
 use lenslog_projections::{DescriptionQueue, Descriptions, Layout};
 
 use crate::config::Config;
@@ -20,13 +19,17 @@ pub fn layout(config: &Config) -> Layout {
     }
 }
 
-/// The projections of a recorder, the queue of the events that wait for a sentence among them, and its handle.
+/// The projections of a recorder, on the storage of its journal, and the queue that one of them keeps: of the events
+/// that wait for a sentence.
 #[must_use]
 pub fn projections(
     config: &Config,
+    journal: &Journal,
 ) -> (Vec<Box<dyn Projection<RecorderVocabulary>>>, DescriptionQueue) {
-    let mut projections = layout(config).projections();
-    let (descriptions, queue) = Descriptions::new(Arc::new(RealStorage), &config.storage.data_dir);
+    let view = journal.view();
+    let mut projections = layout(config).projections_on(view.storage());
+    let storage = Arc::clone(view.storage());
+    let (descriptions, queue) = Descriptions::new(storage, &config.storage.data_dir);
     projections.push(Box::new(descriptions));
     (projections, queue)
 }

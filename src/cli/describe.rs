@@ -75,7 +75,7 @@ impl Describe {
         let clock: Arc<dyn Clock> = clock(config);
         let journal = Journal::open(&config.storage.data_dir, &journal_options(config, &clock))?;
         Reserve::of(&config.storage).give_up_if_full(&journal);
-        let (projections, queue) = layout::projections(config);
+        let (projections, queue) = layout::projections(config, &journal);
         let runner = Arc::new(Runner::start(&journal.view(), projections, report_losses(&journal)));
         let _ = runner.wait_for(journal.view().head()?, PATIENCE);
         // Of its own: what else waits goes on waiting.

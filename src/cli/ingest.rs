@@ -78,7 +78,7 @@ impl Ingest {
         }
         Reserve::of(&config.storage).give_up_if_full(&journal);
         let opened = journal.next_seq();
-        let (projections, queue) = layout::projections(config);
+        let (projections, queue) = layout::projections(config, &journal);
         let runner = Arc::new(Runner::start(&journal.view(), projections, report_losses(&journal)));
         // What may be deleted is known when the projections are up to date.
         let _ = runner.wait_for(journal.view().head()?, PATIENCE);

@@ -45,6 +45,8 @@ pub struct Pipeline {
     open: HashMap<EventKey, EventRef>,
     writer: Arc<EventWriter>,
     images: ImageWriter,
+    /// That pictures cannot be written was told, and since then none was.
+    told_images: bool,
     metrics: Arc<MetricsCollector>,
     camera: Arc<CameraMetrics>,
 }
@@ -66,6 +68,7 @@ impl Pipeline {
             settings,
             writer,
             images,
+            told_images: false,
             metrics,
         }
     }
@@ -142,11 +145,20 @@ impl Pipeline {
             camera_name: self.settings.name.as_deref().unwrap_or(&self.settings.id),
             objects: &begin.objects,
         };
-        let image_path = self.images.write(&frame.picture, &picture).unwrap_or_else(|error| {
-            self.metrics.image_error();
-            tracing::error!(camera = self.settings.id, %error, "the event is journaled without its picture");
-            None
-        });
+        let image_path = match self.images.write(&frame.picture, &picture) {
+            Ok(path) => {
+                self.told_images = false;
+                path
+            }
+            Err(error) => {
+                self.metrics.image_error();
+                if !std::mem::replace(&mut self.told_images, true) {
+                    let camera = &self.settings.id;
+                    tracing::error!(camera, %error, "events are journaled without their pictures");
+                }
+                None
+            }
+        };
         let event = EventDetected {
             event_id,
             timestamp: begin.time,

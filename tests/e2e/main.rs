@@ -2,11 +2,13 @@
 
 #![expect(clippy::unwrap_used, reason = "a test fails where anything does")]
 
+mod away;
 mod bad_input;
 mod beside;
 mod comes_back;
 mod damage;
 mod descriptions;
+mod disk;
 mod file_source;
 mod full_disk;
 mod harness;
@@ -16,6 +18,7 @@ mod metrics;
 mod model_server;
 mod programs;
 mod rotation_killed;
+mod rotation_steps;
 mod scrape;
 mod session;
 mod small_disk;

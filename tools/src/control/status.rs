@@ -181,7 +181,11 @@ impl Status {
             problems.push(format!("the journal has lost seq {gaps}; `replay verify` tells where"));
         }
         if let Some(reason) = &journal.suspended {
-            problems.push(format!("the journal cannot write: {reason}"));
+            let waiting = match journal.waiting {
+                0 => String::new(),
+                waiting => format!("; {waiting} records wait in memory"),
+            };
+            problems.push(format!("the journal cannot write: {reason}{waiting}"));
         }
         for projection in &self.projections {
             if let Some(error) = &projection.last_error {
