@@ -44,7 +44,7 @@ use crate::logging::Logging;
 use crate::metrics::{Counted, MetricsCollector, Observed, ProjectionFigures, StorageFigures};
 use crate::source::Cancel;
 use crate::storage::{Reserve, StorageGuard, StorageStats};
-use lenslog_tools::control::Server;
+use lenslog_tools::control::{Handler, Server};
 
 pub use handler::storage_status;
 pub use health::{HealthItem, Verdict};
@@ -118,6 +118,7 @@ pub struct Recorder {
     journal: Journal,
     shared: Arc<Shared>,
     reporting: Reporting,
+    handler: Arc<dyn Handler>,
     server: Option<Server>,
     cancel: Cancel,
     wake: Arc<Wake>,
@@ -236,8 +237,9 @@ impl Recorder {
         shared.metrics.observe(observed);
         let stop = Arc::new(AtomicBool::new(false));
         let status = StatusSource::new(&config, &journal, &shared, started);
-        let handler = handler::ControlHandler::new(&journal, &shared, &status, &clock);
-        let server = match Server::start(&config.storage.data_dir, Arc::new(handler)) {
+        let handler: Arc<dyn Handler> =
+            Arc::new(handler::ControlHandler::new(&journal, &shared, &status, &clock));
+        let server = match Server::start(&config.storage.data_dir, Arc::clone(&handler)) {
             Ok(server) => Some(server),
             Err(error) => {
                 tell(HealthItem::warning("control socket", error.to_string()));
@@ -256,6 +258,7 @@ impl Recorder {
             journal,
             shared,
             reporting,
+            handler,
             server,
             cancel: Cancel::new(),
             wake,
@@ -373,6 +376,7 @@ impl Recorder {
         for camera in self.shared.cameras().values() {
             camera.tick(now);
         }
+        self.open_control_socket();
         self.shared.writer.tick();
         self.shared.storage.note(self.journal.next_seq());
         let figures = self.shared.storage.figures();
@@ -388,6 +392,20 @@ impl Recorder {
         let followers = self.shared.runner.status();
         let alive = followers.iter().all(|status| status.state != ProjectionState::Stopped);
         self.reporting.tick(alive);
+    }
+
+    /// Opens the control socket where that could not be done at the start, such as on a full disk.
+    fn open_control_socket(&mut self) {
+        if self.server.is_some() {
+            return;
+        }
+        match Server::start(&self.config.storage.data_dir, Arc::clone(&self.handler)) {
+            Ok(server) => {
+                tracing::info!("the control socket is there now");
+                self.server = Some(server);
+            }
+            Err(error) => tracing::debug!(%error, "there is still no control socket"),
+        }
     }
 
     /// Reads the configuration again and changes what can be changed while running.

@@ -12,6 +12,7 @@ mod harness;
 mod killed;
 mod memory;
 mod metrics;
+mod no_room;
 mod rotation_killed;
 mod scrape;
 mod session;
