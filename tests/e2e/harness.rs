@@ -281,6 +281,10 @@ impl Drop for Recording {
     fn drop(&mut self) {
         let _ = self.child.kill();
         let _ = self.child.wait();
+        if std::thread::panicking() {
+            self.lines.iter().for_each(|line| self.said += &format!("{line}\n"));
+            eprintln!("what the recorder said:\n{}", self.said);
+        }
     }
 }
 

@@ -117,6 +117,7 @@ impl Run {
         command.env("LD_PRELOAD", self.library);
         command.env("NO_ROOM_CONTROL", self.lab.path("control"));
         command.env("NO_ROOM_BELOW", &self.lab.data);
+        command.env("RUST_BACKTRACE", "0");
         Recording::begin(&mut command).map_or_else(Started::Ended, Started::Records)
     }
 
@@ -256,7 +257,11 @@ fn try_moments(of: fn(&'static Path, Full) -> u64, kind: fn(u64) -> Full) {
             scope.spawn(|| {
                 while let Some(moment) = moments.get(next.fetch_add(1, Ordering::Relaxed) as usize)
                 {
-                    of(library, kind(*moment));
+                    let caught = std::panic::catch_unwind(|| of(library, kind(*moment)));
+                    if let Err(panic) = caught {
+                        eprintln!("it was {:?}", kind(*moment));
+                        std::panic::resume_unwind(panic);
+                    }
                 }
             });
         }
