@@ -219,16 +219,18 @@ impl Reader {
     fn read(&self) -> CameraState {
         let mut pause = PAUSE_MIN;
         let mut lost = false;
+        let since = self.surroundings.clock.read().wall.utc_micros;
+        let mut before: Option<Box<dyn Source>> = None;
         loop {
-            let error = match self.open() {
-                Ok(mut source) => {
+            let error = match self.open(&mut before, lost.then_some(since)) {
+                Ok(source) => {
                     if std::mem::take(&mut lost) {
                         self.found();
                     }
                     *lock(&self.shared.state) = CameraState::Up;
                     self.metrics.up(self.surroundings.clock.read());
                     pause = PAUSE_MIN;
-                    match self.deliver(&mut *source) {
+                    match self.deliver(&mut **source) {
                         Ok(()) => return CameraState::Ended,
                         Err(error) => error,
                     }
@@ -258,9 +260,23 @@ impl Reader {
         *lock(&self.shared.state) == CameraState::Starting
     }
 
-    fn open(&self) -> Result<Box<dyn Source>, SourceError> {
-        let clock = Arc::clone(&self.surroundings.clock);
-        self.plan.spec.open(&self.plan.options, clock, &self.cancel)
+    /// Opens the source: the one that was there before, where that remembers what it has delivered. What has come
+    /// `since` a time is new to one that could not be opened at first.
+    fn open<'a>(
+        &self,
+        before: &'a mut Option<Box<dyn Source>>,
+        since: Option<i64>,
+    ) -> Result<&'a mut Box<dyn Source>, SourceError> {
+        let is_open = before.as_mut().map_or(Ok(false), |source| source.reopen())?;
+        match before.take().filter(|_| is_open) {
+            Some(source) => Ok(before.insert(source)),
+            // The one that was there has given up its device by now.
+            None => {
+                let clock = Arc::clone(&self.surroundings.clock);
+                let options = SourceOptions { since, ..self.plan.options.clone() };
+                Ok(before.insert(self.plan.spec.open(&options, clock, &self.cancel)?))
+            }
+        }
     }
 
     fn deliver(&self, source: &mut dyn Source) -> Result<(), SourceError> {
