@@ -81,10 +81,14 @@ impl EventWriter {
         None
     }
 
-    /// Tries the backlog again and syncs what has waited for too long. Called about once a second.
+    /// Tries the backlog again, has the journal write what it kept in memory, and syncs what has waited for too long. Called about once a second.
     pub fn tick(&self) {
         let mut state = self.lock();
         self.write_backlog(&mut state);
+        // Nobody may append for long: what the journal keeps in memory is written as soon as the medium works.
+        if self.journal.health().suspended.is_some() && self.journal.sync().is_ok() {
+            tracing::warn!("the journal writes again; what it kept in memory is durable");
+        }
         if state.unsynced_since.is_some_and(|since| since.elapsed() >= UNSYNCED_MAX) {
             match self.journal.sync() {
                 Ok(()) => state.unsynced_since = None,

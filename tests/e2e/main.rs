@@ -4,6 +4,7 @@
 
 mod bad_input;
 mod beside;
+mod clocks;
 mod comes_back;
 mod damage;
 mod file_source;
