@@ -142,6 +142,20 @@ impl CameraThread {
         &self.plan
     }
 
+    /// Whether it reads a recording, of which nothing is to be read twice: what has changed takes effect at the next
+    /// start.
+    #[must_use]
+    pub const fn is_recording(&self) -> bool {
+        matches!(self.plan.spec, SourceSpec::File(_))
+    }
+
+    /// Whether it goes on where it is to be read like this.
+    #[must_use]
+    pub fn goes_on(&self, plan: &CameraPlan) -> bool {
+        let same_recording = self.is_recording() && self.plan.spec == plan.spec;
+        self.plan == *plan || (same_recording && self.plan.settings.id == plan.settings.id)
+    }
+
     /// How it fares.
     #[must_use]
     pub fn state(&self) -> CameraState {

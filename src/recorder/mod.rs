@@ -293,7 +293,7 @@ impl Recorder {
         let mut cameras = self.shared.cameras();
         let unwanted: Vec<String> = cameras
             .iter()
-            .filter(|(_, thread)| !plans.contains(thread.plan()))
+            .filter(|(_, thread)| !plans.iter().any(|plan| thread.goes_on(plan)))
             .map(|(id, _)| id.clone())
             .collect();
         for id in unwanted {
@@ -303,7 +303,13 @@ impl Recorder {
         }
         for plan in plans {
             let id = plan.settings.id.clone();
-            if cameras.contains_key(&id) {
+            if let Some(thread) = cameras.get(&id) {
+                if *thread.plan() != plan {
+                    tracing::info!(
+                        camera = id,
+                        "a recording is read as it was begun; changes take effect at the next start"
+                    );
+                }
                 continue;
             }
             let source = crate::redact::redacted(&plan.spec.to_string());
@@ -443,10 +449,13 @@ impl Recorder {
             logging.level.set(&self.config.log.level);
         }
         if old.images != self.config.images {
-            for camera in self.shared.cameras().values_mut() {
-                camera.stop();
-            }
-            self.shared.cameras().clear();
+            let mut cameras = self.shared.cameras();
+            cameras
+                .values_mut()
+                .filter(|camera| !camera.is_recording())
+                .for_each(CameraThread::stop);
+            // A recording is not read twice.
+            cameras.retain(|_, camera| camera.is_recording());
         }
         for item in self.start_cameras() {
             tracing::info!("{item}");

@@ -86,8 +86,9 @@ impl EventWriter {
         let mut state = self.lock();
         self.write_backlog(&mut state);
         // Nobody may append for long: what the journal keeps in memory is written as soon as the medium works.
-        if self.journal.health().suspended.is_some() && self.journal.sync().is_ok() {
-            tracing::warn!("the journal writes again; what it kept in memory is durable");
+        if self.journal.health().suspended.is_some() {
+            // It has told why it cannot, and will tell when it can.
+            let _ = self.journal.sync();
         }
         if state.unsynced_since.is_some_and(|since| since.elapsed() >= UNSYNCED_MAX) {
             match self.journal.sync() {

@@ -18,4 +18,5 @@ mod rotation_killed;
 mod scrape;
 mod session;
 mod small_disk;
+mod sources;
 mod storage;

@@ -224,16 +224,22 @@ impl Writer {
         let Some((succession, failure)) = state.suspended.take() else {
             return Ok(());
         };
-        self.begin_or_suspend(state, succession, None);
-        match &state.suspended {
-            None => {
+        match self.begin(state, succession) {
+            Ok(()) => {
+                self.begun(state);
                 tracing::warn!(
                     path = %failure.path.display(),
                     "the journal writes again; everything kept in memory is durable"
                 );
                 Ok(())
             }
-            Some((_, failure)) => Err(failure.refused(&self.directory.journal)),
+            // Told when it began.
+            Err(refused) => {
+                let Refused { succession, failure, .. } = *refused;
+                let error = failure.refused(&self.directory.journal);
+                self.suspend(state, succession, failure);
+                Err(error)
+            }
         }
     }
 
@@ -245,23 +251,26 @@ impl Writer {
         cause: Option<Failure>,
     ) {
         match self.begin(state, succession) {
-            Ok(()) => {
-                self.publish(state);
-                self.replenish_spare(state);
-            }
+            Ok(()) => self.begun(state),
             Err(refused) => {
                 let Refused { succession, failure, .. } = *refused;
-                self.suspend(state, succession, cause.unwrap_or(failure));
+                let failure = cause.unwrap_or(failure);
+                tracing::error!(
+                    path = %failure.path.display(), error = %failure.source,
+                    records_in_memory = succession.carried.counts.records,
+                    "the journal cannot write; it tries again with every append and sync"
+                );
+                self.suspend(state, succession, failure);
             }
         }
     }
 
+    fn begun(&self, state: &mut State) {
+        self.publish(state);
+        self.replenish_spare(state);
+    }
+
     fn suspend(&self, state: &mut State, succession: Succession, failure: Failure) {
-        tracing::error!(
-            path = %failure.path.display(), error = %failure.source,
-            records_in_memory = succession.carried.counts.records,
-            "the journal cannot write; it tries again with every append"
-        );
         state.pending = Pending::default();
         state.suspended = Some((succession, failure));
         self.watermark.set(state.durable());
