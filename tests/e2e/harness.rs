@@ -237,8 +237,11 @@ impl Recording {
     }
 
     fn try_wait_for(&mut self, text: &str) -> Result<String, RecvTimeoutError> {
+        // In all: a recorder that goes on talking of other things says it never.
+        let deadline = Instant::now() + PATIENCE;
         loop {
-            match self.lines.recv_timeout(PATIENCE) {
+            let left = deadline.saturating_duration_since(Instant::now());
+            match self.lines.recv_timeout(left) {
                 Ok(line) => {
                     self.said.push_str(&line);
                     self.said.push('\n');
