@@ -236,7 +236,8 @@ impl Recording {
         }
     }
 
-    fn try_wait_for(&mut self, text: &str) -> Result<String, RecvTimeoutError> {
+    /// As [`Self::wait_for`]; an error where it ends before.
+    pub fn try_wait_for(&mut self, text: &str) -> Result<String, RecvTimeoutError> {
         // In all: a recorder that goes on talking of other things says it never.
         let deadline = Instant::now() + PATIENCE;
         loop {

@@ -2,6 +2,7 @@
 
 #![expect(clippy::unwrap_used, reason = "a test fails where anything does")]
 
+mod agree;
 mod bad_input;
 mod beside;
 mod clocks;
