@@ -21,3 +21,4 @@ mod session;
 mod small_disk;
 mod sources;
 mod storage;
+mod virtual_camera;
