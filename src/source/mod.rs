@@ -75,4 +75,14 @@ pub trait Source: Send {
     ///
     /// What keeps the source from going on. It is finished then and has to be opened again.
     fn next_item(&mut self) -> Result<Option<SourceItem>, SourceError>;
+
+    /// Opens it again after an error, where it knows what it has handed over already and can find what has come
+    /// since. `false`: it is to be opened anew.
+    ///
+    /// # Errors
+    ///
+    /// Why it cannot be opened yet.
+    fn reopen(&mut self) -> Result<bool, SourceError> {
+        Ok(false)
+    }
 }

@@ -27,6 +27,9 @@ pub struct SourceOptions {
     /// When the first frame of `file:`, or of `test:` without `pace`, was taken; `None`: when the file was last
     /// modified, or now.
     pub start: Option<Timestamp>,
+    /// Pictures that have come into a `dir:` since then are handed over too, in microseconds since 1970; `None`: only
+    /// those that come from now on.
+    pub since: Option<i64>,
     /// Local time of pictures that do not say it themselves.
     pub local_offset: LocalOffset,
     /// What `test:` films.
@@ -42,6 +45,7 @@ impl Default for SourceOptions {
             controls: BTreeMap::new(),
             pace: true,
             start: None,
+            since: None,
             local_offset: LocalOffset::System,
             scene: Scene::default(),
         }
@@ -62,14 +66,14 @@ impl SourceSpec {
         clock: Arc<dyn Clock>,
         cancel: &Cancel,
     ) -> Result<Box<dyn Source>, SourceError> {
-        let SourceOptions { fps, pace, start, local_offset, .. } = *options;
+        let SourceOptions { fps, pace, start, since, local_offset, .. } = *options;
         match self {
             Self::File(path) => {
                 let options = FileOptions { fps, start, pace, local_offset };
                 Ok(Box::new(FileSource::open(path, options, cancel.child())?))
             }
             Self::Dir(path) => {
-                let options = DirOptions { local_offset, ..DirOptions::default() };
+                let options = DirOptions { since, local_offset, ..DirOptions::default() };
                 Ok(Box::new(DirSource::open(path, options, cancel.child())?))
             }
             Self::Test if !pace => {
