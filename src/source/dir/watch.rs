@@ -335,7 +335,8 @@ fn changed_utc_micros(metadata: &Metadata) -> i64 {
     metadata.ctime().saturating_mul(1_000_000).saturating_add(metadata.ctime_nsec() / 1000)
 }
 
-fn utc_micros_now() -> i64 {
+/// What time it is, in microseconds since 1970.
+pub(super) fn utc_micros_now() -> i64 {
     let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     i64::try_from(since.as_micros()).unwrap_or(i64::MAX)
 }
