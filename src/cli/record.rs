@@ -67,7 +67,7 @@ impl Record {
                 tracing::warn!("{item}");
             }
         })?;
-        let session = recorder.run()?;
+        let session = recorder.run();
         say!("{}", summary(&config, &session).trim_end());
         for name in &session.behind {
             tracing::warn!(projection = name, "it has not caught up; it will at the next start");
@@ -77,6 +77,12 @@ impl Record {
         }
         if session.reason == STORAGE_LIMIT {
             return Ok(EXIT_STORAGE_FULL);
+        }
+        if let Some(error) = session.unclosed {
+            return Err(error.into());
+        }
+        if session.lost.is_any() {
+            return Ok(EXIT_FATAL);
         }
         Ok(match session.failed.is_empty() {
             true => EXIT_OK,

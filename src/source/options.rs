@@ -5,6 +5,8 @@ use std::sync::Arc;
 
 use lenslog_journal::{Clock, Timestamp};
 
+use super::child::{self, ChildSource, Program};
+use super::http::{self, HttpSource};
 use super::v4l2::{V4l2Options, V4l2Source};
 use super::{
     Cancel, DirOptions, DirSource, FileOptions, FileSource, FrameRate, LiveSource, LocalOffset,
@@ -99,11 +101,30 @@ impl SourceSpec {
                 let options = V4l2Options { fps, size, controls: options.controls.clone() };
                 Ok(Box::new(V4l2Source::open(path, &options, clock, cancel)?))
             }
+            Self::Http(url) => {
+                let limits = http::Limits::default();
+                Ok(Box::new(HttpSource::open(url, fps, limits, clock, cancel)?))
+            }
+            Self::Exec(words) => self.start(&child::exec(words), fps, clock, cancel),
+            Self::Rtsp(url) => self.start(&child::rtsp(url, fps), fps, clock, cancel),
+            Self::Rpicam(number) => {
+                self.start(&child::rpicam(*number, size, fps), fps, clock, cancel)
+            }
             _ => {
                 let time = TestTime::Live(clock);
                 Ok(Box::new(TestSource::new(options.scene.clone(), fps, time, cancel)))
             }
         }
+    }
+
+    fn start(
+        &self,
+        program: &Program,
+        fps: FrameRate,
+        clock: Arc<dyn Clock>,
+        cancel: Cancel,
+    ) -> Result<Box<dyn Source>, SourceError> {
+        Ok(Box::new(ChildSource::start(self.to_string(), program, fps, clock, cancel)?))
     }
 
     /// Whether its frames come when they come, dated by this machine's clock, and are dropped where nobody takes

@@ -26,6 +26,13 @@ pub fn lacks(what: &str, is_there: bool) -> bool {
     true
 }
 
+/// Whether a program is where programs are looked for.
+pub fn is_installed(program: &str) -> bool {
+    let directories = std::env::var_os("PATH").unwrap_or_default();
+    let sbin = [PathBuf::from("/sbin"), PathBuf::from("/usr/sbin")];
+    std::env::split_paths(&directories).chain(sbin).any(|at| at.join(program).exists())
+}
+
 /// A real recording of people walking by.
 pub fn pedestrians() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../shared/media/pedestrians.mjpeg")

@@ -107,6 +107,8 @@ pub(crate) struct State {
     pub(crate) active: Option<ActiveSegment>,
     /// A new segment that could not be begun yet, and why.
     pub(crate) suspended: Option<(Succession, Failure)>,
+    /// That it could not be begun was told, and since then it was not.
+    pub(crate) told_suspended: bool,
     pub(crate) next_seq: Seq,
     /// Frames behind the last sync that was begun.
     pub(crate) pending: Pending,

@@ -192,10 +192,6 @@ impl Writer {
         let Some(old) = state.active.take() else {
             return;
         };
-        tracing::error!(
-            path = %failure.path.display(), error = %failure.source,
-            "writing the journal failed; what is not proven durable goes to a new segment"
-        );
         state.stats.relocations += 1;
         let pending = std::mem::take(&mut state.pending);
         let mut carried = Carried::default();
@@ -224,22 +220,17 @@ impl Writer {
         let Some((succession, failure)) = state.suspended.take() else {
             return Ok(());
         };
-        match self.begin(state, succession) {
-            Ok(()) => {
-                self.begun(state);
+        self.begin_or_suspend(state, succession, None);
+        match &state.suspended {
+            None => {
+                state.told_suspended = false;
                 tracing::warn!(
                     path = %failure.path.display(),
                     "the journal writes again; everything kept in memory is durable"
                 );
                 Ok(())
             }
-            // Told when it began.
-            Err(refused) => {
-                let Refused { succession, failure, .. } = *refused;
-                let error = failure.refused(&self.directory.journal);
-                self.suspend(state, succession, failure);
-                Err(error)
-            }
+            Some((_, failure)) => Err(failure.refused(&self.directory.journal)),
         }
     }
 
@@ -251,26 +242,32 @@ impl Writer {
         cause: Option<Failure>,
     ) {
         match self.begin(state, succession) {
-            Ok(()) => self.begun(state),
+            Ok(()) => {
+                if let Some(failure) = cause {
+                    tracing::error!(
+                        path = %failure.path.display(), error = %failure.source,
+                        "writing the journal failed; what was not proven durable is in a new segment"
+                    );
+                }
+                self.publish(state);
+                self.replenish_spare(state);
+            }
             Err(refused) => {
                 let Refused { succession, failure, .. } = *refused;
-                let failure = cause.unwrap_or(failure);
-                tracing::error!(
-                    path = %failure.path.display(), error = %failure.source,
-                    records_in_memory = succession.carried.counts.records,
-                    "the journal cannot write; it tries again with every append and sync"
-                );
-                self.suspend(state, succession, failure);
+                self.suspend(state, succession, cause.unwrap_or(failure));
             }
         }
     }
 
-    fn begun(&self, state: &mut State) {
-        self.publish(state);
-        self.replenish_spare(state);
-    }
-
+    /// Told when it begins; [`Writer::resume`] tells its end.
     fn suspend(&self, state: &mut State, succession: Succession, failure: Failure) {
+        if !std::mem::replace(&mut state.told_suspended, true) {
+            tracing::error!(
+                path = %failure.path.display(), error = %failure.source,
+                records_in_memory = succession.carried.counts.records,
+                "the journal cannot write; it tries again with every append and sync"
+            );
+        }
         state.pending = Pending::default();
         state.suspended = Some((succession, failure));
         self.watermark.set(state.durable());
