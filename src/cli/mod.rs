@@ -1,6 +1,7 @@
 //! The command line: one file a command.
 
 mod config;
+mod describe;
 mod events;
 mod exit;
 mod ingest;
@@ -45,6 +46,8 @@ enum Command {
     Status(status::StatusCommand),
     /// Delete the oldest days where there is no more room
     Rotate(rotate::Rotate),
+    /// Ask for sentences about the events that have none
+    Describe(describe::Describe),
     /// Write, check or print the configuration
     Config(config::ConfigCommand),
     /// Rebuild, verify, print and copy what was recorded: the `replay` program
@@ -62,6 +65,7 @@ pub fn main() -> ExitCode {
         Command::Why(why) => why.run(&cli.place),
         Command::Status(status) => status.run(&cli.place),
         Command::Rotate(rotate) => rotate.run(&cli.place),
+        Command::Describe(describe) => describe.run(&cli.place),
         Command::Config(config) => config.run(&cli.place),
         Command::Replay(replay) => {
             init_logging(&Config::default());

@@ -46,7 +46,8 @@ impl Record {
                         configuration with `lenslog config init`";
             return Err(Usage(text.to_owned()).into());
         }
-        let signals = Signals::listen()?;
+        let signals =
+            Signals::listen(logging.as_ref().and_then(|logging| logging.status_line.clone()))?;
         if !wait_for_mount(&config.storage.require_mount, &signals) {
             return Ok(EXIT_OK);
         }

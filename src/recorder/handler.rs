@@ -4,11 +4,12 @@ use std::io::{self, Read};
 use std::sync::{Arc, Weak};
 
 use lenslog_engine::{RebuildError, RebuildOptions, Scope};
-use lenslog_journal::{Clock, Day, Seq};
+use lenslog_journal::{Clock, Day, Seq, Timestamp};
 
 use super::home::Home;
 use super::status::StatusSource;
 use super::{CATCH_UP_PATIENCE, Shared};
+use crate::description;
 use crate::ingest::{Admission, Ingestor};
 use crate::storage::{StorageFigures, StorageStats};
 use lenslog_tools::control::{Handler, Reply, Request, StorageStatus};
@@ -54,6 +55,19 @@ impl ControlHandler {
             degraded: crate::layout::degraded(&home.journal),
         };
         say(&reply).map_err(|error| error.to_string())
+    }
+
+    /// Has events described that have no sentence. Returns how many wait.
+    fn describe(&self, since_utc_micros: i64, failed: bool) -> Result<u64, String> {
+        let home = self.home()?;
+        let since = Timestamp { utc_micros: since_utc_micros, offset_minutes: 0 };
+        let events = description::backlog(&home.view, since, failed);
+        let events = events.map_err(|error| error.to_string())?;
+        let describer = home.describer();
+        let describer = describer.as_ref().ok_or(
+            "the recorder that runs has no description.endpoint; set it and reload its configuration",
+        )?;
+        Ok(describer.add(events))
     }
 
     fn rebuild(
@@ -110,6 +124,10 @@ impl Handler for ControlHandler {
                 say(&Reply::Minutes { minutes }).map_err(|error| error.to_string())
             }
             Request::Ingest => self.ingest(input, say),
+            Request::Describe { since_utc_micros, failed } => {
+                let events = self.describe(since_utc_micros, failed)?;
+                say(&Reply::Queued { events }).map_err(|error| error.to_string())
+            }
             Request::Rotate { force, dry_run } => {
                 let rotated = self.home()?.storage.rotate(force, dry_run);
                 let report = rotated.map_err(|error| error.to_string())?;

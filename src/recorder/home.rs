@@ -1,18 +1,20 @@
 //! [`Home`]: everything that stands on the data directory. It is given up when the directory goes away, so that nothing
 //! of it is held or made in another place, and opened again when it is back.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use lenslog_engine::Runner;
 use lenslog_journal::storage::{AnchoredStorage, RealStorage};
 use lenslog_journal::{Clock, Error, Journal, JournalView, OnSync, Options};
+use lenslog_projections::DescriptionQueue;
 
 use super::camera::Wake;
 use super::health::{self, HealthItem};
 use super::writer::EventWriter;
 use super::{CATCH_UP_PATIENCE, journal_options, report_losses};
 use crate::config::Config;
+use crate::description::{self, Describer, Places};
 use crate::layout;
 use crate::metrics::MetricsCollector;
 use crate::storage::{Reserve, StorageGuard, missing_mount};
@@ -26,6 +28,9 @@ pub(super) struct Home {
     pub(super) view: JournalView,
     pub(super) runner: Arc<Runner>,
     pub(super) storage: StorageGuard,
+    /// The events that wait for a sentence.
+    queue: DescriptionQueue,
+    describer: Mutex<Option<Describer>>,
 }
 
 /// What a home is opened with, the first time and after each absence.
@@ -61,7 +66,7 @@ impl Opener {
         tell(health::data_directory(config));
         tell(health::journal(&journal));
         let view = journal.view();
-        let projections = layout::projections(config, &journal);
+        let (projections, queue) = layout::projections(config, &journal);
         let runner = Arc::new(Runner::start(&view, projections, report_losses(&journal)));
         let behind = runner.wait_for(view.head()?, CATCH_UP_PATIENCE);
         for item in health::projections(&runner, &behind) {
@@ -81,13 +86,49 @@ impl Opener {
         );
         self.writer.tell(storage.noter());
         tell(health::storage(&storage));
-        Ok(Home { journal, view, runner, storage })
+        let home = Home { journal, view, runner, storage, queue, describer: Mutex::default() };
+        home.describe(config, self);
+        Ok(home)
     }
 }
 
 impl Home {
+    /// Has events described as the configuration says, from now on.
+    pub(super) fn describe(&self, config: &Config, opener: &Opener) {
+        let (writer, metrics) = (Arc::clone(&opener.writer), Arc::clone(&opener.metrics));
+        let mut describer = self.describer();
+        // One at a time.
+        *describer = None;
+        *describer = Describer::start(
+            &config.description,
+            Places {
+                view: self.view.clone(),
+                data: &config.storage.data_dir,
+                queue: self.queue.clone(),
+                clock: Arc::clone(&opener.clock),
+                write: Arc::new(move |event| {
+                    writer.write(&event);
+                }),
+                measure: Arc::new(move |length| metrics.description(length)),
+            },
+        );
+    }
+
+    /// What describes events, where something does.
+    pub(super) fn describer(&self) -> MutexGuard<'_, Option<Describer>> {
+        self.describer.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Lets the files go on without the sentences that were waited for longer than `hold`.
+    pub(super) fn defer_descriptions(&self, opener: &Opener, hold: Duration) {
+        for event in description::deferrals(&self.queue, opener.clock.read().wall, hold) {
+            opener.writer.write(&event);
+        }
+    }
+
     /// Stops everything, so that no file of it is held any more once the last reference is gone.
     pub(super) fn leave(&self) {
+        *self.describer() = None;
         self.storage.stop();
         self.runner.stop();
     }

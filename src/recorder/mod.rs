@@ -273,6 +273,17 @@ impl Recorder {
         Ok(())
     }
 
+    /// Listens on the control socket where that could not be done at the start, such as on a full disk.
+    fn serve_at_last(&mut self) {
+        if self.server.is_some() || self.absence.is_some() {
+            return;
+        }
+        match self.serve() {
+            Ok(()) => tracing::info!("the control socket is there now"),
+            Err(error) => tracing::debug!(%error, "there is still no control socket"),
+        }
+    }
+
     fn write_started(&self) {
         let zone = &self.config.time.zone;
         let time_zone = if zone.is_empty() { health::time_zone() } else { zone.clone() };
@@ -292,7 +303,7 @@ impl Recorder {
         let mut cameras = self.shared.cameras();
         let unwanted: Vec<String> = cameras
             .iter()
-            .filter(|(_, thread)| !plans.contains(thread.plan()))
+            .filter(|(_, thread)| !plans.iter().any(|plan| thread.goes_on(plan)))
             .map(|(id, _)| id.clone())
             .collect();
         for id in unwanted {
@@ -302,7 +313,13 @@ impl Recorder {
         }
         for plan in plans {
             let id = plan.settings.id.clone();
-            if cameras.contains_key(&id) {
+            if let Some(thread) = cameras.get(&id) {
+                if *thread.plan() != plan {
+                    tracing::info!(
+                        camera = id,
+                        "a recording is read as it was begun; changes take effect at the next start"
+                    );
+                }
                 continue;
             }
             let source = crate::redact::redacted(&plan.spec.to_string());
@@ -369,6 +386,7 @@ impl Recorder {
     }
 
     fn tick(&mut self) {
+        self.serve_at_last();
         let now = self.clock.read();
         for camera in self.shared.cameras().values() {
             camera.tick(now);
@@ -435,6 +453,7 @@ impl Recorder {
 
     /// Says whether everything that should run does.
     fn tick_home(&self, home: &Home) -> bool {
+        home.defer_descriptions(&self.opener, self.config.description.hold.0);
         self.shared.writer.tick();
         home.storage.note(home.journal.next_seq());
         let figures = home.storage.figures();
@@ -486,10 +505,18 @@ impl Recorder {
             logging.level.set(&self.config.log.level);
         }
         if old.images != self.config.images {
-            for camera in self.shared.cameras().values_mut() {
-                camera.stop();
-            }
-            self.shared.cameras().clear();
+            let mut cameras = self.shared.cameras();
+            cameras
+                .values_mut()
+                .filter(|camera| !camera.is_recording())
+                .for_each(CameraThread::stop);
+            // A recording is not read twice.
+            cameras.retain(|_, camera| camera.is_recording());
+        }
+        if old.description != self.config.description
+            && let Ok(home) = self.shared.home()
+        {
+            home.describe(&self.config, &self.opener);
         }
         for item in self.start_cameras() {
             tracing::info!("{item}");
@@ -514,6 +541,9 @@ impl Recorder {
         }
         let home = self.shared.home();
         if let Ok(home) = &home {
+            *home.describer() = None;
+            // What is not described by now is described later; the files do not end before the journal does.
+            home.defer_descriptions(&self.opener, Duration::ZERO);
             home.storage.stop();
             // So that the projections can commit what they have, and can be read afterwards.
             Reserve::of(&self.config.storage).give_up_if_full(&home.journal);

@@ -31,6 +31,8 @@ pub struct CameraSettings {
     pub policy: PolicyConfig,
     /// Parts that are painted over before anything else.
     pub privacy: Vec<Polygon>,
+    /// Whether a sentence is asked for about its events.
+    pub is_described: bool,
 }
 
 /// One camera's way from a frame to the journal.
@@ -164,9 +166,10 @@ impl Pipeline {
             camera_name: self.settings.name.clone(),
             motion_confidence: begin.motion_confidence,
             detected_objects: begin.objects,
+            // There is nothing to describe without a picture.
+            description_expected: self.settings.is_described && image_path.is_some(),
             image_path,
             llm_description: None,
-            description_expected: false,
             metadata: self.metadata(frame, outcome),
         };
         let seq = self.writer.write(&Event::Detected(event.clone()));

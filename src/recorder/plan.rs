@@ -96,6 +96,7 @@ fn settings(config: &Config, id: &str, camera: &Camera) -> CameraSettings {
         motion,
         policy,
         privacy: polygons(&camera.privacy_masks),
+        is_described: !config.description.endpoint.is_empty(),
     }
 }
 

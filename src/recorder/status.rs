@@ -11,6 +11,7 @@ use lenslog_tools::control::{
 use super::camera::CameraState;
 use super::{BACKLOG_EVENTS_MAX, Shared, storage_status};
 use crate::config::Config;
+use crate::description::Describer;
 
 /// Tells how the recorder fares, from any thread.
 #[derive(Clone)]
@@ -57,6 +58,7 @@ impl StatusSource {
                 image_errors: counted.image_errors,
             }),
             storage: Some(storage_status(home.storage.check_usage(), Some(home.storage.figures()))),
+            descriptions: home.describer().as_ref().map(Describer::status),
         })
     }
 

@@ -199,14 +199,15 @@ impl EventWriter {
         None
     }
 
-    /// Tries the backlog again and syncs what has waited for too long. Called about once a second.
+    /// Tries the backlog again, has the journal write what it kept in memory, and syncs what has waited for too long.
+    /// Called about once a second.
     pub fn tick(&self) {
         let mut state = self.lock();
         self.write_backlog(&mut state);
+        let Ok(journal) = self.journal() else { return };
         let is_due = state.unsynced_since.is_some_and(|since| since.elapsed() >= UNSYNCED_MAX);
-        if (is_due || !state.unsettled.is_empty())
-            && let Ok(journal) = self.journal()
-        {
+        // Nobody may append for long: what the journal keeps in memory is written as soon as the medium works.
+        if is_due || !state.unsettled.is_empty() || journal.health().suspended.is_some() {
             match journal.sync() {
                 Ok(()) => {
                     state.unsynced_since = None;

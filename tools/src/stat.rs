@@ -114,5 +114,6 @@ pub fn status_at_rest(layout: &Layout) -> Result<Status, Error> {
         cameras: Vec::new(),
         counters: None,
         storage: None,
+        descriptions: None,
     })
 }

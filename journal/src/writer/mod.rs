@@ -202,6 +202,10 @@ impl Writer {
     /// Tells readers and other processes how far the journal is durable now.
     pub(crate) fn publish(&self, state: &mut State) {
         self.watermark.set(state.durable());
+        if state.witness.is_none() {
+            // It could not be made at the start, such as on a full disk. Without it other processes see nothing new.
+            state.witness = self.directory.open_witness(None).ok();
+        }
         if let Err(error) = self.write_witness(state, false) {
             // Only a hint is lost: recovery then proves less, other processes see new records later.
             if state.stats.witness_failures == 0 {

@@ -265,7 +265,7 @@ impl Writer {
             tracing::error!(
                 path = %failure.path.display(), error = %failure.source,
                 records_in_memory = succession.carried.counts.records,
-                "the journal cannot write; it tries again with every append"
+                "the journal cannot write; it tries again with every append and sync"
             );
         }
         state.pending = Pending::default();
