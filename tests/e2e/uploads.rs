@@ -12,11 +12,12 @@ use lenslog_journal::Timestamp;
 
 use crate::harness::{Lab, Recording};
 
-/// Picture of that number, taken that many minutes after a moment in November 2026.
+/// Picture of that number, taken that many times ten minutes after a moment in November 2026: an event of its own, in
+/// whatever order they come.
 fn picture(number: u32) -> Vec<u8> {
     let shade = [number as u8, (number >> 8) as u8, 90];
     let picture = RgbImage::from_pixel(64, 48, image::Rgb(shade));
-    let utc_micros = (1_795_000_000 + i64::from(number) * 60) * 1_000_000;
+    let utc_micros = (1_795_000_000 + i64::from(number) * 600) * 1_000_000;
     let taken = Taken { time: Timestamp { utc_micros, offset_minutes: 60 }, camera_name: "ftp" };
     encode_taken(&picture, Quality::default(), &taken).unwrap()
 }

@@ -17,10 +17,13 @@ use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use super::delivered::{DELIVERED_MAX, Delivered, Identity};
+use super::watch::SCAN_SLACK;
 
 /// Pictures may wait so long for the detector before they are handed over; what came earlier was handed over, or was
 /// there before the folder was watched. In microseconds.
 const LAG_MAX_MICROS: i64 = 3_600_000_000;
+/// A folder is read for what has come a little before a time, too.
+const SLACK_MICROS: i64 = SCAN_SLACK.as_micros() as i64;
 /// Longest line that is read; a path has at most 4096 bytes, and some are written in three.
 const LINE_BYTES_MAX: u64 = 16 << 10;
 
@@ -54,7 +57,8 @@ impl Memory {
             Some((begun, last, delivered)) => {
                 (begun, Some(begun.max(last.saturating_sub(LAG_MAX_MICROS))), delivered)
             }
-            None => (now_micros, None, Delivered::default()),
+            // What is there already is not new, however roughly the file system dates it.
+            None => (now_micros.saturating_add(SLACK_MICROS), None, Delivered::default()),
         };
         // Written anew at each start, so that it does not grow without end.
         let beside = path.with_extension("new");

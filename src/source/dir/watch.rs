@@ -33,7 +33,7 @@ const SCAN_ROOM_MIN: usize = ARRIVALS_MAX / 2;
 
 /// How much earlier than the last time that nothing was missed a file may have changed, and is looked at: clocks
 /// of file systems lag a little.
-const SCAN_SLACK: Duration = Duration::from_secs(2);
+pub(super) const SCAN_SLACK: Duration = Duration::from_secs(2);
 
 /// Something that happened in the folder.
 #[derive(Debug, PartialEq, Eq)]
