@@ -62,6 +62,18 @@ source = "test:"                      # file:PATH (MJPEG), dir:PATH (pictures th
 # threshold_percent = 2.0             # changed pixels
 # learning_frames = 25
 
+# Without a model motion alone makes events. docs/OPERATIONS.md tells where to get one.
+[detector]
+# model = ""                          # an ONNX file of the YOLOX or YOLOv8 family
+# labels = ""                         # the names of its classes, one a line
+# layout = "yolox"                    # or "yolov8"; `lenslog model check FILE` tells which
+# track = ["person", "bicycle", "car", "motorcycle", "bus", "truck", "bird", "cat", "dog"]
+# blacklist = []                      # never an event, even where it is tracked
+# min_object_confidence = 0.5         # 0 to 1
+# required = true                     # end at the start without a detector; false: motion alone until it works
+# onnxruntime = ""                    # path of libonnxruntime.so, which is faster; empty: the built-in one
+# timeout = "20s"                     # of one picture; then the detector is started anew
+
 [events]
 # deduplication_window = "30s"        # begins again at every sighting
 # max_event = "10m"

@@ -183,6 +183,8 @@ pub struct Detector {
     pub required: bool,
     /// Path of libonnxruntime.so; empty: the built-in one.
     pub onnxruntime: PathBuf,
+    /// How long one picture may take before the detector is started anew.
+    pub timeout: Seconds,
 }
 
 impl Default for Detector {
@@ -197,6 +199,7 @@ impl Default for Detector {
             min_object_confidence: policy.min_object_confidence,
             required: true,
             onnxruntime: PathBuf::new(),
+            timeout: Seconds::new(20),
         }
     }
 }

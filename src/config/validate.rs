@@ -5,7 +5,8 @@ use std::ops::RangeInclusive;
 use std::time::Duration;
 
 use super::load::Places;
-use super::{Camera, Config, ConfigError};
+use super::{Camera, Config, ConfigError, Detector};
+use crate::detector::Layout;
 use crate::motion::{LEARNING_FRAMES_MAX, Polygon, THRESHOLD_PERCENT_MIN};
 use crate::picture::Quality;
 use crate::source::{FrameRate, SourceSpec};
@@ -14,6 +15,10 @@ use crate::source::{FrameRate, SourceSpec};
 const CAMERAS_MAX: usize = 64;
 /// Longest id of a camera, in characters.
 const CAMERA_ID_CHARS_MAX: usize = lenslog_events::limits::CAMERA_ID_BYTES_MAX;
+
+/// How long one picture may take the detector.
+const DETECTOR_TIMEOUTS: RangeInclusive<Duration> =
+    Duration::from_millis(100)..=Duration::from_secs(600);
 
 /// How often metrics can be written.
 const METRICS_INTERVALS: RangeInclusive<Duration> =
@@ -73,6 +78,7 @@ pub(super) fn validate(config: &Config, places: &Places<'_>) -> Result<Vec<Warni
     check.learning(&["motion", "learning_frames"], config.motion.learning_frames)?;
     let confidence = config.detector.min_object_confidence;
     check.range(&["detector", "min_object_confidence"], confidence, 0.0, 1.0)?;
+    check.detector(&config.detector)?;
     check.that(
         Quality::new(config.images.quality).is_some(),
         &["images", "quality"],
@@ -117,8 +123,9 @@ fn not_yet(config: &Config, places: &Places<'_>) -> Vec<Warning> {
             warnings.push(Warning { place: places.of(&path), key, problem });
         }
     };
-    let no_detector = "this version has no object detector: motion alone makes events";
-    tell(config.detector != default.detector, "detector.model", no_detector);
+    let has_model = !config.detector.model.as_os_str().is_empty();
+    let no_detector = "without detector.model motion alone makes events, and the rest of [detector] has no effect";
+    tell(!has_model && config.detector != default.detector, "detector.model", no_detector);
     let no_description = "this version does not ask for descriptions";
     tell(config.description != default.description, "description.endpoint", no_description);
     let open = config.metrics.address().is_some_and(|address| !address.ip().is_loopback());
@@ -169,6 +176,23 @@ impl Check<'_> {
             path,
             frames,
             format!("1 to {LEARNING_FRAMES_MAX}"),
+        )
+    }
+
+    fn detector(&self, detector: &Detector) -> Result<(), ConfigError> {
+        let key = |name| ["detector", name];
+        if let Err(problem) = detector.layout.parse::<Layout>() {
+            return Err(self.refused(&key("layout"), problem));
+        }
+        let timeout = detector.timeout;
+        let fits = DETECTOR_TIMEOUTS.contains(&timeout.0);
+        self.that(fits, &key("timeout"), timeout, "100ms to 10m")?;
+        let needs_labels = !detector.model.as_os_str().is_empty();
+        self.that(
+            !needs_labels || !detector.labels.as_os_str().is_empty(),
+            &key("labels"),
+            "empty",
+            "the file with the names of the model's classes, one a line",
         )
     }
 

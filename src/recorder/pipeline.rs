@@ -1,15 +1,17 @@
-//! [`Pipeline`]: one camera's way from a frame to the journal: motion, policy, picture, event.
+//! [`Pipeline`]: one camera's way from a frame to the journal: motion, detector, policy, picture, event.
 
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Instant;
 
+use image::RgbImage;
 use lenslog_events::{CameraMinute, Event, EventDetected, EventEnded, EventRef, Metadata};
 use lenslog_journal::{Seq, Timestamp};
 use serde_json::{Value, json};
 
 use super::images::{EventPicture, ImageWriter};
 use super::writer::EventWriter;
+use crate::detector::Detection;
 use crate::frame::Frame;
 use crate::metrics::{CameraMetrics, MetricsCollector};
 use crate::motion::{MotionConfig, MotionDetector, Outcome, Polygon};
@@ -31,6 +33,29 @@ pub struct CameraSettings {
     pub policy: PolicyConfig,
     /// Parts that are painted over before anything else.
     pub privacy: Vec<Polygon>,
+    /// What the model is called, where there is one.
+    pub model: Option<String>,
+}
+
+/// A frame in which motion was looked for.
+#[derive(Debug)]
+pub struct Watched {
+    frame: Frame,
+    outcome: Option<Outcome>,
+}
+
+impl Watched {
+    /// Its picture, without what nobody may see.
+    #[must_use]
+    pub const fn picture(&self) -> &RgbImage {
+        &self.frame.picture
+    }
+
+    /// Whether it is worth looking for objects: something moves, or it was taken because something happened.
+    #[must_use]
+    pub const fn is_candidate(&self) -> bool {
+        matches!(self.outcome, None | Some(Outcome::Motion(_)))
+    }
 }
 
 /// One camera's way from a frame to the journal.
@@ -68,25 +93,31 @@ impl Pipeline {
         }
     }
 
-    /// Looks at a frame that was taken at `taken`. `is_candidate`: it was taken because something happened, so motion
-    /// is not asked for.
-    pub fn look(&mut self, mut frame: Frame, is_candidate: bool, taken: Instant) {
+    /// Paints over what nobody may see, and looks for motion. `is_candidate`: the frame was taken because something
+    /// happened, so motion is not asked for.
+    pub fn watch(&mut self, mut frame: Frame, is_candidate: bool) -> Watched {
         paint_over(&mut frame.picture, &self.settings.privacy);
         let outcome = (!is_candidate).then(|| self.detector.look(&frame.picture));
         if let Some(outcome) = &outcome {
             self.camera.motion(matches!(outcome, Outcome::Motion(_)));
         }
+        Watched { frame, outcome }
+    }
+
+    /// Decides what becomes of a frame that was taken at `taken`, with what a detector saw in it, where one looked.
+    pub fn judge(&mut self, watched: &Watched, detection: Option<Detection>, taken: Instant) {
+        let frame = &watched.frame;
         let observation = Observation {
             time: frame.time,
             size: frame.picture.dimensions(),
             dropped_before: frame.dropped_before,
-            motion: outcome.as_ref(),
-            objects: None,
+            motion: watched.outcome.as_ref(),
+            objects: detection.as_ref().map(|detection| detection.objects.as_slice()),
         };
         let input = Input::Frame(observation);
         for decision in decide(&mut self.state, &self.settings.policy, input) {
             match decision {
-                Decision::Begin(begin) => self.begin(begin, &frame, outcome.as_ref(), taken),
+                Decision::Begin(begin) => self.begin(begin, watched, detection.as_ref(), taken),
                 other => self.carry_out(other),
             }
         }
@@ -129,10 +160,11 @@ impl Pipeline {
     fn begin(
         &mut self,
         begin: EventBegin,
-        frame: &Frame,
-        outcome: Option<&Outcome>,
+        watched: &Watched,
+        detection: Option<&Detection>,
         taken: Instant,
     ) {
+        let frame = &watched.frame;
         let event_id = format!("evt_{}", uuid::Uuid::now_v7());
         let picture = EventPicture {
             event_id: &event_id,
@@ -155,7 +187,7 @@ impl Pipeline {
             image_path,
             llm_description: None,
             description_expected: false,
-            metadata: self.metadata(frame, outcome),
+            metadata: self.metadata(watched, detection),
         };
         let seq = self.writer.write(&Event::Detected(event.clone()));
         if seq.is_some() {
@@ -185,16 +217,24 @@ impl Pipeline {
         self.writer.write(&Event::Ended(EventEnded { event, last_seen, sightings }));
     }
 
-    fn metadata(&self, frame: &Frame, outcome: Option<&Outcome>) -> Metadata {
+    fn metadata(&self, watched: &Watched, detection: Option<&Detection>) -> Metadata {
+        let frame = &watched.frame;
         let mut metadata = Metadata::new();
         metadata.insert("frame_number".to_owned(), json!(frame.number));
         let (width, height) = frame.picture.dimensions();
         metadata.insert("frame_size".to_owned(), json!([width, height]));
-        if let Some(Outcome::Motion(motion)) = outcome {
+        if let Some(Outcome::Motion(motion)) = &watched.outcome {
             let rounded = (motion.changed_percent * 1000.0).round() / 1000.0;
             metadata.insert("changed_percent".to_owned(), json!(rounded));
             let threshold = self.settings.motion.threshold_percent;
             metadata.insert("threshold_percent".to_owned(), json!(threshold));
+        }
+        if let Some(detection) = detection {
+            let milliseconds = (detection.inference.as_secs_f64() * 1e5).round() / 100.0;
+            metadata.insert("inference_ms".to_owned(), json!(milliseconds));
+            metadata.insert("model".to_owned(), json!(self.settings.model));
+            let confidence = self.settings.policy.min_object_confidence;
+            metadata.insert("min_object_confidence".to_owned(), json!(confidence));
         }
         if let Some(origin) = &frame.origin {
             let name = origin.file_name().unwrap_or_default().to_string_lossy().into_owned();

@@ -89,7 +89,14 @@ fn settings(config: &Config, id: &str, camera: &Camera) -> CameraSettings {
         motion,
         policy,
         privacy: polygons(&camera.privacy_masks),
+        model: model_name(config),
     }
+}
+
+/// What events call the model: its file without folder and ending.
+fn model_name(config: &Config) -> Option<String> {
+    let name = config.detector.model.file_stem()?.to_string_lossy();
+    Some(name.into_owned()).filter(|name| !name.is_empty())
 }
 
 /// The clock in the time zone that is configured.
