@@ -86,6 +86,27 @@ impl MovingPixels {
         Self { grid, cells }
     }
 
+    /// How much of `pixels` moves, 0 to 1, where what lies inside one of `without` counts as still. 0 for a box outside
+    /// the picture, or without an extent.
+    #[must_use]
+    pub fn share(&self, pixels: &BoundingBox, without: &[BoundingBox]) -> f64 {
+        let Some(CellBox { left, top, right, bottom }) = self.grid.cells_in(pixels) else {
+            return 0.0;
+        };
+        let without: Vec<CellBox> =
+            without.iter().filter_map(|pixels| self.grid.cells_in(pixels)).collect();
+        let is_left_out = |column: usize, row: usize| {
+            without.iter().any(|cells| {
+                (cells.left..cells.right).contains(&column) && (cells.top..cells.bottom).contains(&row)
+            })
+        };
+        let rows = self.cells.chunks_exact(self.grid.columns).enumerate().take(bottom).skip(top);
+        let moving = |(row, cells): (usize, &[bool])| {
+            (left..right).filter(|column| cells[*column] && !is_left_out(*column, row)).count()
+        };
+        rows.map(moving).sum::<usize>() as f64 / ((right - left) * (bottom - top)) as f64
+    }
+
     /// Whether any pixel inside `pixels` moves. False for a box outside the picture, or without an extent.
     #[must_use]
     pub fn overlaps(&self, pixels: &BoundingBox) -> bool {

@@ -6,6 +6,7 @@ mod bad_input;
 mod beside;
 mod comes_back;
 mod damage;
+mod detector;
 mod file_source;
 mod full_disk;
 mod harness;
