@@ -60,7 +60,10 @@ source = "test:"                      # file:PATH (MJPEG), dir:PATH (pictures th
 
 [motion]
 # threshold_percent = 2.0             # changed pixels
+# min_area_percent = 0.1              # what is smaller does not count: insects, rain, leaves
 # learning_frames = 25
+# frozen_after = "5m"                 # the same picture for so long is a lost camera; 0: it is not
+# blind_after = "10s"                 # a black or covered picture for so long, too
 
 # Without a model motion alone makes events. docs/OPERATIONS.md tells where to get one.
 [detector]
@@ -77,6 +80,7 @@ source = "test:"                      # file:PATH (MJPEG), dir:PATH (pictures th
 [events]
 # deduplication_window = "30s"        # begins again at every sighting
 # max_event = "10m"
+# min_duration = "0s"                 # what is not seen for so long begins no event: headlights, birds
 # newcomers = true                    # more things at once than before are a new event
 
 [images]

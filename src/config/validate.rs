@@ -75,6 +75,7 @@ pub(super) fn validate(config: &Config, places: &Places<'_>) -> Result<Vec<Warni
         check.camera(id, camera)?;
     }
     check.threshold(&["motion", "threshold_percent"], config.motion.threshold_percent)?;
+    check.range(&["motion", "min_area_percent"], config.motion.min_area_percent, 0.0, 100.0)?;
     check.learning(&["motion", "learning_frames"], config.motion.learning_frames)?;
     let confidence = config.detector.min_object_confidence;
     check.range(&["detector", "min_object_confidence"], confidence, 0.0, 1.0)?;
@@ -233,6 +234,9 @@ impl Check<'_> {
         }
         if let Some(percent) = camera.motion.threshold_percent {
             self.threshold(&["cameras", id, "motion", "threshold_percent"], percent)?;
+        }
+        if let Some(percent) = camera.motion.min_area_percent {
+            self.range(&["cameras", id, "motion", "min_area_percent"], percent, 0.0, 100.0)?;
         }
         if let Some(frames) = camera.motion.learning_frames {
             self.learning(&["cameras", id, "motion", "learning_frames"], frames)?;

@@ -6,6 +6,7 @@
 //! for being a change of light.
 
 mod background;
+mod blindness;
 mod grid;
 mod light;
 mod outcome;
@@ -17,6 +18,7 @@ mod tests;
 use image::RgbImage;
 
 use background::{Background, SAMPLES_MAX};
+pub use blindness::{Blindness, Sight, SightChange, SightConfig};
 use grid::{CellBox, Grid};
 use light::{Comparison, Verdict};
 pub use outcome::{Motion, MovingPixels, Outcome, Quiet};
@@ -47,6 +49,9 @@ pub struct MotionConfig {
     /// Changed area that counts as motion, in per cent of the picture without its masks; from
     /// [`THRESHOLD_PERCENT_MIN`] to 100, values beyond count as the nearest.
     pub threshold_percent: f64,
+    /// What is smaller does not count, in per cent of the picture without its masks: leaves, insects, rain. What is near
+    /// to each other is one thing.
+    pub min_area_percent: f64,
     /// Pictures from which the background is learned before anything is reported.
     pub learning_frames: u32,
     /// Pictures for which a thing has to stand still until it belongs to the background: 30 seconds at 5 frames
@@ -60,10 +65,11 @@ pub struct MotionConfig {
 }
 
 impl Default for MotionConfig {
-    /// 2 %, 25 pictures, 150 pictures, no masks, no zones.
+    /// 2 %, things of at least 0.1 %, 25 pictures, 150 pictures, no masks, no zones.
     fn default() -> Self {
         Self {
             threshold_percent: 2.0,
+            min_area_percent: 0.1,
             learning_frames: 25,
             absorb_frames: 150,
             masks: Vec::new(),
@@ -78,6 +84,11 @@ impl MotionConfig {
             return Self::default().threshold_percent;
         }
         self.threshold_percent.clamp(THRESHOLD_PERCENT_MIN, 100.0)
+    }
+
+    fn min_area_percent(&self) -> f64 {
+        // What is not a number is no limit.
+        if self.min_area_percent.is_nan() { 0.0 } else { self.min_area_percent.clamp(0.0, 100.0) }
     }
 }
 
@@ -254,6 +265,9 @@ impl Scene {
             let area: usize = groups.map(|group| group.area).sum();
             100.0 * area as f64 / unmasked.max(1) as f64
         };
+        let of_any_size = percent_of(&mut groups.iter().filter(|group| group.in_zone));
+        let area_min = unmasked as f64 * config.min_area_percent() / 100.0;
+        let groups = regions::without_small(&self.grid, groups, area_min);
         let everywhere = percent_of(&mut groups.iter());
         let counting: Vec<_> = groups.into_iter().filter(|group| group.in_zone).collect();
         let changed_percent = percent_of(&mut counting.iter());
@@ -262,9 +276,11 @@ impl Scene {
         }
         let reason = if everywhere >= threshold {
             Quiet::OutsideZones
+        } else if of_any_size >= threshold {
+            Quiet::TooSmall
         } else if with_masks >= threshold && count(&self.masked) > 0 {
             Quiet::Masked
-        } else if changed_percent > 0.0 {
+        } else if of_any_size > 0.0 {
             Quiet::BelowThreshold
         } else {
             Quiet::Still

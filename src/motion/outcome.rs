@@ -43,6 +43,8 @@ pub enum Quiet {
     Masked,
     /// It would be motion if there were no zones.
     OutsideZones,
+    /// It would be motion if nothing were too small to count.
+    TooSmall,
 }
 
 /// Something that moves.
@@ -97,7 +99,8 @@ impl MovingPixels {
             without.iter().filter_map(|pixels| self.grid.cells_in(pixels)).collect();
         let is_left_out = |column: usize, row: usize| {
             without.iter().any(|cells| {
-                (cells.left..cells.right).contains(&column) && (cells.top..cells.bottom).contains(&row)
+                (cells.left..cells.right).contains(&column)
+                    && (cells.top..cells.bottom).contains(&row)
             })
         };
         let rows = self.cells.chunks_exact(self.grid.columns).enumerate().take(bottom).skip(top);

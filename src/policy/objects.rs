@@ -17,7 +17,7 @@ const REGION_SHARE_MIN: f64 = 0.25;
 
 /// An object moves if at least this share of its box does. What stands still moves at the edges of its box, where
 /// somebody passes by, or in a shadow.
-const MOVING_SHARE_MIN: f64 = 0.1;
+const MOVING_SHARE_MIN: f64 = 0.05;
 
 /// Most other objects by which the motion of one is explained.
 const EXPLAINING_MAX: usize = 16;

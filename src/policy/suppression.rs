@@ -30,11 +30,15 @@ pub enum Suppression {
     NotTracked,
     /// Nothing in a zone changed.
     OutsideZones,
+    /// It has not been there for long enough.
+    TooShort,
+    /// Everything that changed is too small.
+    TooSmall,
 }
 
 impl Suppression {
     /// Every reason, in the order of the names.
-    pub const ALL: [Self; 11] = [
+    pub const ALL: [Self; 13] = [
         Self::BelowThreshold,
         Self::Blacklisted,
         Self::Deduplicated,
@@ -46,6 +50,8 @@ impl Suppression {
         Self::NotMoving,
         Self::NotTracked,
         Self::OutsideZones,
+        Self::TooShort,
+        Self::TooSmall,
     ];
 
     /// Its stable name.
@@ -63,6 +69,8 @@ impl Suppression {
             Self::NotMoving => "not_moving",
             Self::NotTracked => "not_tracked",
             Self::OutsideZones => "outside_zones",
+            Self::TooShort => "too_short",
+            Self::TooSmall => "too_small",
         }
     }
 }

@@ -330,6 +330,7 @@ impl Reader {
 
     fn found(&self) {
         tracing::info!(camera = self.plan.settings.id, "the camera is back");
+        lock(&self.shared.pipeline).forget_sight();
         self.surroundings.writer.write(&Event::CameraFound(CameraFound {
             camera_id: self.plan.settings.id.clone(),
             at: self.surroundings.clock.read().wall,

@@ -5,7 +5,9 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use image::RgbImage;
-use lenslog_events::{CameraMinute, Event, EventDetected, EventEnded, EventRef, Metadata};
+use lenslog_events::{
+    CameraFound, CameraLost, CameraMinute, Event, EventDetected, EventEnded, EventRef, Metadata,
+};
 use lenslog_journal::{Seq, Timestamp};
 use serde_json::{Value, json};
 
@@ -14,7 +16,9 @@ use super::writer::EventWriter;
 use crate::detector::Detection;
 use crate::frame::Frame;
 use crate::metrics::{CameraMetrics, MetricsCollector};
-use crate::motion::{MotionConfig, MotionDetector, Outcome, Polygon};
+use crate::motion::{
+    MotionConfig, MotionDetector, Outcome, Polygon, Sight, SightChange, SightConfig,
+};
 use crate::picture::paint_over;
 use crate::policy::{
     CameraState, Decision, EventBegin, EventEnd, EventKey, Input, Observation, PolicyConfig, decide,
@@ -29,6 +33,8 @@ pub struct CameraSettings {
     pub name: Option<String>,
     /// When a change is motion.
     pub motion: MotionConfig,
+    /// When the camera shows nothing.
+    pub sight: SightConfig,
     /// When a sighting is an event.
     pub policy: PolicyConfig,
     /// Parts that are painted over before anything else.
@@ -63,6 +69,7 @@ impl Watched {
 pub struct Pipeline {
     settings: CameraSettings,
     detector: MotionDetector,
+    sight: Sight,
     state: CameraState,
     /// Events that have begun, by what the policy calls them.
     open: HashMap<EventKey, EventRef>,
@@ -84,6 +91,7 @@ impl Pipeline {
         Self {
             camera: metrics.camera(&settings.id),
             detector: MotionDetector::new(settings.motion.clone()),
+            sight: Sight::default(),
             state: CameraState::new(&settings.id),
             open: HashMap::new(),
             settings,
@@ -96,12 +104,39 @@ impl Pipeline {
     /// Paints over what nobody may see, and looks for motion. `is_candidate`: the frame was taken because something
     /// happened, so motion is not asked for.
     pub fn watch(&mut self, mut frame: Frame, is_candidate: bool) -> Watched {
+        if !is_candidate {
+            self.watch_sight(&frame);
+        }
         paint_over(&mut frame.picture, &self.settings.privacy);
         let outcome = (!is_candidate).then(|| self.detector.look(&frame.picture));
         if let Some(outcome) = &outcome {
             self.camera.motion(matches!(outcome, Outcome::Motion(_)));
         }
         Watched { frame, outcome }
+    }
+
+    /// The camera was away: what it shows is looked at anew.
+    pub fn forget_sight(&mut self) {
+        self.sight = Sight::default();
+    }
+
+    /// A camera that shows nothing is as good as lost.
+    fn watch_sight(&mut self, frame: &Frame) {
+        let camera_id = self.settings.id.clone();
+        match self.sight.look(&self.settings.sight, &frame.picture, frame.time) {
+            None => {}
+            Some(SightChange::Lost(blindness)) => {
+                let reason = blindness.to_string();
+                tracing::error!(camera = camera_id, reason, "the camera is blind");
+                let lost = CameraLost { camera_id, at: frame.time, reason };
+                self.writer.write(&Event::CameraLost(lost));
+            }
+            Some(SightChange::Found) => {
+                tracing::info!(camera = camera_id, "the camera sees again");
+                let found = CameraFound { camera_id, at: frame.time };
+                self.writer.write(&Event::CameraFound(found));
+            }
+        }
     }
 
     /// Decides what becomes of a frame that was taken at `taken`, with what a detector saw in it, where one looked.

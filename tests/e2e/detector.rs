@@ -84,13 +84,27 @@ pub fn milliseconds(length: Duration) -> f64 {
 
 #[test]
 fn tmp_shares() {
-    if lacks_clip_or_model() { return; }
+    if lacks_clip_or_model() {
+        return;
+    }
     let detector = detector(onnxruntime());
     for seen in clip(&detector, 1) {
         let Outcome::Motion(motion) = &seen.outcome else { continue };
         for object in seen.detection.unwrap().objects {
-            if object.confidence < 0.4 { continue }
-            println!("{} {} {:.2} {:.0}x{:.0}+{:.0}+{:.0} share {:.2}", seen.frame.number, object.label, object.confidence, object.bbox.width, object.bbox.height, object.bbox.x, object.bbox.y, motion.moving.share(&object.bbox, &[]));
+            if object.confidence < 0.4 {
+                continue;
+            }
+            println!(
+                "{} {} {:.2} {:.0}x{:.0}+{:.0}+{:.0} share {:.2}",
+                seen.frame.number,
+                object.label,
+                object.confidence,
+                object.bbox.width,
+                object.bbox.height,
+                object.bbox.x,
+                object.bbox.y,
+                motion.moving.share(&object.bbox, &[])
+            );
         }
     }
 }
