@@ -45,7 +45,7 @@ fn yolov8(shape: &ModelShape, output: &[f32], confidence_min: f64) -> Vec<Candid
     let rows: Vec<&[f32]> = output.chunks_exact(shape.anchors.max(1)).collect();
     let [xs, ys, widths, heights, classes @ ..] = rows.as_slice() else { return Vec::new() };
     let candidate = |anchor: usize| {
-        let scores = classes.iter().map(|row| row[anchor]);
+        let scores = classes.iter().take(shape.classes).map(|row| row[anchor]);
         let (class, score) = best_class(scores)?;
         let confidence = f64::from(score);
         if confidence < confidence_min {

@@ -22,6 +22,8 @@ mod model;
 mod service;
 mod session;
 mod settings;
+#[cfg(test)]
+mod tests;
 mod wire;
 mod worker;
 mod worker_process;

@@ -14,8 +14,11 @@ const BLOCKS: u32 = 16;
 /// Pixels of a block that are looked at, each way.
 const BLOCK_PIXELS_MAX: u32 = 8;
 
-/// A picture whose blocks deviate by no more than so many grey levels shows nothing.
-const FLAT_LEVELS_MAX: f64 = 4.0;
+/// A bright picture whose blocks deviate by no more than so many grey levels shows nothing.
+const COVERED_LEVELS_MAX: f64 = 4.0;
+
+/// The same for a dark one, in which what there is to be seen differs little.
+const BLACK_DEVIATION_MAX: f64 = 1.5;
 
 /// Where it is no brighter than this, in grey levels, it is black.
 const BLACK_LEVELS_MAX: f64 = 16.0;
@@ -67,8 +70,8 @@ impl Default for SightConfig {
 pub enum SightChange {
     /// It shows nothing any more.
     Lost(Blindness),
-    /// It shows something again.
-    Found,
+    /// It shows something again; what it did not before.
+    Found(Blindness),
 }
 
 /// Watches whether a camera shows anything.
@@ -114,10 +117,16 @@ impl Sight {
         let before = std::mem::replace(&mut self.lost, blind);
         match (before, blind) {
             (None, Some(blindness)) => Some(SightChange::Lost(blindness)),
-            (Some(_), None) => Some(SightChange::Found),
+            (Some(blindness), None) => Some(SightChange::Found(blindness)),
             // One kind of blindness that becomes another is no news.
             _ => None,
         }
+    }
+
+    /// Whether the picture is black or covered, but not for long enough yet to be believed.
+    #[must_use]
+    pub const fn is_doubtful(&self) -> bool {
+        self.flat.is_some() && self.lost.is_none()
     }
 
     fn flat_for(&mut self, picture: &RgbImage, now: Timestamp) -> Option<(Blindness, Duration)> {
@@ -163,10 +172,9 @@ fn blindness_of(picture: &RgbImage) -> Option<Blindness> {
     let count = f64::from(BLOCKS * BLOCKS);
     let mean = sum / count;
     let deviation = (squares / count - mean * mean).max(0.0).sqrt();
-    match deviation <= FLAT_LEVELS_MAX {
-        true if mean <= BLACK_LEVELS_MAX => Some(Blindness::Black),
-        true => Some(Blindness::Covered),
-        false => None,
+    match mean <= BLACK_LEVELS_MAX {
+        true => (deviation <= BLACK_DEVIATION_MAX).then_some(Blindness::Black),
+        false => (deviation <= COVERED_LEVELS_MAX).then_some(Blindness::Covered),
     }
 }
 

@@ -40,6 +40,10 @@ const LIGHT_LASTS: u32 = 2;
 /// Changes of light in more pictures in a row mean that light is not the reason; the scene is learned anew.
 const LIGHT_CHANGES_MAX: u32 = 10;
 
+/// Where the new light does not explain more of what stood still before than this, in per cent of the picture, it is
+/// learned anew: a camera's night filter shows leaves and walls in other tones.
+const STRANGE_PERCENT_MAX: f64 = 4.0;
+
 /// The smallest threshold, in per cent. A smaller one counts as this.
 pub const THRESHOLD_PERCENT_MIN: f64 = 0.01;
 
@@ -175,6 +179,11 @@ impl MotionDetector {
         Self { config, scene: None, grey: Vec::new(), changed: Vec::new() }
     }
 
+    /// Forgets what the camera usually shows, and learns it anew.
+    pub fn forget(&mut self) {
+        self.scene = None;
+    }
+
     /// Looks at the next picture. One of another size than the last makes it learn anew.
     pub fn look(&mut self, picture: &RgbImage) -> Outcome {
         if picture.is_empty() {
@@ -240,7 +249,11 @@ impl Scene {
                     _ if self.light_changes < LIGHT_LASTS => {}
                     Verdict::Light(light) if self.light_changes <= LIGHT_CHANGES_MAX => {
                         let predict = |index, before| light.predict(&self.grid, index, before);
-                        background.relight(grey, predict);
+                        let strange = background.relight(grey, &self.left_out, predict);
+                        if 100.0 * strange as f64 >= STRANGE_PERCENT_MAX * grey.len() as f64 {
+                            self.light_changes = 0;
+                            self.stage = Stage::learning();
+                        }
                     }
                     _ => {
                         self.light_changes = 0;

@@ -22,6 +22,8 @@ pub enum Outcome {
     },
     /// Something moves.
     Motion(Motion),
+    /// The picture shows nothing: it is black or covered. Motion is not looked for.
+    Blind,
     /// Much of the picture changed at once, and it is the light or the whole scene; nothing else can be said.
     /// Where it lasts, the second such picture is taken for the background in the new light, or the new scene is
     /// learned.

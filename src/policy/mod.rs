@@ -8,6 +8,8 @@ mod minute;
 mod objects;
 mod open;
 mod pending;
+#[cfg(test)]
+mod scenes;
 mod suppression;
 #[cfg(test)]
 mod tests;
@@ -289,6 +291,7 @@ fn judge(config: &PolicyConfig, observation: &Observation<'_>) -> Judgement {
         None | Some(Outcome::Motion(_)) => None,
         Some(Outcome::Learning { .. }) => Some(Suppression::Learning),
         Some(Outcome::LightChanged { .. }) => Some(Suppression::LightChange),
+        Some(Outcome::Blind) => Some(Suppression::Blind),
         Some(Outcome::Quiet { reason, .. }) => match reason {
             Quiet::Still => return Judgement::Nothing,
             Quiet::BelowThreshold => Some(Suppression::BelowThreshold),

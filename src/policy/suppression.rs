@@ -12,6 +12,8 @@ pub enum Suppression {
     BelowThreshold,
     /// What was recognised is never to make an event.
     Blacklisted,
+    /// The picture is black or covered.
+    Blind,
     /// It belongs to an event that is still open.
     Deduplicated,
     /// The background is still being learned.
@@ -38,9 +40,10 @@ pub enum Suppression {
 
 impl Suppression {
     /// Every reason, in the order of the names.
-    pub const ALL: [Self; 13] = [
+    pub const ALL: [Self; 14] = [
         Self::BelowThreshold,
         Self::Blacklisted,
+        Self::Blind,
         Self::Deduplicated,
         Self::Learning,
         Self::LightChange,
@@ -60,6 +63,7 @@ impl Suppression {
         match self {
             Self::BelowThreshold => "below_threshold",
             Self::Blacklisted => "blacklisted",
+            Self::Blind => "blind",
             Self::Deduplicated => "deduplicated",
             Self::Learning => "learning",
             Self::LightChange => "light_change",

@@ -17,7 +17,7 @@ use crate::detector::Detection;
 use crate::frame::Frame;
 use crate::metrics::{CameraMetrics, MetricsCollector};
 use crate::motion::{
-    MotionConfig, MotionDetector, Outcome, Polygon, Sight, SightChange, SightConfig,
+    Blindness, MotionConfig, MotionDetector, Outcome, Polygon, Sight, SightChange, SightConfig,
 };
 use crate::picture::paint_over;
 use crate::policy::{
@@ -108,7 +108,10 @@ impl Pipeline {
             self.watch_sight(&frame);
         }
         paint_over(&mut frame.picture, &self.settings.privacy);
-        let outcome = (!is_candidate).then(|| self.detector.look(&frame.picture));
+        let outcome = (!is_candidate).then(|| match self.sight.is_doubtful() {
+            true => Outcome::Blind,
+            false => self.detector.look(&frame.picture),
+        });
         if let Some(outcome) = &outcome {
             self.camera.motion(matches!(outcome, Outcome::Motion(_)));
         }
@@ -130,8 +133,14 @@ impl Pipeline {
                 tracing::error!(camera = camera_id, reason, "the camera is blind");
                 let lost = CameraLost { camera_id, at: frame.time, reason };
                 self.writer.write(&Event::CameraLost(lost));
+                // Whoever brings a light into the dark is to be seen.
+                self.detector.forget();
             }
-            Some(SightChange::Found) => {
+            Some(SightChange::Found(blindness)) => {
+                // What was learned of a cover is of no use; what is seen in the dark may be somebody.
+                if blindness == Blindness::Covered {
+                    self.detector.forget();
+                }
                 tracing::info!(camera = camera_id, "the camera sees again");
                 let found = CameraFound { camera_id, at: frame.time };
                 self.writer.write(&Event::CameraFound(found));

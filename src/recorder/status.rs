@@ -5,7 +5,8 @@ use std::time::Instant;
 
 use lenslog_journal::Journal;
 use lenslog_tools::control::{
-    CameraStatus, CounterStatus, JournalStatus, Status, SyncStatus, projection_reports,
+    CameraStatus, CounterStatus, DetectorStatus, JournalStatus, Status, SyncStatus,
+    projection_reports,
 };
 
 use super::camera::CameraState;
@@ -54,6 +55,7 @@ impl StatusSource {
             journal,
             projections: projection_reports(&shared.runner.status(), head),
             cameras: cameras(&shared),
+            detector: detector(&shared),
             counters: Some(CounterStatus {
                 frames: counted.frames,
                 frames_dropped: counted.frames_dropped,
@@ -74,6 +76,16 @@ impl StatusSource {
     pub(super) fn problems(&self) -> Vec<String> {
         self.status().map_or_else(|error| vec![error], |status| status.problems())
     }
+}
+
+fn detector(shared: &Shared) -> Option<DetectorStatus> {
+    let detector = shared.detector()?;
+    let model = detector.settings().model.file_name().unwrap_or_default();
+    Some(DetectorStatus {
+        model: model.to_string_lossy().into_owned(),
+        backend: detector.report().map(|report| report.backend),
+        reason: detector.problem(),
+    })
 }
 
 /// How the journal that this process writes fares.

@@ -81,30 +81,3 @@ pub fn clip(detector: &Detector, step: u64) -> Vec<Seen> {
 pub fn milliseconds(length: Duration) -> f64 {
     length.as_secs_f64() * 1e3
 }
-
-#[test]
-fn tmp_shares() {
-    if lacks_clip_or_model() {
-        return;
-    }
-    let detector = detector(onnxruntime());
-    for seen in clip(&detector, 1) {
-        let Outcome::Motion(motion) = &seen.outcome else { continue };
-        for object in seen.detection.unwrap().objects {
-            if object.confidence < 0.4 {
-                continue;
-            }
-            println!(
-                "{} {} {:.2} {:.0}x{:.0}+{:.0}+{:.0} share {:.2}",
-                seen.frame.number,
-                object.label,
-                object.confidence,
-                object.bbox.width,
-                object.bbox.height,
-                object.bbox.x,
-                object.bbox.y,
-                motion.moving.share(&object.bbox, &[])
-            );
-        }
-    }
-}
