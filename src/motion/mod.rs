@@ -14,6 +14,7 @@ mod polygon;
 mod regions;
 #[cfg(test)]
 mod tests;
+mod tone;
 
 use image::RgbImage;
 
@@ -25,6 +26,7 @@ pub use outcome::{Motion, MovingPixels, Outcome, Quiet};
 pub(crate) use polygon::rasterize;
 pub use polygon::{POLYGON_CORNERS_MAX, Polygon, PolygonError};
 pub use regions::REGIONS_MAX;
+use tone::Tone;
 
 /// The longest learning time, in pictures. A longer one is cut to this.
 pub const LEARNING_FRAMES_MAX: u32 = 100_000;
@@ -156,6 +158,9 @@ struct Scene {
     zone: Vec<bool>,
     stage: Stage,
     light_changes: u32,
+    /// Whether the pictures have colours, as far as that was ever clear, and pictures in a row that say otherwise.
+    tone: Option<Tone>,
+    turns: u32,
     /// Cells that are masked, or moved in the picture before.
     left_out: Vec<bool>,
 }
@@ -194,6 +199,9 @@ impl MotionDetector {
             *scene = None;
         }
         let scene = scene.get_or_insert_with(|| Scene::new(config, picture));
+        if scene.turns(Tone::of(picture)) {
+            return Outcome::LightChanged { changed_percent: 100.0 };
+        }
         scene.grid.shrink(picture, grey);
         scene.look(config, grey, changed)
     }
@@ -214,7 +222,27 @@ impl Scene {
             grid,
             stage: Stage::learning(),
             light_changes: 0,
+            tone: None,
+            turns: 0,
         }
+    }
+
+    /// Whether the camera has turned to its night filter, or back: then the scene is learned anew.
+    fn turns(&mut self, tone: Option<Tone>) -> bool {
+        let has_turned = tone.is_some() && self.tone.is_some() && tone != self.tone;
+        if !has_turned {
+            self.tone = tone.or(self.tone);
+            self.turns = 0;
+            return false;
+        }
+        self.turns += 1;
+        if self.turns >= LIGHT_LASTS {
+            self.tone = tone;
+            self.turns = 0;
+            self.light_changes = 0;
+            self.stage = Stage::learning();
+        }
+        true
     }
 
     fn look(&mut self, config: &MotionConfig, grey: &[u16], changed: &mut Vec<bool>) -> Outcome {

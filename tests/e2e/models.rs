@@ -123,7 +123,9 @@ fn a_recorder_that_can_do_without_a_model_goes_on_with_motion_and_journals_why()
         let lab = Lab::new();
         let arguments = configured(&lab, &model, "required = false");
         let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
-        let ran = lab.run(&[&["record"], arguments.as_slice()].concat()).expect(0);
+        let mut recording = lab.record(&arguments);
+        recording.wait_for(" event camera=");
+        let ran = recording.stop().expect(0);
         assert!(ran.err.contains("WARN"), "{}", ran.err);
         let journal = lab.journal();
         let of_kind = |kind: &str| -> Vec<&Value> {
