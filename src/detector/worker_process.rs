@@ -1,6 +1,5 @@
 //! [`WorkerProcess`]: starts a worker, asks it, waits no longer than is set, and ends it.
 
-use std::collections::VecDeque;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, Command, Stdio};
@@ -37,7 +36,7 @@ pub(super) struct WorkerProcess {
     child: Child,
     pictures: Option<SyncSender<Vec<u8>>>,
     replies: Arc<Mailbox<Answer>>,
-    printed: Arc<Mutex<VecDeque<String>>>,
+    printed: Arc<Mutex<Vec<String>>>,
 }
 
 #[derive(Debug)]
@@ -107,7 +106,10 @@ impl WorkerProcess {
 
     fn wait(&mut self, timeout: Duration) -> Result<Answer, Failure> {
         match self.replies.take(Instant::now().checked_add(timeout)) {
-            Taken::Item { item, .. } => Ok(item),
+            Taken::Item { item, .. } => {
+                self.printed.lock().unwrap_or_else(PoisonError::into_inner).clear();
+                Ok(item)
+            }
             Taken::Cancelled => Err(Failure::Cancelled),
             Taken::Closed => Err(Failure::Broken(self.end())),
             Taken::TimedOut => {
@@ -125,7 +127,7 @@ impl WorkerProcess {
         let _ = self.child.wait();
     }
 
-    /// How it ended, and what it printed last.
+    /// How it ended, and what it printed since it answered last.
     fn end(&mut self) -> String {
         self.pictures = None;
         let _ = self.child.kill();
@@ -156,6 +158,7 @@ fn command(arguments: Arguments<'_>) -> Command {
     if let Some(library) = arguments.onnxruntime {
         command.arg("--onnxruntime").arg(library);
     }
+    command.env("RUST_BACKTRACE", "0");
     command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
     command
 }
@@ -185,8 +188,8 @@ fn talk(
     answers.close();
 }
 
-/// Keeps the last lines that a worker printed.
-fn listen(mut stderr: impl BufRead, printed: &Mutex<VecDeque<String>>) {
+/// Keeps the first lines that a worker printed since it answered last: a panic's own words come before its backtrace.
+fn listen(mut stderr: impl BufRead, printed: &Mutex<Vec<String>>) {
     loop {
         let mut line = Vec::new();
         let read = (&mut stderr).take(LINE_BYTES_MAX).read_until(b'\n', &mut line);
@@ -195,14 +198,13 @@ fn listen(mut stderr: impl BufRead, printed: &Mutex<VecDeque<String>>) {
         }
         let line = String::from_utf8_lossy(&line).trim_end().to_owned();
         tracing::debug!(line, "the detector's process says");
-        let is_hint = line.starts_with("note: ") || line.is_empty();
-        if is_hint {
+        let is_backtrace = line.starts_with(' ') || line.starts_with("stack backtrace");
+        if is_backtrace || line.starts_with("note: ") || line.is_empty() {
             continue;
         }
         let mut printed = printed.lock().unwrap_or_else(PoisonError::into_inner);
-        if printed.len() >= LINES_KEPT_MAX {
-            printed.pop_front();
+        if printed.len() < LINES_KEPT_MAX {
+            printed.push(line);
         }
-        printed.push_back(line);
     }
 }
