@@ -7,6 +7,7 @@ use std::path::PathBuf;
 use serde::{Deserialize, Serialize};
 
 use super::Seconds;
+use crate::source::PictureSize;
 
 /// Everything that can be set.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
@@ -97,6 +98,8 @@ pub struct Camera {
     pub source: String,
     /// Frames a second that are looked at.
     pub fps: f64,
+    /// The size to ask the camera for; the nearest that it has is taken.
+    pub size: PictureSize,
     /// Controls of the camera by their names, and their values.
     pub controls: BTreeMap<String, i64>,
     /// Parts of the picture that are ignored: polygons in fractions of the frame.
@@ -119,6 +122,7 @@ impl Default for Camera {
             name: String::new(),
             source: String::new(),
             fps: 5.0,
+            size: PictureSize::default(),
             controls: BTreeMap::new(),
             masks: Vec::new(),
             privacy_masks: Vec::new(),

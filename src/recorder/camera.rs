@@ -119,7 +119,7 @@ impl CameraThread {
         cancel: &Cancel,
     ) -> std::io::Result<Self> {
         let cancel = cancel.child();
-        let is_live = matches!(plan.spec, SourceSpec::Test) && plan.options.pace;
+        let is_live = plan.spec.is_live(&plan.options);
         let shared = Arc::new(Shared {
             pipeline: Mutex::new(pipeline),
             state: Mutex::new(CameraState::Starting),
@@ -220,41 +220,35 @@ impl Reader {
 
     /// Reads until the source ends, it is told to stop, or there is no use in trying again.
     fn read(&self) -> CameraState {
-        let mut pause = PAUSE_MIN;
-        let mut lost = false;
+        let mut link = Link::default();
         loop {
-            let error = match self.open() {
-                Ok(mut source) => {
-                    if std::mem::take(&mut lost) {
-                        self.found();
-                    }
-                    *lock(&self.shared.state) = CameraState::Up;
-                    self.metrics.up(self.surroundings.clock.read());
-                    pause = PAUSE_MIN;
-                    match self.deliver(&mut *source) {
-                        Ok(()) => return CameraState::Ended,
-                        Err(error) => error,
-                    }
-                }
-                Err(error) => error,
-            };
+            let read = self.open().and_then(|mut source| self.deliver(&mut *source, &mut link));
+            let Err(error) = read else { return CameraState::Ended };
             self.metrics.down(self.surroundings.clock.read());
             let is_file = matches!(self.plan.spec, SourceSpec::File(_));
             let reason = error.to_string();
-            if !lost {
+            if !link.is_lost {
                 self.lost(&reason);
-                lost = true;
             }
             // A recording that cannot be read will not be there in a minute.
             if is_file || (self.surroundings.fail_fast && self.is_starting()) {
                 return CameraState::Failed(reason);
             }
             *lock(&self.shared.state) = CameraState::Lost(reason);
+            let pause = link.broken(Instant::now());
             if self.cancel.wait_until(Instant::now().checked_add(pause)) {
                 return CameraState::Ended;
             }
-            pause = (pause * 2).min(PAUSE_MAX);
         }
+    }
+
+    /// The camera is there.
+    fn arrived(&self, link: &mut Link) {
+        if link.established(Instant::now()) {
+            self.found();
+        }
+        *lock(&self.shared.state) = CameraState::Up;
+        self.metrics.up(self.surroundings.clock.read());
     }
 
     fn is_starting(&self) -> bool {
@@ -266,11 +260,18 @@ impl Reader {
         self.plan.spec.open(&self.plan.options, clock, &self.cancel)
     }
 
-    fn deliver(&self, source: &mut dyn Source) -> Result<(), SourceError> {
+    fn deliver(&self, source: &mut dyn Source, link: &mut Link) -> Result<(), SourceError> {
         let is_candidate = !self.plan.spec.has_motion_stage();
+        // A program or a server that is there may still send nothing, or nonsense.
+        if !self.shared.is_live {
+            self.arrived(link);
+        }
         while let Some(item) = source.next_item()? {
             match item {
                 SourceItem::Frame(frame) => {
+                    if !link.is_up() {
+                        self.arrived(link);
+                    }
                     let taken = self.note(&frame);
                     if !self.look(frame, is_candidate, taken) {
                         return Ok(());
@@ -338,6 +339,45 @@ impl Reader {
     }
 }
 
+/// Whether a camera is there, and how long it is left alone before it is tried again.
+#[derive(Debug)]
+struct Link {
+    is_lost: bool,
+    up_since: Option<Instant>,
+    pause: Duration,
+}
+
+impl Default for Link {
+    fn default() -> Self {
+        Self { is_lost: false, up_since: None, pause: PAUSE_MIN }
+    }
+}
+
+impl Link {
+    const fn is_up(&self) -> bool {
+        self.up_since.is_some()
+    }
+
+    /// It is there. Returns whether it was lost before.
+    fn established(&mut self, now: Instant) -> bool {
+        self.up_since = Some(now);
+        std::mem::take(&mut self.is_lost)
+    }
+
+    /// It is lost. Returns how long to wait. One that comes and goes is tried less and less often, so that it does
+    /// not fill the journal.
+    fn broken(&mut self, now: Instant) -> Duration {
+        let lasted = self.up_since.take().is_some_and(|since| now - since >= PAUSE_MAX);
+        if lasted {
+            self.pause = PAUSE_MIN;
+        }
+        self.is_lost = true;
+        let pause = self.pause;
+        self.pause = (pause * 2).min(PAUSE_MAX);
+        pause
+    }
+}
+
 /// The beginning of a text, at most that many bytes, cut between characters.
 pub(super) fn shortened(text: &str, bytes_max: usize) -> String {
     let end = (0..=bytes_max.min(text.len())).rev().find(|end| text.is_char_boundary(*end));
@@ -346,4 +386,28 @@ pub(super) fn shortened(text: &str, bytes_max: usize) -> String {
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_camera_that_comes_and_goes_is_tried_less_and_less_often() {
+        let start = Instant::now();
+        let mut link = Link::default();
+        assert!(!link.established(start), "it was never lost");
+        let pauses: Vec<u64> = (0..8)
+            .map(|second| {
+                let now = start + Duration::from_secs(second);
+                let pause = link.broken(now).as_secs();
+                assert!(link.established(now), "it was lost");
+                pause
+            })
+            .collect();
+        assert_eq!(pauses, [1, 2, 4, 8, 16, 32, 60, 60]);
+        let later = start + Duration::from_secs(7) + PAUSE_MAX;
+        assert_eq!(link.broken(later), PAUSE_MIN, "it had been there for a while");
+        assert!(!link.is_up());
+    }
 }

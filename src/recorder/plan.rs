@@ -45,8 +45,15 @@ pub fn plans(config: &Config, flags: SourceFlags) -> Vec<CameraPlan> {
                     None => LocalOffset::System,
                 };
                 let SourceFlags { pace, start } = flags;
-                let options =
-                    SourceOptions { fps, pace, start, local_offset, ..SourceOptions::default() };
+                let options = SourceOptions {
+                    fps,
+                    size: camera.size,
+                    controls: camera.controls.clone(),
+                    pace,
+                    start,
+                    local_offset,
+                    ..SourceOptions::default()
+                };
                 Some(CameraPlan { settings, spec, options })
             }
             Err(error) => {

@@ -16,23 +16,45 @@ pub enum SourceError {
         /// The part before the colon; all of it where there is no colon.
         given: String,
     },
-    /// A kind of source that has a name but is not read yet.
-    #[error("'{kind}' sources are not read by this version, which reads {SUPPORTED_KINDS}")]
-    UnsupportedKind {
-        /// Its name.
-        kind: &'static str,
-    },
     /// `file:` or `dir:` without a path.
     #[error("no path follows '{kind}:'; write {kind}:PATH")]
     MissingPath {
         /// `file` or `dir`.
         kind: &'static str,
     },
-    /// `test:` with something behind the colon.
-    #[error("'{kind}:' takes nothing behind the colon; write {kind}: alone")]
-    UnexpectedArgument {
-        /// `test`.
-        kind: &'static str,
+    /// What stands behind the colon is not what this kind of source takes.
+    #[error("'{kind}:' takes {expected}")]
+    BadArgument {
+        /// The kind.
+        kind: String,
+        /// What it takes.
+        expected: &'static str,
+    },
+    /// A camera device cannot be read.
+    #[error("cannot read the camera {path}: {reason}; {remedy}", path = .path.display())]
+    Device {
+        /// The device.
+        path: PathBuf,
+        /// What the operating system or the driver said.
+        reason: String,
+        /// What to do.
+        remedy: &'static str,
+    },
+    /// A program that delivers pictures could not be started, or ended.
+    #[error("cannot read from {program}: {reason}")]
+    Program {
+        /// Its name, as it was called.
+        program: String,
+        /// What happened, its last words included, and what to do.
+        reason: String,
+    },
+    /// A camera on the network cannot be read.
+    #[error("cannot read {address}: {reason}")]
+    Network {
+        /// Its address, without a password.
+        address: String,
+        /// What happened, and what to do.
+        reason: String,
     },
     /// Nothing is at the path.
     #[error("{path} does not exist; expected {expected}: check the path, or whether its disk is mounted", path = .path.display())]

@@ -1,4 +1,4 @@
-//! Where frames come from: files, folders and a synthetic scene, all behind [`Source`].
+//! Where frames come from: cameras, other programs, files, folders and a synthetic scene, all behind [`Source`].
 //!
 //! A source owns capture, decoding and the time of each frame. It never looks at what a picture shows, and
 //! never touches the journal.
@@ -17,11 +17,15 @@ mod open;
 mod options;
 mod pace;
 mod problem;
+mod rhythm;
 #[cfg(test)]
 pub(crate) mod samples;
 mod scene;
+mod size;
 mod spec;
 mod test_scene;
+mod v4l2;
+mod words;
 
 pub use cancel::Cancel;
 pub use dir::{DELIVERED_MAX, DirOptions, DirSource, WATCHED_FOLDERS_MAX};
@@ -34,8 +38,10 @@ pub use options::SourceOptions;
 pub use pace::FrameRate;
 pub use problem::{FrameProblem, PictureFault};
 pub use scene::{LightStep, NOISE_LEVELS_MAX, SCENE_SIDE, Scene, SceneRenderer, Walk};
-pub use spec::SourceSpec;
+pub use size::PictureSize;
+pub use spec::{Private, SourceSpec};
 pub use test_scene::{TestSource, TestTime};
+pub use v4l2::SILENCE_MAX;
 
 /// The longest encoded picture. A longer one is skipped and reported as [`PictureFault::TooManyBytes`].
 pub const FRAME_BYTES_MAX: usize = 32 << 20;

@@ -1,19 +1,25 @@
 //! [`SourceOptions`] and how a [`SourceSpec`] becomes a [`Source`].
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use lenslog_journal::{Clock, Timestamp};
 
+use super::v4l2::{V4l2Options, V4l2Source};
 use super::{
     Cancel, DirOptions, DirSource, FileOptions, FileSource, FrameRate, LiveSource, LocalOffset,
-    Scene, Source, SourceError, SourceSpec, TestSource, TestTime,
+    PictureSize, Scene, Source, SourceError, SourceSpec, TestSource, TestTime,
 };
 
 /// How a source is read. Each kind takes what concerns it.
 #[derive(Debug, Clone, PartialEq)]
 pub struct SourceOptions {
-    /// Frames a second, of `file:` and `test:`.
+    /// Frames a second: those that `file:` and `test:` have, and those of a camera that are looked at.
     pub fps: FrameRate,
+    /// The size to ask a camera for; the nearest that it has is taken.
+    pub size: PictureSize,
+    /// Controls of a camera device by their names, and their values.
+    pub controls: BTreeMap<String, i64>,
     /// Delivers the frames of `file:` and `test:` in real time; otherwise as fast as they are taken.
     pub pace: bool,
     /// When the first frame of `file:`, or of `test:` without `pace`, was taken; `None`: when the file was last
@@ -30,6 +36,8 @@ impl Default for SourceOptions {
     fn default() -> Self {
         Self {
             fps: FrameRate::default(),
+            size: PictureSize::default(),
+            controls: BTreeMap::new(),
             pace: true,
             start: None,
             local_offset: LocalOffset::System,
@@ -41,8 +49,7 @@ impl Default for SourceOptions {
 impl SourceSpec {
     /// Opens the source. Throwing `cancel` ends it; `clock` is what live frames take their time from.
     ///
-    /// A live source, which is `test:` in real time, captures on a thread of its own and drops frames that are
-    /// not taken in time. The others wait for whoever takes their frames, and drop nothing.
+    /// A [live](Self::is_live) source captures on a thread of its own and drops frames that are not taken in time. The others wait for whoever takes their frames, and drop nothing.
     ///
     /// # Errors
     ///
@@ -63,18 +70,46 @@ impl SourceSpec {
                 let options = DirOptions { local_offset, ..DirOptions::default() };
                 Ok(Box::new(DirSource::open(path, options, cancel.child())?))
             }
-            Self::Test => {
-                let scene = options.scene.clone();
-                if pace {
-                    let time = TestTime::Live(clock);
-                    let open = |cancel| -> Result<Box<dyn Source>, SourceError> {
-                        Ok(Box::new(TestSource::new(scene, fps, time, cancel)))
-                    };
-                    return Ok(Box::new(LiveSource::start(&self.to_string(), cancel, open)?));
-                }
+            Self::Test if !pace => {
                 let time = TestTime::From(start.unwrap_or_else(|| clock.read().wall));
+                let scene = options.scene.clone();
                 Ok(Box::new(TestSource::new(scene, fps, time, cancel.child())))
             }
+            _ => {
+                let open = |cancel| self.open_live(options, clock, cancel);
+                Ok(Box::new(LiveSource::start(&self.to_string(), cancel, open)?))
+            }
+        }
+    }
+
+    /// Opens a source that does not wait for whoever takes its frames.
+    fn open_live(
+        &self,
+        options: &SourceOptions,
+        clock: Arc<dyn Clock>,
+        cancel: Cancel,
+    ) -> Result<Box<dyn Source>, SourceError> {
+        let SourceOptions { fps, size, .. } = *options;
+        match self {
+            Self::V4l2(path) => {
+                let options = V4l2Options { fps, size, controls: options.controls.clone() };
+                Ok(Box::new(V4l2Source::open(path, &options, clock, cancel)?))
+            }
+            _ => {
+                let time = TestTime::Live(clock);
+                Ok(Box::new(TestSource::new(options.scene.clone(), fps, time, cancel)))
+            }
+        }
+    }
+
+    /// Whether its frames come when they come, dated by this machine's clock, and are dropped where nobody takes
+    /// them.
+    #[must_use]
+    pub const fn is_live(&self, options: &SourceOptions) -> bool {
+        match self {
+            Self::File(_) | Self::Dir(_) => false,
+            Self::Test => options.pace,
+            _ => true,
         }
     }
 

@@ -22,3 +22,4 @@ mod scrape;
 mod session;
 mod small_disk;
 mod storage;
+mod virtual_camera;

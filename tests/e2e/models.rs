@@ -98,8 +98,7 @@ fn configured(lab: &Lab, model: &[u8], rest: &str) -> Vec<String> {
         "[detector]\nmodel = {model:?}\nlabels = {labels:?}\nlayout = 'yolov8'\ntrack = ['red', 'blue']\n{rest}\n"
     );
     let config = written(lab, "lenslog.toml", text.as_bytes());
-    ["--config", &config, "--source", "test:", "--no-pace"].map(str::to_owned)
-        .to_vec()
+    ["--config", &config, "--source", "test:", "--no-pace"].map(str::to_owned).to_vec()
 }
 
 #[test]
