@@ -2,7 +2,6 @@
 
 use std::path::PathBuf;
 
-use lenslog::detector::Detector;
 use lenslog::motion::Outcome;
 use lenslog_events::{BoundingBox, DetectedObject};
 use serde_json::Value;
@@ -129,7 +128,13 @@ fn both_libraries_see_the_same_boxes() {
         lacks("python3 with onnxruntime", false);
         return;
     };
-    let (built_in, other) = (with_step(20, None), with_step(20, Some(library)));
+    // All frames, and a row for each, where the table is asked for.
+    let is_table = std::env::var_os("LENSLOG_TEST_TABLE").is_some();
+    let step = if is_table { 1 } else { 20 };
+    let (built_in, other) = (with_step(step, None), with_step(step, Some(library)));
+    if is_table {
+        built_in.iter().zip(&other).for_each(|(one, other)| print_row(one, other));
+    }
     let mut compared = 0;
     for (one, other) in built_in.iter().zip(&other) {
         let objects = |seen: &Seen| {
@@ -160,30 +165,24 @@ fn is_twin(one: &DetectedObject, other: &DetectedObject) -> bool {
         && pairs.into_iter().all(|(one, other)| (one - other).abs() <= 2.0)
 }
 
-/// Not a test of anything: prints the table of docs/PERFORMANCE.md, where `LENSLOG_TEST_TABLE` is set.
-#[test]
-fn the_table_of_the_clip_frame_by_frame() {
-    if std::env::var_os("LENSLOG_TEST_TABLE").is_none() || lacks_clip_or_model() {
+/// A row of the table in docs/PERFORMANCE.md.
+fn print_row(built_in: &Seen, other: &Seen) {
+    let (Outcome::Motion(motion), Some(one), Some(two)) =
+        (&built_in.outcome, &built_in.detection, &other.detection)
+    else {
         return;
-    }
-    let library = onnxruntime().unwrap();
-    let detectors: [Detector; 2] = [detector(None), detector(Some(library))];
-    let [tract, other] = detectors.map(|detector| clip(&detector, 1));
-    for (tract, other) in tract.iter().zip(&other) {
-        let Outcome::Motion(motion) = &tract.outcome else { continue };
-        let moving = |object: &&&DetectedObject| motion.moving.share(&object.bbox, &[]) >= 0.05;
-        let (seen, seen_by_other) = (persons(tract), persons(other));
-        let time = |seen: &Seen| milliseconds(seen.detection.as_ref().unwrap().inference);
-        println!(
-            "| {} | {:.2} | {} | {} | {} | {} | {:.0} | {:.0} |",
-            tract.frame.number,
-            motion.changed_percent,
-            motion.regions.len(),
-            seen.len(),
-            seen.iter().filter(moving).count(),
-            seen_by_other.len(),
-            time(tract),
-            time(other),
-        );
-    }
+    };
+    let moves = |object: &&&DetectedObject| motion.moving.share(&object.bbox, &[]) >= 0.05;
+    let (seen, seen_by_other) = (persons(built_in), persons(other));
+    println!(
+        "| {} | {:.2} | {} | {} | {} | {} | {:.0} | {:.0} |",
+        built_in.frame.number,
+        motion.changed_percent,
+        motion.regions.len(),
+        seen.len(),
+        seen.iter().filter(moves).count(),
+        seen_by_other.len(),
+        milliseconds(one.inference),
+        milliseconds(two.inference),
+    );
 }
