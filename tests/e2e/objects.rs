@@ -219,6 +219,26 @@ fn a_live_camera_drops_frames_while_the_detector_is_slow_and_counts_them() {
 }
 
 #[test]
+fn a_camera_that_waits_for_the_detector_delays_no_other() {
+    let lab = lab("");
+    let text = fs::read_to_string(lab.path("lenslog.toml")).unwrap().replace("'1s'", "'2m'");
+    fs::write(lab.path("lenslog.toml"), format!("{text}\n[cameras.yard]\nsource = 'test:'\n"))
+        .unwrap();
+    let recording = record(&lab);
+    let worker = worker(&recording).unwrap();
+    kill_process(worker, Signal::STOP).unwrap();
+    upload(&lab, 0, &picture(&[(32, 0, RED)]));
+    let frames = || lab.status()["counters"]["frames"].as_u64().unwrap();
+    let before = frames();
+    // The yard is looked at five times a second, and the folder once.
+    lab.until("frames of the other camera", || (frames() >= before + 10).then_some(()));
+    assert_eq!(events(&lab).len(), 0, "the folder waits");
+    kill_process(worker, Signal::CONT).unwrap();
+    assert_eq!(until_events(&lab, 1)[0]["detected_objects"][0]["label"], "red");
+    recording.stop().expect(0);
+}
+
+#[test]
 fn another_model_is_taken_on_a_reload_and_one_that_is_none_is_not() {
     let lab = lab("");
     let mut recording = record(&lab);
