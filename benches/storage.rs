@@ -73,7 +73,7 @@ fn main() {
             fs::write(path.join(format!("bench-{number}.jpg")), [0; 5000]).unwrap();
         }
     }
-    let projections = layout::projections(&config);
+    let (projections, _) = layout::projections(&config, &journal);
     let runner = Arc::new(Runner::start(&journal.view(), projections, report_losses(&journal)));
     let head = journal.view().head().unwrap();
     assert_eq!(runner.wait_for(head, Duration::from_secs(60)), Vec::<&str>::new());

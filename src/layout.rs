@@ -1,9 +1,11 @@
 //! Where everything of a recorder is, from its configuration.
 
+use std::sync::Arc;
+
 use lenslog_engine::Projection;
 use lenslog_events::RecorderVocabulary;
 use lenslog_journal::Journal;
-use lenslog_projections::Layout;
+use lenslog_projections::{DescriptionQueue, Descriptions, Layout};
 
 use crate::config::Config;
 
@@ -17,10 +19,19 @@ pub fn layout(config: &Config) -> Layout {
     }
 }
 
-/// The projections of a recorder.
+/// The projections of a recorder, on the storage of its journal, and the queue that one of them keeps: of the events
+/// that wait for a sentence.
 #[must_use]
-pub fn projections(config: &Config) -> Vec<Box<dyn Projection<RecorderVocabulary>>> {
-    layout(config).projections()
+pub fn projections(
+    config: &Config,
+    journal: &Journal,
+) -> (Vec<Box<dyn Projection<RecorderVocabulary>>>, DescriptionQueue) {
+    let view = journal.view();
+    let mut projections = layout(config).projections_on(view.storage());
+    let storage = Arc::clone(view.storage());
+    let (descriptions, queue) = Descriptions::new(storage, &config.storage.data_dir);
+    projections.push(Box::new(descriptions));
+    (projections, queue)
 }
 
 /// What is wrong with a journal, in a line; `None` where all is well.

@@ -18,9 +18,11 @@
 
 pub mod cli;
 pub mod config;
+pub mod description;
 pub mod detector;
 pub mod frame;
 pub mod ingest;
+pub mod interrupt;
 pub mod layout;
 pub mod logging;
 pub mod metrics;

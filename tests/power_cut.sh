@@ -10,13 +10,15 @@
 # acknowledged before the copy began is in the journal, with the seq it was acknowledged with; no event is in the
 # journal, in events.json or in the database twice, and all three hold the same; every picture that an event names is whole.
 #
+# The seed repeats what is written and how long; the moments themselves are the machine's.
 # LENSLOG_CUT_FS is the file system of the disk: ext4 (the default), xfs or btrfs. Needs root, xfsprogs, loop devices;
 # sqlite3 if it is there. Exit code: 0 all is well, 1 something was lost, 77 this machine lacks something.
 set -euo pipefail
 
 program=$(realpath "$1")
 cuts=${2:-100}
-RANDOM=${3:-$$}
+seed=${3:-$$}
+RANDOM=$seed
 fs=${LENSLOG_CUT_FS:-ext4}
 
 lacking() { echo "lacking: $*"; exit 77; }
@@ -29,6 +31,10 @@ work=$(mktemp -d)
 host=$work/host disk=$work/disk data=$work/disk/data
 mkdir "$host" "$disk"
 writer=
+# No configuration but its own.
+unset "${!LENSLOG@}"
+export HOME=$work
+cd "$work"
 
 # Ends what writes, as a power cut would: nothing of it may reach the copy that was made before.
 silence() {
@@ -76,9 +82,8 @@ cut_power() {
   mount_disk
 }
 fail() {
-  echo "cut $cut ($kind): $*"
+  echo "cut $cut ($kind), seed $seed: $*"
   tail -n 20 "$work/err" || true
-  if [ -n "${LENSLOG_CUT_KEEP:-}" ]; then cp -a "$work" "$LENSLOG_CUT_KEEP"; cp -a "$disk" "$LENSLOG_CUT_KEEP/"; fi
   exit 1
 }
 

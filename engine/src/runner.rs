@@ -281,6 +281,7 @@ impl<V: Vocabulary> Thread<V> {
             }
         }
         if self.started
+            && self.view.check_place().is_ok()
             && let Err(error) = self.follower.commit(CommitKind::Final)
         {
             self.note_error(&error.to_string());
@@ -290,6 +291,8 @@ impl<V: Vocabulary> Thread<V> {
 
     /// Starts where that is due, applies what there is, waits where there is nothing.
     fn work(&mut self) -> Result<(), FollowError> {
+        // What is missing because everything is gone is not to be made again in its place.
+        self.view.check_place()?;
         if !self.started {
             return self.start();
         }

@@ -101,6 +101,7 @@ pub(crate) fn open(root: &Path, options: &Options) -> Result<(Writer, Opening), 
     let mut state = State {
         active,
         suspended: None,
+        told_suspended: false,
         next_seq: plan.next_seq,
         pending: Pending::at(settings.sizes.padded(pending_start)),
         busy: false,

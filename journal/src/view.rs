@@ -144,6 +144,18 @@ impl JournalView {
         &self.directory().storage
     }
 
+    /// Whether the data directory is there, as far as the storage can tell: a storage may know that its path leads
+    /// elsewhere by now.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Io`] says what became of it.
+    pub fn check_place(&self) -> Result<(), Error> {
+        let root = self.root();
+        let looked_at = self.storage().stat(root).map(drop);
+        looked_at.context("look at", root)
+    }
+
     /// The seq behind the last record that may be read.
     ///
     /// # Errors

@@ -322,6 +322,28 @@ fn a_witness_that_cannot_be_made_stops_nothing() {
 }
 
 #[test]
+fn a_witness_that_could_not_be_made_on_a_full_disk_is_made_once_there_is_room() {
+    let storage = FaultyStorage::new();
+    let journal = open(&storage);
+    append(&journal, b"one");
+    journal.close().unwrap();
+    storage.remove(Path::new("/data/journal/WITNESS")).unwrap();
+    // The spare is there; the witness finds no room.
+    storage.inject(Fault::AllocationFails { nth: 0 });
+    let journal = open(&storage);
+    append(&journal, b"two");
+    storage.heal();
+    append(&journal, b"three");
+    // Another process learns from it how far it may read.
+    let expected = [&b"one"[..], b"two", b"three"];
+    assert_eq!(read_all(&view(&storage)).payloads(), expected);
+    journal.close().unwrap();
+    let journal = open(&storage);
+    assert!(matches!(journal.opening(), Opening::Clean), "{:?}", journal.opening());
+    assert_eq!(read_all(&journal.view()).payloads(), expected);
+}
+
+#[test]
 fn keys_of_records_in_memory_are_known_while_the_journal_is_suspended() {
     let storage = FaultyStorage::new();
     let journal = open(&storage);

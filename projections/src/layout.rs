@@ -34,11 +34,20 @@ impl Layout {
     #[must_use]
     pub fn projections(&self) -> Vec<Box<dyn Projection<RecorderVocabulary>>> {
         let storage: Arc<dyn Storage> = Arc::new(RealStorage);
+        self.projections_on(&storage)
+    }
+
+    /// As [`Layout::projections`], their files on this storage: that of the journal which they follow.
+    #[must_use]
+    pub fn projections_on(
+        &self,
+        storage: &Arc<dyn Storage>,
+    ) -> Vec<Box<dyn Projection<RecorderVocabulary>>> {
         vec![
             Box::new(SqliteProjection::new(&self.database)),
-            Box::new(jsonl(Arc::clone(&storage), &self.data)),
-            Box::new(plaintext(Arc::clone(&storage), &self.data, self.plaintext_metadata)),
-            Box::new(Media::new(storage, &self.data)),
+            Box::new(jsonl(Arc::clone(storage), &self.data)),
+            Box::new(plaintext(Arc::clone(storage), &self.data, self.plaintext_metadata)),
+            Box::new(Media::new(Arc::clone(storage), &self.data)),
         ]
     }
 }

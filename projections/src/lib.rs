@@ -7,6 +7,7 @@
 //! | [`plaintext`] | `events.log`: the events of a day, for people to read |
 //! | [`day_files`] | what these two have in common, for other formats too |
 //! | [`store`] | [`EventStore`]: typed queries of that database |
+//! | [`descriptions`] | which events wait for a sentence: a queue for whoever writes them |
 //! | [`media`] | the pictures: deletes those that are gone |
 //!
 //! Every projection can be deleted at any moment: it comes back from the journal. None of them reads a clock, the
@@ -14,6 +15,7 @@
 
 mod data_dir;
 pub mod day_files;
+pub mod descriptions;
 pub mod jsonl;
 mod layout;
 pub mod media;
@@ -21,6 +23,7 @@ pub mod plaintext;
 pub mod sqlite;
 pub mod store;
 
+pub use descriptions::{DescriptionQueue, Descriptions, Waiting};
 pub use layout::Layout;
 pub use plaintext::plaintext_block;
 pub use sqlite::{free_database_bytes, shorten_database_log};

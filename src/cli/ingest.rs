@@ -16,6 +16,7 @@ use lenslog_tools::control::{Client, Outcome, Reply, Request, Totals};
 use super::exit::{EXIT_FATAL, EXIT_OK, EXIT_STORAGE_FULL};
 use super::{quiet_configuration, require_mount};
 use crate::config::Config;
+use crate::description;
 use crate::ingest::{Admission, Ingestor};
 use crate::layout;
 use crate::recorder::{clock, journal_options, report_losses};
@@ -77,7 +78,7 @@ impl Ingest {
         }
         Reserve::of(&config.storage).give_up_if_full(&journal);
         let opened = journal.next_seq();
-        let projections = layout::projections(config);
+        let (projections, queue) = layout::projections(config, &journal);
         let runner = Arc::new(Runner::start(&journal.view(), projections, report_losses(&journal)));
         // What may be deleted is known when the projections are up to date.
         let _ = runner.wait_for(journal.view().head()?, PATIENCE);
@@ -85,9 +86,13 @@ impl Ingest {
         let tell = move |event: &Event| {
             let encoded = RecorderVocabulary::encode(event);
             if let Err(error) = telling.append_trusted(&[encoded.as_record()]) {
-                tracing::error!(%error, "a storage warning is not journaled");
+                let event = event.kind().name;
+                tracing::error!(%error, event, "an event is not journaled");
             }
         };
+        // What nobody described in time is written into the files all the same.
+        let (now, hold) = (clock.read().wall, config.description.hold.0);
+        description::deferrals(&queue, now, hold).iter().for_each(&tell);
         let storage =
             StorageGuard::start(config, &journal, (&runner, opened), &clock, Arc::new(tell), || ());
         let mut out = BufWriter::new(io::stdout().lock());

@@ -1,6 +1,7 @@
 //! The command line: one file a command.
 
 mod config;
+mod describe;
 mod detector_worker;
 mod events;
 mod exit;
@@ -49,6 +50,8 @@ enum Command {
     Rotate(rotate::Rotate),
     /// Tell what a model is, and how long it takes
     Model(model::ModelCommand),
+    /// Ask for sentences about the events that have none
+    Describe(describe::Describe),
     /// Write, check or print the configuration
     Config(config::ConfigCommand),
     /// Rebuild, verify, print and copy what was recorded: the `replay` program
@@ -71,6 +74,7 @@ pub fn main() -> ExitCode {
         Command::Rotate(rotate) => rotate.run(&cli.place),
         Command::Model(model) => model.run(&cli.place),
         Command::DetectorWorker(worker) => worker.run(),
+        Command::Describe(describe) => describe.run(&cli.place),
         Command::Config(config) => config.run(&cli.place),
         Command::Replay(replay) => {
             init_logging(&Config::default());

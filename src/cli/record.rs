@@ -47,7 +47,8 @@ impl Record {
                         configuration with `lenslog config init`";
             return Err(Usage(text.to_owned()).into());
         }
-        let signals = Signals::listen()?;
+        let signals =
+            Signals::listen(logging.as_ref().and_then(|logging| logging.status_line.clone()))?;
         if !wait_for_mount(&config.storage.require_mount, &signals) {
             return Ok(EXIT_OK);
         }
@@ -72,7 +73,7 @@ impl Record {
             StartError::Journal(error) => error.into(),
             error => anyhow::Error::from(error),
         })?;
-        let session = recorder.run()?;
+        let session = recorder.run();
         say!("{}", summary(&config, &session).trim_end());
         for name in &session.behind {
             tracing::warn!(projection = name, "it has not caught up; it will at the next start");
@@ -82,6 +83,12 @@ impl Record {
         }
         if session.reason == STORAGE_LIMIT {
             return Ok(EXIT_STORAGE_FULL);
+        }
+        if let Some(error) = session.unclosed {
+            return Err(error.into());
+        }
+        if session.lost.is_any() {
+            return Ok(EXIT_FATAL);
         }
         Ok(match session.failed.is_empty() {
             true => EXIT_OK,

@@ -87,7 +87,7 @@ impl Rotate {
         let journal = Journal::open(&config.storage.data_dir, &journal_options(config, &clock))?;
         Reserve::of(&config.storage).give_up_if_full(&journal);
         let opened = journal.next_seq();
-        let projections = layout::projections(config);
+        let (projections, _) = layout::projections(config, &journal);
         let runner = Arc::new(Runner::start(&journal.view(), projections, report_losses(&journal)));
         let head = journal.view().head()?;
         for name in runner.wait_for(head, PATIENCE) {

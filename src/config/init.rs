@@ -16,20 +16,18 @@ pub fn find_camera() -> Option<PathBuf> {
 /// The text of a configuration file with every key, its default and what it means.
 #[must_use]
 pub fn example(camera: Option<&Path>) -> String {
-    let camera = camera.map_or_else(
-        || {
-            "# No camera device was found. This is a synthetic scene to try things with.\n"
-                .to_owned()
-        },
-        |device| {
-            format!(
-                "# A camera was found at {}. This version does not read camera devices yet;\n\
-                 # until then this is a synthetic scene to try things with.\n",
-                device.display()
-            )
-        },
-    );
-    TEMPLATE.replace("{camera}", &camera)
+    let (said, source) = match camera {
+        Some(device) => (
+            "# This camera was found. A path below /dev/v4l/by-id stays the same when cables change places.\n",
+            format!("v4l2:{}", device.display()),
+        ),
+        None => (
+            "# No camera device was found. This is a synthetic scene to try things with.\n",
+            "test:".to_owned(),
+        ),
+    };
+    let source = toml::Value::String(source).to_string();
+    TEMPLATE.replace("{camera}", said).replace("{source}", &source)
 }
 
 const TEMPLATE: &str = r#"# Lenslog. Every key is here; those in comments have their defaults and need not be set.
@@ -50,8 +48,12 @@ when_full = "overwrite_oldest"        # what `min_retention_days` keeps goes too
 
 {camera}[cameras.camera_1]                    # any number of cameras, each with an id of its own
 name = "front door"                   # as it stands in events.log
-source = "test:"                      # file:PATH (MJPEG), dir:PATH (pictures that appear), test: (a synthetic scene)
-# fps = 5
+source = {source}
+# v4l2:/dev/video0, rtsp://USER:PASSWORD@HOST/PATH, http://HOST/PATH (MJPEG or a picture a request), rpicam:0,
+# exec:COMMAND (MJPEG on its standard output), dir:PATH (pictures that appear), file:PATH (MJPEG), test: (a scene)
+# fps = 5                             # frames a second that are looked at
+# size = "640x480"                    # of v4l2: and rpicam:; the nearest that the camera has is taken
+# controls = {}                       # of v4l2:, by the names that `v4l2-ctl -l` prints: { power_line_frequency = 1 }
 # masks = [[[0.0, 0.0], [1.0, 0.0], [1.0, 0.2], [0.0, 0.2]]]   # polygons in fractions of the picture: ignored
 # privacy_masks = []                  # painted over before anything is stored
 # zones = []                          # where any are given, only motion that touches one counts
@@ -86,6 +88,14 @@ source = "test:"                      # file:PATH (MJPEG), dir:PATH (pictures th
 [images]
 # keep = "annotated"                  # "clean", "both", "none"
 # quality = 85
+
+[description]                         # a sentence about each event, by a language model; off without an endpoint
+# endpoint = ""                       # any OpenAI-compatible server: "http://127.0.0.1:11434/v1" is Ollama on this machine
+# model = "llava"
+# hold = "10s"                        # events.log and events.json wait so long for the sentence; then it comes later
+# timeout = "120s"                    # of one request
+# daily_budget = 0                    # requests a day; 0: as many as there are events
+# api_key_file = ""                   # a file that holds the key, where the server wants one
 
 [metrics]
 # metrics_interval = "60s"            # a line in logs/metrics.json, the status line

@@ -314,7 +314,11 @@ pub struct Description {
     pub hold: Seconds,
     /// How long one request may take.
     pub timeout: Seconds,
-    /// A file that holds the key.
+    /// What the model is asked.
+    pub prompt: String,
+    /// Requests a day at most; 0: as many as there are events.
+    pub daily_budget: u32,
+    /// A file that holds the key; empty: `description_api_key` in the credentials directory, if there is one.
     pub api_key_file: PathBuf,
 }
 
@@ -325,6 +329,11 @@ impl Default for Description {
             model: "llava".to_owned(),
             hold: Seconds::new(10),
             timeout: Seconds::new(120),
+            prompt:
+                "Describe in one sentence what happens in this picture of a surveillance camera: \
+                     who or what is there, and what they do."
+                    .to_owned(),
+            daily_budget: 0,
             api_key_file: PathBuf::new(),
         }
     }

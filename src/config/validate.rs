@@ -5,7 +5,7 @@ use std::ops::RangeInclusive;
 use std::time::Duration;
 
 use super::load::Places;
-use super::{Camera, Config, ConfigError, Detector};
+use super::{Camera, Config, ConfigError, Detector, KeepImages};
 use crate::detector::Layout;
 use crate::motion::{LEARNING_FRAMES_MAX, Polygon, THRESHOLD_PERCENT_MIN};
 use crate::picture::Quality;
@@ -19,6 +19,11 @@ const CAMERA_ID_CHARS_MAX: usize = lenslog_events::limits::CAMERA_ID_BYTES_MAX;
 /// How long one picture may take the detector.
 const DETECTOR_TIMEOUTS: RangeInclusive<Duration> =
     Duration::from_millis(100)..=Duration::from_secs(600);
+/// Longest prompt.
+const PROMPT_BYTES_MAX: usize = 10_000;
+/// How long a sentence can be waited for.
+const DESCRIPTION_TIMES: RangeInclusive<Duration> =
+    Duration::from_secs(1)..=Duration::from_secs(3600);
 
 /// How often metrics can be written.
 const METRICS_INTERVALS: RangeInclusive<Duration> =
@@ -86,6 +91,31 @@ pub(super) fn validate(config: &Config, places: &Places<'_>) -> Result<Vec<Warni
         config.images.quality,
         "1 to 100",
     )?;
+    let endpoint = &config.description.endpoint;
+    check.that(
+        endpoint.is_empty() || crate::description::is_endpoint(endpoint),
+        &["description", "endpoint"],
+        // It may hold a password.
+        format!("'{}'", crate::redact::redacted(endpoint)),
+        "empty, or http://HOST/v1 or https://HOST/v1 without a password (keys come from api_key_file)",
+    )?;
+    let prompt = &config.description.prompt;
+    check.that(
+        !prompt.trim().is_empty() && prompt.len() <= PROMPT_BYTES_MAX,
+        &["description", "prompt"],
+        format!("{} bytes", prompt.len()),
+        format!("1 to {PROMPT_BYTES_MAX} bytes"),
+    )?;
+    for (name, value) in
+        [("hold", config.description.hold), ("timeout", config.description.timeout)]
+    {
+        check.that(
+            DESCRIPTION_TIMES.contains(&value.0),
+            &["description", name],
+            value,
+            "1s to 1h",
+        )?;
+    }
     let interval = config.metrics.metrics_interval;
     check.that(
         METRICS_INTERVALS.contains(&interval.0),
@@ -127,8 +157,9 @@ fn not_yet(config: &Config, places: &Places<'_>) -> Vec<Warning> {
     let has_model = !config.detector.model.as_os_str().is_empty();
     let no_detector = "without detector.model motion alone makes events, and the rest of [detector] has no effect";
     tell(!has_model && config.detector != default.detector, "detector.model", no_detector);
-    let no_description = "this version does not ask for descriptions";
-    tell(config.description != default.description, "description.endpoint", no_description);
+    let unkept = !config.description.endpoint.is_empty() && config.images.keep == KeepImages::None;
+    let no_picture = "no picture is kept, so that there is nothing to describe; set images.keep";
+    tell(unkept, "description.endpoint", no_picture);
     let open = config.metrics.address().is_some_and(|address| !address.ip().is_loopback());
     let problem = "everybody who reaches this address can read the metrics, unencrypted";
     tell(open, "metrics.listen", problem);

@@ -20,10 +20,19 @@ const STORAGE_PARTS: u64 = 256;
 ///
 /// Nothing is synced: these are figures about the recorder, not what it recorded. A power cut may cost some lines or
 /// tear the last one; the next line begins on a line of its own.
-#[derive(Debug)]
 pub struct MetricsFile {
     path: PathBuf,
     bytes_max: u64,
+    check: Box<Check>,
+}
+
+/// Says what became of the place of a file.
+type Check = dyn Fn() -> io::Result<()> + Send;
+
+impl std::fmt::Debug for MetricsFile {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter.debug_struct("MetricsFile").field("path", &self.path).finish_non_exhaustive()
+    }
 }
 
 impl MetricsFile {
@@ -32,7 +41,13 @@ impl MetricsFile {
     pub fn new(directory: &Path, storage_limit_bytes: u64) -> Self {
         let part = (storage_limit_bytes / STORAGE_PARTS).max(FILE_BYTES_MIN);
         let bytes_max = part.min(METRICS_FILE_BYTES_MAX);
-        Self { path: directory.join(METRICS_FILE), bytes_max }
+        Self { path: directory.join(METRICS_FILE), bytes_max, check: Box::new(|| Ok(())) }
+    }
+
+    /// Writes nothing, and makes no directory, where that fails.
+    #[must_use]
+    pub fn while_there(self, check: impl Fn() -> io::Result<()> + Send + 'static) -> Self {
+        Self { check: Box::new(check), ..self }
     }
 
     /// Where it is.
@@ -47,6 +62,7 @@ impl MetricsFile {
     ///
     /// Those of the operating system. What was there stays; of the line, nothing is left.
     pub fn append(&self, line: &str) -> io::Result<()> {
+        (self.check)()?;
         let mut bytes = format!("{line}\n").into_bytes();
         let mut file = self.open()?;
         let mut len = file.metadata()?.len();

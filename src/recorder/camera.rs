@@ -145,6 +145,20 @@ impl CameraThread {
         &self.plan
     }
 
+    /// Whether it reads a recording, of which nothing is to be read twice: what has changed takes effect at the next
+    /// start.
+    #[must_use]
+    pub const fn is_recording(&self) -> bool {
+        matches!(self.plan.spec, SourceSpec::File(_))
+    }
+
+    /// Whether it goes on where it is to be read like this.
+    #[must_use]
+    pub fn goes_on(&self, plan: &CameraPlan) -> bool {
+        let same_recording = self.is_recording() && self.plan.spec == plan.spec;
+        self.plan == *plan || (same_recording && self.plan.settings.id == plan.settings.id)
+    }
+
     /// How it fares.
     #[must_use]
     pub fn state(&self) -> CameraState {
@@ -221,9 +235,16 @@ impl Reader {
     /// Reads until the source ends, it is told to stop, or there is no use in trying again.
     fn read(&self) -> CameraState {
         let mut link = Link::default();
+        let since = self.surroundings.clock.read().wall.utc_micros;
+        let mut before: Option<Box<dyn Source>> = None;
         loop {
-            let read = self.open().and_then(|mut source| self.deliver(&mut *source, &mut link));
+            let opened = self.open(&mut before, link.is_lost.then_some(since));
+            let read = opened.and_then(|source| self.deliver(&mut **source, &mut link));
             let Err(error) = read else { return CameraState::Ended };
+            // A device is given up at once; a folder's source remembers what it has handed over.
+            if !matches!(self.plan.spec, SourceSpec::Dir(_)) {
+                before = None;
+            }
             self.metrics.down(self.surroundings.clock.read());
             let is_file = matches!(self.plan.spec, SourceSpec::File(_));
             let reason = error.to_string();
@@ -255,9 +276,22 @@ impl Reader {
         *lock(&self.shared.state) == CameraState::Starting
     }
 
-    fn open(&self) -> Result<Box<dyn Source>, SourceError> {
-        let clock = Arc::clone(&self.surroundings.clock);
-        self.plan.spec.open(&self.plan.options, clock, &self.cancel)
+    /// Opens the source: the one that was there before, where that remembers what it has delivered. What has come
+    /// `since` a time is new to one that could not be opened at first.
+    fn open<'a>(
+        &self,
+        before: &'a mut Option<Box<dyn Source>>,
+        since: Option<i64>,
+    ) -> Result<&'a mut Box<dyn Source>, SourceError> {
+        let is_open = before.as_mut().map_or(Ok(false), |source| source.reopen())?;
+        match before.take().filter(|_| is_open) {
+            Some(source) => Ok(before.insert(source)),
+            None => {
+                let clock = Arc::clone(&self.surroundings.clock);
+                let options = SourceOptions { since, ..self.plan.options.clone() };
+                Ok(before.insert(self.plan.spec.open(&options, clock, &self.cancel)?))
+            }
+        }
     }
 
     fn deliver(&self, source: &mut dyn Source, link: &mut Link) -> Result<(), SourceError> {

@@ -4,16 +4,17 @@ use std::io::{self, Read};
 use std::sync::{Arc, Weak};
 
 use lenslog_engine::{RebuildError, RebuildOptions, Scope};
-use lenslog_journal::{Clock, Day, Journal, Seq};
+use lenslog_journal::{Clock, Day, Seq, Timestamp};
 
+use super::home::Home;
 use super::status::StatusSource;
 use super::{CATCH_UP_PATIENCE, Shared};
+use crate::description;
 use crate::ingest::{Admission, Ingestor};
 use crate::storage::{StorageFigures, StorageStats};
 use lenslog_tools::control::{Handler, Reply, Request, StorageStatus};
 
 pub(super) struct ControlHandler {
-    journal: Journal,
     /// Weak, so that a client that lingers does not keep a recorder alive.
     shared: Weak<Shared>,
     status: StatusSource,
@@ -21,22 +22,16 @@ pub(super) struct ControlHandler {
 }
 
 impl ControlHandler {
-    pub(super) fn new(
-        journal: &Journal,
-        shared: &Arc<Shared>,
-        status: &StatusSource,
-        clock: &Arc<dyn Clock>,
-    ) -> Self {
-        Self {
-            journal: journal.clone(),
-            shared: Arc::downgrade(shared),
-            status: status.clone(),
-            clock: Arc::clone(clock),
-        }
+    pub(super) fn new(shared: &Arc<Shared>, status: &StatusSource, clock: &Arc<dyn Clock>) -> Self {
+        Self { shared: Arc::downgrade(shared), status: status.clone(), clock: Arc::clone(clock) }
     }
 
     fn shared(&self) -> Result<Arc<Shared>, String> {
         self.shared.upgrade().ok_or_else(|| "the recorder is stopping".to_owned())
+    }
+
+    fn home(&self) -> Result<Arc<Home>, String> {
+        self.shared()?.home().map_err(|error| error.to_string())
     }
 
     fn ingest(
@@ -46,19 +41,33 @@ impl ControlHandler {
     ) -> Result<(), String> {
         let metrics = Arc::clone(&self.shared()?.metrics);
         let admission = Room(&self.shared);
-        let ingestor = Ingestor::new(self.journal.clone(), Arc::clone(&self.clock), &admission)
+        let home = self.home()?;
+        let ingestor = Ingestor::new(home.journal.clone(), Arc::clone(&self.clock), &admission)
             .counted_by(metrics);
         let totals = ingestor
             .run(input, &mut |outcomes| say(&Reply::Lines { outcomes }))
             .map_err(|error| error.to_string())?;
-        let head = self.journal.view().head().map_err(|error| error.to_string())?;
-        let behind = self.shared()?.runner.wait_for(head, CATCH_UP_PATIENCE);
+        let head = home.view.head().map_err(|error| error.to_string())?;
+        let behind = home.runner.wait_for(head, CATCH_UP_PATIENCE);
         let reply = Reply::Ingested {
             totals,
             behind: behind.into_iter().map(str::to_owned).collect(),
-            degraded: crate::layout::degraded(&self.journal),
+            degraded: crate::layout::degraded(&home.journal),
         };
         say(&reply).map_err(|error| error.to_string())
+    }
+
+    /// Has events described that have no sentence. Returns how many wait.
+    fn describe(&self, since_utc_micros: i64, failed: bool) -> Result<u64, String> {
+        let home = self.home()?;
+        let since = Timestamp { utc_micros: since_utc_micros, offset_minutes: 0 };
+        let events = description::backlog(&home.view, since, failed);
+        let events = events.map_err(|error| error.to_string())?;
+        let describer = home.describer();
+        let describer = describer.as_ref().ok_or(
+            "the recorder that runs has no description.endpoint; set it and reload its configuration",
+        )?;
+        Ok(describer.add(events))
     }
 
     fn rebuild(
@@ -67,14 +76,14 @@ impl ControlHandler {
         options: &RebuildOptions,
         say: &mut dyn FnMut(&Reply) -> io::Result<()>,
     ) -> Result<(), String> {
-        let shared = self.shared()?;
-        let names: Vec<&str> = shared.runner.status().iter().map(|status| status.name).collect();
+        let home = self.home()?;
+        let names: Vec<&str> = home.runner.status().iter().map(|status| status.name).collect();
         if let Some(unknown) = only.iter().find(|name| !names.contains(&name.as_str())) {
             return Err(format!("there is no projection '{unknown}', only {}", names.join(", ")));
         }
         let wanted = |name: &&str| only.is_empty() || only.iter().any(|wanted| wanted == name);
         for name in names.into_iter().filter(wanted) {
-            let Some(result) = shared.runner.rebuild(name, options) else { continue };
+            let Some(result) = home.runner.rebuild(name, options) else { continue };
             let reply = match result {
                 Ok(rebuilt) => Reply::Rebuilt {
                     name: name.to_owned(),
@@ -115,8 +124,12 @@ impl Handler for ControlHandler {
                 say(&Reply::Minutes { minutes }).map_err(|error| error.to_string())
             }
             Request::Ingest => self.ingest(input, say),
+            Request::Describe { since_utc_micros, failed } => {
+                let events = self.describe(since_utc_micros, failed)?;
+                say(&Reply::Queued { events }).map_err(|error| error.to_string())
+            }
             Request::Rotate { force, dry_run } => {
-                let rotated = self.shared()?.storage.rotate(force, dry_run);
+                let rotated = self.home()?.storage.rotate(force, dry_run);
                 let report = rotated.map_err(|error| error.to_string())?;
                 say(&Reply::Rotated { report }).map_err(|error| error.to_string())
             }
@@ -132,19 +145,25 @@ impl Handler for ControlHandler {
 /// Asks the recorder's storage for room, as long as there is a recorder.
 struct Room<'a>(&'a Weak<Shared>);
 
+impl Room<'_> {
+    fn home(&self) -> Option<Arc<Home>> {
+        self.0.upgrade()?.home().ok()
+    }
+}
+
 impl Admission for Room<'_> {
     fn admit(&self) -> bool {
-        self.0.upgrade().is_none_or(|shared| shared.storage.admit())
+        self.home().is_none_or(|home| home.storage.admit())
     }
 
     fn note(&self, head: Seq) {
-        if let Some(shared) = self.0.upgrade() {
-            shared.storage.note(head);
+        if let Some(home) = self.home() {
+            home.storage.note(head);
         }
     }
 
     fn make_room(&self) -> bool {
-        self.0.upgrade().is_some_and(|shared| shared.storage.make_room())
+        self.home().is_some_and(|home| home.storage.make_room())
     }
 }
 

@@ -6,9 +6,10 @@ use std::sync::Arc;
 
 use image::RgbImage;
 use lenslog_events::DetectedObject;
-use lenslog_journal::storage::{Access, Storage};
-use lenslog_journal::{Day, Timestamp};
+use lenslog_journal::storage::Access;
+use lenslog_journal::{Day, Error, Timestamp};
 
+use super::writer::EventWriter;
 use crate::config::{Images, KeepImages};
 use crate::picture::{Annotation, PictureError, Quality, annotate, encode_jpeg};
 
@@ -26,6 +27,9 @@ pub enum ImageError {
         /// What the system said.
         source: io::Error,
     },
+    /// There is no data directory.
+    #[error(transparent)]
+    Away(#[from] Error),
 }
 
 /// What of an event is drawn and how it is named.
@@ -44,16 +48,16 @@ pub struct EventPicture<'a> {
 /// Writes pictures below a data directory.
 #[derive(Debug, Clone)]
 pub struct ImageWriter {
-    storage: Arc<dyn Storage>,
+    writer: Arc<EventWriter>,
     data: PathBuf,
     images: Images,
 }
 
 impl ImageWriter {
-    /// A writer below `data`.
+    /// A writer below `data`, on the storage of the journal that `writer` writes to.
     #[must_use]
-    pub fn new(storage: Arc<dyn Storage>, data: &Path, images: Images) -> Self {
-        Self { storage, data: data.to_owned(), images }
+    pub fn new(writer: Arc<EventWriter>, data: &Path, images: Images) -> Self {
+        Self { writer, data: data.to_owned(), images }
     }
 
     /// Writes the pictures that are to be kept. Returns the one to name in the event, as
@@ -99,8 +103,8 @@ impl ImageWriter {
         let events = self.data.join("events");
         let directory = events.join(day.to_string());
         let path = directory.join(name);
+        let storage = self.writer.storage()?;
         let write = || -> io::Result<()> {
-            let storage = &*self.storage;
             if storage.stat(&directory).is_err() {
                 storage.create_directory(&directory)?;
                 storage.sync_directory(&events)?;

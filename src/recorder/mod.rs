@@ -11,6 +11,7 @@ mod camera;
 mod detection;
 mod handler;
 mod health;
+mod home;
 mod images;
 mod pipeline;
 mod plan;
@@ -24,17 +25,18 @@ mod writer;
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, Weak};
 use std::time::{Duration, Instant};
 
-use lenslog_engine::{OnLost, ProjectionState, Runner};
+use lenslog_engine::{OnLost, ProjectionState};
 use lenslog_events::{Event, EventDetected, RecorderStarted, RecorderStopped};
 use lenslog_journal::storage::RealStorage;
-use lenslog_journal::{Clock, Error, Journal, JournalView, Options};
+use lenslog_journal::{Clock, Error, Journal, Options};
 
 use camera::{CameraPlan, CameraState, CameraThread, Surroundings, Wake};
 use detection::Failures;
 pub use detection::StartError;
+use home::{Absence, Home, Opener};
 use images::ImageWriter;
 use pipeline::Pipeline;
 use reporting::Reporting;
@@ -44,11 +46,10 @@ use writer::EventWriter;
 use crate::config::{Config, Warning};
 use crate::detector::Detector;
 use crate::ingest::Admission;
-use crate::layout;
 use crate::logging::Logging;
 use crate::metrics::{Counted, MetricsCollector, Observed, ProjectionFigures, StorageFigures};
 use crate::source::Cancel;
-use crate::storage::{Reserve, StorageGuard, StorageStats};
+use crate::storage::{Reserve, StorageStats};
 use lenslog_tools::control::Server;
 
 pub use handler::storage_status;
@@ -56,6 +57,7 @@ pub use health::{HealthItem, Verdict};
 pub use plan::{SourceFlags, clock};
 pub use signals::{Signals, wait_for_mount};
 pub use summary::summary;
+pub use writer::{BACKLOG_EVENTS_MAX, LOST_NAMED_MAX, Lost};
 
 /// How often minutes are closed, backlogs tried and conditions looked at.
 const TICK: Duration = Duration::from_secs(1);
@@ -99,7 +101,7 @@ impl std::fmt::Debug for RecordOptions {
 }
 
 /// How a session ended.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone)]
 pub struct Session {
     /// What was counted.
     pub counted: Counted,
@@ -115,6 +117,10 @@ pub struct Session {
     pub behind: Vec<&'static str>,
     /// How much was used of how much at the last check.
     pub storage: StorageStats,
+    /// What did not get into the journal.
+    pub lost: Lost,
+    /// Why the journal could not be closed: what was acknowledged is durable all the same.
+    pub unclosed: Option<Error>,
 }
 
 /// A recorder that runs.
@@ -122,8 +128,10 @@ pub struct Recorder {
     config: Config,
     options: RecordOptions,
     clock: Arc<dyn Clock>,
-    journal: Journal,
+    opener: Opener,
     shared: Arc<Shared>,
+    absence: Option<Absence>,
+    status: StatusSource,
     reporting: Reporting,
     server: Option<Server>,
     cancel: Cancel,
@@ -135,9 +143,8 @@ pub struct Recorder {
 
 /// What the control socket and whoever reads metrics see too.
 struct Shared {
-    view: JournalView,
-    runner: Arc<Runner>,
-    storage: StorageGuard,
+    /// Why there is none: the data directory is gone.
+    home: RwLock<Result<Arc<Home>, Error>>,
     cameras: Mutex<BTreeMap<String, CameraThread>>,
     metrics: Arc<MetricsCollector>,
     writer: Arc<EventWriter>,
@@ -149,6 +156,15 @@ impl Shared {
         self.detector.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
+    fn home(&self) -> Result<Arc<Home>, Error> {
+        self.home.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    fn set_home(&self, home: Result<Arc<Home>, Error>) -> Result<Arc<Home>, Error> {
+        let mut own = self.home.write().unwrap_or_else(PoisonError::into_inner);
+        std::mem::replace(&mut *own, home)
+    }
+
     fn cameras(&self) -> MutexGuard<'_, BTreeMap<String, CameraThread>> {
         self.cameras.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -156,7 +172,8 @@ impl Shared {
 
 impl Observed for Shared {
     fn projections(&self) -> Vec<ProjectionFigures> {
-        let head = self.view.head().unwrap_or_default();
+        let Ok(home) = self.home() else { return Vec::new() };
+        let head = home.view.head().unwrap_or_default();
         let figures = |status: lenslog_engine::ProjectionStatus| ProjectionFigures {
             name: status.name.to_owned(),
             following: status.state == ProjectionState::Following,
@@ -165,7 +182,7 @@ impl Observed for Shared {
             errors: status.errors,
             next: status.next.0,
         };
-        self.runner.status().into_iter().map(figures).collect()
+        home.runner.status().into_iter().map(figures).collect()
     }
 
     fn events_waiting(&self) -> u64 {
@@ -216,82 +233,53 @@ impl Recorder {
         let metrics = Arc::new(MetricsCollector::new(Arc::clone(&clock)));
         let limit_bytes = Some((config.storage.max_storage_gb * 1e9) as u64);
         metrics.set_storage(StorageFigures { limit_bytes, ..StorageFigures::default() });
-        let measured = Arc::clone(&metrics);
-        let journal_options = Options {
-            on_sync: Some(Arc::new(move |length| measured.journal_sync(length))),
-            ..journal_options(&config, &clock)
+        let wake: Arc<Wake> = Arc::default();
+        let writer = Arc::new(EventWriter::new(&config.storage.data_dir, Arc::clone(&metrics)));
+        let opener = Opener {
+            clock: Arc::clone(&clock),
+            metrics: Arc::clone(&metrics),
+            writer: Arc::clone(&writer),
+            wake: Arc::clone(&wake),
         };
-        let journal = Journal::open(&config.storage.data_dir, &journal_options)?;
-        Reserve::of(&config.storage).give_up_if_full(&journal);
-        let opened = journal.next_seq();
-        tell(health::data_directory(&config));
-        tell(health::journal(&journal));
-        let view = journal.view();
-        let projections = layout::projections(&config);
-        let runner = Arc::new(Runner::start(&view, projections, report_losses(&journal)));
-        let behind = runner.wait_for(view.head()?, CATCH_UP_PATIENCE);
-        for item in health::projections(&runner, &behind) {
-            tell(item);
-        }
-        let writer = Arc::new(EventWriter::new(journal.clone(), Arc::clone(&metrics)));
+        let home = RwLock::new(Ok(Arc::new(opener.open(&config, tell)?)));
         failures.write_to(&writer);
         if let Some(item) = health::detector(detector.as_deref()) {
             tell(item);
         }
-        let wake: Arc<Wake> = Arc::default();
-        let (storing, ringing) = (Arc::clone(&writer), Arc::clone(&wake));
-        let storage = StorageGuard::start(
-            &config,
-            &journal,
-            (&runner, opened),
-            &clock,
-            Arc::new(move |event| {
-                storing.write(event);
-            }),
-            move || ringing.ring(),
-        );
-        tell(health::storage(&storage));
         let cameras = Mutex::default();
-        let shared = Arc::new(Shared {
-            view,
-            runner,
-            storage,
-            cameras,
-            metrics,
-            writer,
-            detector: Mutex::new(detector),
-        });
+        let shared =
+            Arc::new(Shared { home, cameras, metrics, writer, detector: Mutex::new(detector) });
         let observed: Weak<dyn Observed> = Arc::<Shared>::downgrade(&shared);
         shared.metrics.observe(observed);
         let stop = Arc::new(AtomicBool::new(false));
-        let status = StatusSource::new(&config, &journal, &shared, started);
-        let handler = handler::ControlHandler::new(&journal, &shared, &status, &clock);
-        let server = match Server::start(&config.storage.data_dir, Arc::new(handler)) {
-            Ok(server) => Some(server),
-            Err(error) => {
-                tell(HealthItem::warning("control socket", error.to_string()));
-                None
-            }
-        };
-        scrub::scrub_newest(&journal, &stop);
+        let status = StatusSource::new(&config, &shared, started);
         let status_line = options.logging.as_ref().and_then(|logging| logging.status_line.clone());
-        let (metrics, problems) =
-            (Arc::clone(&shared.metrics), Arc::new(move || status.problems()));
-        let reporting = Reporting::start(&config, metrics, status_line, problems, tell);
+        let (metrics, asked) = (Arc::clone(&shared.metrics), status.clone());
+        let problems = Arc::new(move || asked.problems());
+        let place = reporting::Place::of(&config, &shared);
+        let reporting = Reporting::start(&config, metrics, place, status_line, problems, tell);
         let mut recorder = Self {
             config,
             options,
             clock,
-            journal,
+            opener,
             shared,
+            absence: None,
+            status,
             reporting,
-            server,
+            server: None,
             cancel,
             wake,
             stop,
             started,
             failures,
         };
+        if let Err(error) = recorder.serve() {
+            tell(HealthItem::warning("control socket", error.to_string()));
+        }
+        if let Ok(home) = recorder.shared.home() {
+            scrub::scrub_newest(&home.journal, &recorder.stop);
+        }
         recorder.write_started();
         recorder.failures.write_waiting();
         for item in recorder.start_cameras() {
@@ -300,6 +288,24 @@ impl Recorder {
         recorder.reporting.ready();
         tracing::info!(pid = std::process::id(), "recording");
         Ok(recorder)
+    }
+
+    /// Listens on the control socket.
+    fn serve(&mut self) -> std::io::Result<()> {
+        let handler = handler::ControlHandler::new(&self.shared, &self.status, &self.clock);
+        self.server = Some(Server::start(&self.config.storage.data_dir, Arc::new(handler))?);
+        Ok(())
+    }
+
+    /// Listens on the control socket where that could not be done at the start, such as on a full disk.
+    fn serve_at_last(&mut self) {
+        if self.server.is_some() || self.absence.is_some() {
+            return;
+        }
+        match self.serve() {
+            Ok(()) => tracing::info!("the control socket is there now"),
+            Err(error) => tracing::debug!(%error, "there is still no control socket"),
+        }
     }
 
     fn write_started(&self) {
@@ -321,7 +327,7 @@ impl Recorder {
         let mut cameras = self.shared.cameras();
         let unwanted: Vec<String> = cameras
             .iter()
-            .filter(|(_, thread)| !plans.contains(thread.plan()))
+            .filter(|(_, thread)| !plans.iter().any(|plan| thread.goes_on(plan)))
             .map(|(id, _)| id.clone())
             .collect();
         for id in unwanted {
@@ -331,7 +337,13 @@ impl Recorder {
         }
         for plan in plans {
             let id = plan.settings.id.clone();
-            if cameras.contains_key(&id) {
+            if let Some(thread) = cameras.get(&id) {
+                if *thread.plan() != plan {
+                    tracing::info!(
+                        camera = id,
+                        "a recording is read as it was begun; changes take effect at the next start"
+                    );
+                }
                 continue;
             }
             let source = crate::redact::redacted(&plan.spec.to_string());
@@ -349,11 +361,8 @@ impl Recorder {
     }
 
     fn start_camera(&self, plan: CameraPlan) -> std::io::Result<CameraThread> {
-        let images = ImageWriter::new(
-            Arc::new(RealStorage),
-            &self.config.storage.data_dir,
-            self.config.images,
-        );
+        let writer = Arc::clone(&self.shared.writer);
+        let images = ImageWriter::new(writer, &self.config.storage.data_dir, self.config.images);
         let (writer, metrics) = (Arc::clone(&self.shared.writer), Arc::clone(&self.shared.metrics));
         let pipeline = Pipeline::new(plan.settings.clone(), writer, images, Arc::clone(&metrics));
         let surroundings = Surroundings {
@@ -369,24 +378,25 @@ impl Recorder {
 
     /// Records until a signal, the set duration or the end of all sources, then ends in good order.
     ///
-    /// # Errors
-    ///
-    /// Those of closing the journal: what was acknowledged is durable all the same.
-    pub fn run(mut self) -> Result<Session, Error> {
+    /// What could not be written by then is in the session.
+    pub fn run(mut self) -> Session {
         self.options.signals.ring(&self.wake);
         let tick = self.reporting.watchdog_tick().map_or(TICK, |tick| tick.min(TICK));
         let reason = loop {
             if self.options.signals.is_stopped() {
                 break "a signal";
             }
-            if self.shared.storage.is_full() {
+            if self.shared.home().is_ok_and(|home| home.storage.is_full()) {
                 break STORAGE_LIMIT;
             }
             if self.options.duration.is_some_and(|duration| self.started.elapsed() >= duration) {
                 break "the set duration";
             }
             if self.shared.cameras().values().all(CameraThread::is_done) {
-                break "the end of all sources";
+                // What was read faster than it could be checked.
+                let home = self.shared.home();
+                let has_room = home.map_or(true, |home| home.storage.make_room());
+                break if has_room { "the end of all sources" } else { STORAGE_LIMIT };
             }
             if self.options.signals.take_reload() {
                 self.reload();
@@ -401,13 +411,77 @@ impl Recorder {
     }
 
     fn tick(&mut self) {
+        self.serve_at_last();
         let now = self.clock.read();
         for camera in self.shared.cameras().values() {
             camera.tick(now);
         }
+        let alive = match self.look_after_home() {
+            Ok(home) => self.tick_home(&home),
+            Err(_) => true,
+        };
+        self.reporting.tick(alive);
+    }
+
+    /// The home, if it is where it was. Leaves it where it is gone, goes back where it is back.
+    fn look_after_home(&mut self) -> Result<Arc<Home>, Error> {
+        match (self.shared.home(), &mut self.absence) {
+            (Ok(home), _) => match home.view.check_place() {
+                Ok(()) => Ok(home),
+                Err(error) => {
+                    self.leave(home, &error);
+                    Err(error)
+                }
+            },
+            (Err(error), Some(absence)) => {
+                if !absence.is_over(&self.config) {
+                    return Err(error);
+                }
+                self.come_back()
+            }
+            (away, None) => away,
+        }
+    }
+
+    /// Lets go of everything in the data directory, which is gone. Cameras go on, into memory.
+    fn leave(&mut self, home: Arc<Home>, error: &Error) {
+        self.absence = Some(Absence::of(home.view.journal_id()));
+        self.shared.writer.detach(error.clone());
+        let _ = self.shared.set_home(Err(error.clone()));
+        self.server = None;
+        home.leave();
+    }
+
+    /// Opens what is back in its place; events that waited are journaled first.
+    fn come_back(&mut self) -> Result<Arc<Home>, Error> {
+        let opened = self.opener.open(&self.config, &mut |item| tracing::info!("{item}"));
+        match opened {
+            Ok(home) => {
+                let home = Arc::new(home);
+                let _ = self.shared.set_home(Ok(Arc::clone(&home)));
+                self.absence = None;
+                if let Err(error) = self.serve() {
+                    tracing::warn!(%error, "there is no control socket");
+                }
+                tracing::warn!("{} is back", self.config.storage.data_dir.display());
+                Ok(home)
+            }
+            Err(error) => {
+                self.shared.writer.detach(error.clone());
+                if let Some(absence) = &mut self.absence {
+                    absence.tell(error.to_string());
+                }
+                Err(error)
+            }
+        }
+    }
+
+    /// Says whether everything that should run does.
+    fn tick_home(&self, home: &Home) -> bool {
+        home.defer_descriptions(&self.opener, self.config.description.hold.0);
         self.shared.writer.tick();
-        self.shared.storage.note(self.journal.next_seq());
-        let figures = self.shared.storage.figures();
+        home.storage.note(home.journal.next_seq());
+        let figures = home.storage.figures();
         self.shared.metrics.set_storage(StorageFigures {
             total_bytes: Some(figures.stats.total_bytes),
             limit_bytes: Some(figures.stats.limit_bytes),
@@ -415,11 +489,10 @@ impl Recorder {
         });
         if self.shared.writer.backlog() > 0 {
             // Whatever the figures said: there is no room.
-            self.shared.storage.check_soon();
+            home.storage.check_soon();
         }
-        let followers = self.shared.runner.status();
-        let alive = followers.iter().all(|status| status.state != ProjectionState::Stopped);
-        self.reporting.tick(alive);
+        let followers = home.runner.status();
+        followers.iter().all(|status| status.state != ProjectionState::Stopped)
     }
 
     /// Reads the configuration again and changes what can be changed while running.
@@ -458,10 +531,18 @@ impl Recorder {
         }
         let other_detector = self.reload_detector(&old.detector);
         if other_detector || old.images != self.config.images {
-            for camera in self.shared.cameras().values_mut() {
-                camera.stop();
-            }
-            self.shared.cameras().clear();
+            let mut cameras = self.shared.cameras();
+            cameras
+                .values_mut()
+                .filter(|camera| !camera.is_recording())
+                .for_each(CameraThread::stop);
+            // A recording is not read twice.
+            cameras.retain(|_, camera| camera.is_recording());
+        }
+        if old.description != self.config.description
+            && let Ok(home) = self.shared.home()
+        {
+            home.describe(&self.config, &self.opener);
         }
         for item in self.start_cameras() {
             tracing::info!("{item}");
@@ -493,10 +574,10 @@ impl Recorder {
         }
     }
 
-    fn finish(mut self, reason: &'static str) -> Result<Session, Error> {
+    fn finish(mut self, reason: &'static str) -> Session {
         tracing::info!(reason, "stopping");
         self.reporting.stopping();
-        let done = watch_the_end();
+        let done = watch_the_end(if reason == STORAGE_LIMIT { 3 } else { 1 });
         self.stop.store(true, Ordering::Release);
         self.cancel.cancel();
         let mut failed = Vec::new();
@@ -506,7 +587,15 @@ impl Recorder {
                 failed.push((id, why));
             }
         }
-        self.shared.storage.stop();
+        let home = self.shared.home();
+        if let Ok(home) = &home {
+            *home.describer() = None;
+            // What is not described by now is described later; the files do not end before the journal does.
+            home.defer_descriptions(&self.opener, Duration::ZERO);
+            home.storage.stop();
+            // So that the projections can commit what they have, and can be read afterwards.
+            Reserve::of(&self.config.storage).give_up_if_full(&home.journal);
+        }
         self.server = None;
         let uptime = self.started.elapsed();
         self.shared.writer.write(&Event::RecorderStopped(RecorderStopped {
@@ -516,26 +605,36 @@ impl Recorder {
             events: self.shared.metrics.counted().events,
         }));
         self.shared.writer.tick();
-        let head = self.journal.sync().and_then(|()| self.journal.view().head());
-        let behind = match head {
-            Ok(head) => self.shared.runner.wait_for(head, CATCH_UP_PATIENCE),
-            Err(_) => Vec::new(),
-        };
+        let behind = home.as_ref().map_or_else(|_| Vec::new(), |home| catch_up(home));
+        let lost = self.shared.writer.lost();
         // Before the followers stop: the last line is to tell how far they have come.
         self.reporting.stop();
-        self.shared.runner.stop();
-        let closed = self.journal.close();
+        let unclosed = match &home {
+            Ok(home) => {
+                home.runner.stop();
+                home.journal.close().err()
+            }
+            Err(error) => Some(error.clone()),
+        };
         done.store(true, Ordering::Release);
-        closed?;
         let counted = self.shared.metrics.counted();
         let last_event = self.shared.metrics.last_event().map(|(_, event)| event);
-        let storage = self.shared.storage.figures().stats;
-        Ok(Session { counted, last_event, uptime, reason, failed, behind, storage })
+        let storage =
+            home.map_or_else(|_| StorageStats::default(), |home| home.storage.figures().stats);
+        Session { counted, last_event, uptime, reason, failed, behind, storage, lost, unclosed }
     }
 }
 
-/// Ends the process where its end takes too long; what was acknowledged is durable all the same.
-fn watch_the_end() -> Arc<AtomicBool> {
+/// Waits, a bounded time, for the projections; names those that have not caught up.
+fn catch_up(home: &Home) -> Vec<&'static str> {
+    match home.journal.sync().and_then(|()| home.view.head()) {
+        Ok(head) => home.runner.wait_for(head, CATCH_UP_PATIENCE),
+        Err(_) => Vec::new(),
+    }
+}
+
+/// Ends the process, with that exit code, where its end takes too long; what was acknowledged is durable all the same.
+fn watch_the_end(code: i32) -> Arc<AtomicBool> {
     let done = Arc::new(AtomicBool::new(false));
     let watched = Arc::clone(&done);
     let _ = std::thread::Builder::new().name("watch the end".to_owned()).spawn(move || {
@@ -544,7 +643,7 @@ fn watch_the_end() -> Arc<AtomicBool> {
             let left = deadline.saturating_duration_since(Instant::now());
             if left.is_zero() {
                 tracing::error!("the end took longer than {DRAIN_MAX:?}; the next start recovers");
-                std::process::exit(1);
+                std::process::exit(code);
             }
             std::thread::park_timeout(left.min(Duration::from_millis(100)));
         }

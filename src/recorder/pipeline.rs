@@ -41,6 +41,8 @@ pub struct CameraSettings {
     pub privacy: Vec<Polygon>,
     /// What the model is called, where there is one.
     pub model: Option<String>,
+    /// Whether a sentence is asked for about its events.
+    pub is_described: bool,
 }
 
 /// A frame in which motion was looked for.
@@ -75,6 +77,8 @@ pub struct Pipeline {
     open: HashMap<EventKey, EventRef>,
     writer: Arc<EventWriter>,
     images: ImageWriter,
+    /// That pictures cannot be written was told, and since then none was.
+    told_images: bool,
     metrics: Arc<MetricsCollector>,
     camera: Arc<CameraMetrics>,
 }
@@ -97,6 +101,7 @@ impl Pipeline {
             settings,
             writer,
             images,
+            told_images: false,
             metrics,
         }
     }
@@ -216,11 +221,20 @@ impl Pipeline {
             camera_name: self.settings.name.as_deref().unwrap_or(&self.settings.id),
             objects: &begin.objects,
         };
-        let image_path = self.images.write(&frame.picture, &picture).unwrap_or_else(|error| {
-            self.metrics.image_error();
-            tracing::error!(camera = self.settings.id, %error, "the event is journaled without its picture");
-            None
-        });
+        let image_path = match self.images.write(&frame.picture, &picture) {
+            Ok(path) => {
+                self.told_images = false;
+                path
+            }
+            Err(error) => {
+                self.metrics.image_error();
+                if !std::mem::replace(&mut self.told_images, true) {
+                    let camera = &self.settings.id;
+                    tracing::error!(camera, %error, "events are journaled without their pictures");
+                }
+                None
+            }
+        };
         let event = EventDetected {
             event_id,
             timestamp: begin.time,
@@ -228,9 +242,10 @@ impl Pipeline {
             camera_name: self.settings.name.clone(),
             motion_confidence: begin.motion_confidence,
             detected_objects: begin.objects,
+            // There is nothing to describe without a picture.
+            description_expected: self.settings.is_described && image_path.is_some(),
             image_path,
             llm_description: None,
-            description_expected: false,
             metadata: self.metadata(watched, detection),
         };
         let seq = self.writer.write(&Event::Detected(event.clone()));

@@ -103,6 +103,7 @@ fn settings(config: &Config, id: &str, camera: &Camera) -> CameraSettings {
         policy,
         privacy: polygons(&camera.privacy_masks),
         model: model_name(config),
+        is_described: !config.description.endpoint.is_empty(),
     }
 }
 

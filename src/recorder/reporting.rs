@@ -1,9 +1,12 @@
 //! [`Reporting`]: who is told the figures while the recorder runs: files, people, the service manager, HTTP.
 
 use std::net::SocketAddr;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::{Duration, Instant};
 
+use super::Shared;
 use super::health::HealthItem;
 use crate::config::Config;
 use crate::logging::StatusLine;
@@ -22,6 +25,36 @@ pub(super) struct Reporting {
     listen: Listen,
 }
 
+/// The file system of the log directory, which may go away with that of the data.
+pub(super) struct Place {
+    logs: PathBuf,
+    device: Option<u64>,
+    shared: Weak<Shared>,
+}
+
+impl Place {
+    pub(super) fn of(config: &Config, shared: &Arc<Shared>) -> Self {
+        let logs = config.storage.log_dir.clone();
+        Self { device: device_of(&logs), logs, shared: Arc::downgrade(shared) }
+    }
+
+    /// Whether the logs may be written: the data directory is there, or their file system is what it was.
+    fn check(&self) -> std::io::Result<()> {
+        let home = self.shared.upgrade().and_then(|shared| shared.home().ok());
+        let is_there = home.is_some_and(|home| home.view.check_place().is_ok());
+        match is_there || device_of(&self.logs) == self.device {
+            true => Ok(()),
+            false => Err(std::io::Error::other("its file system is gone")),
+        }
+    }
+}
+
+/// The device of a directory, or of the nearest one above it that is there.
+fn device_of(directory: &Path) -> Option<u64> {
+    let absolute = std::path::absolute(directory).ok()?;
+    absolute.ancestors().find_map(|path| std::fs::metadata(path).ok()).map(|found| found.dev())
+}
+
 /// Where figures are served over HTTP.
 #[derive(Default)]
 struct Listen {
@@ -35,6 +68,7 @@ impl Reporting {
     pub(super) fn start(
         config: &Config,
         collector: Arc<MetricsCollector>,
+        place: Place,
         status_line: Option<StatusLine>,
         problems: Problems,
         tell: &mut dyn FnMut(HealthItem),
@@ -42,7 +76,8 @@ impl Reporting {
         let notifier = Arc::new(Mutex::new(Notifier::from_environment()));
         let limit = (config.storage.max_storage_gb * 1e9) as u64;
         let outlets = Outlets {
-            file: MetricsFile::new(&config.storage.log_dir, limit),
+            file: MetricsFile::new(&config.storage.log_dir, limit)
+                .while_there(move || place.check()),
             status_line,
             notifier: Arc::clone(&notifier),
         };

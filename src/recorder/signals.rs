@@ -2,14 +2,18 @@
 
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::channel;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 
 use super::camera::Wake;
+use crate::logging::StatusLine;
 use crate::storage::missing_mount;
 
+/// How long a terminal may take to have the status line taken away.
+const CLEAR_PATIENCE: Duration = Duration::from_millis(200);
 /// A mount is looked for this often.
 const MOUNT_INTERVAL: Duration = Duration::from_secs(1);
 
@@ -31,6 +35,19 @@ pub fn wait_for_mount(required: &Path, signals: &Signals) -> bool {
     true
 }
 
+/// Takes the status line away. A terminal that takes nothing is not waited for.
+fn take_away(status_line: Option<StatusLine>) {
+    let Some(line) = status_line else { return };
+    let (done, cleared) = channel();
+    let spawned = std::thread::Builder::new().name("clear".to_owned()).spawn(move || {
+        line.clear();
+        let _ = done.send(());
+    });
+    if spawned.is_ok() {
+        let _ = cleared.recv_timeout(CLEAR_PATIENCE);
+    }
+}
+
 /// The first SIGINT or SIGTERM asks for an orderly end, a second one ends at once; SIGHUP asks for a reload.
 #[derive(Debug, Clone, Default)]
 pub struct Signals(Arc<State>);
@@ -43,12 +60,13 @@ struct State {
 }
 
 impl Signals {
-    /// Listens to the signals of this process, on a thread of its own.
+    /// Listens to the signals of this process, on a thread of its own. The status line is taken away before a second one
+    /// ends the process.
     ///
     /// # Errors
     ///
     /// Those of the operating system.
-    pub fn listen() -> std::io::Result<Self> {
+    pub fn listen(status_line: Option<StatusLine>) -> std::io::Result<Self> {
         let signals = Self::default();
         let heard = signals.clone();
         let mut incoming = signal_hook::iterator::Signals::new([SIGHUP, SIGINT, SIGTERM])?;
@@ -57,6 +75,7 @@ impl Signals {
                 if signal == SIGHUP {
                     heard.0.reload.store(true, Ordering::Release);
                 } else if heard.0.stop.swap(true, Ordering::AcqRel) {
+                    take_away(status_line.clone());
                     // The journal is crash-safe: nothing acknowledged is lost.
                     std::process::exit(128 + signal);
                 }

@@ -3,36 +3,30 @@
 use std::sync::{Arc, Weak};
 use std::time::Instant;
 
-use lenslog_journal::Journal;
+use lenslog_journal::{Error, Journal};
 use lenslog_tools::control::{
     CameraStatus, CounterStatus, DetectorStatus, JournalStatus, Status, SyncStatus,
     projection_reports,
 };
 
 use super::camera::CameraState;
-use super::{Shared, storage_status};
+use super::{BACKLOG_EVENTS_MAX, Shared, storage_status};
 use crate::config::Config;
+use crate::description::Describer;
 
 /// Tells how the recorder fares, from any thread.
 #[derive(Clone)]
 pub(super) struct StatusSource {
     data: String,
-    journal: Journal,
     /// Weak, so that whoever asks does not keep a recorder alive.
     shared: Weak<Shared>,
     started: Instant,
 }
 
 impl StatusSource {
-    pub(super) fn new(
-        config: &Config,
-        journal: &Journal,
-        shared: &Arc<Shared>,
-        started: Instant,
-    ) -> Self {
+    pub(super) fn new(config: &Config, shared: &Arc<Shared>, started: Instant) -> Self {
         Self {
             data: config.storage.data_dir.display().to_string(),
-            journal: journal.clone(),
             shared: Arc::downgrade(shared),
             started,
         }
@@ -41,10 +35,10 @@ impl StatusSource {
     /// How it fares.
     pub(super) fn status(&self) -> Result<Status, String> {
         let shared = self.shared.upgrade().ok_or("the recorder is stopping")?;
-        let view = self.journal.view();
-        let head = view.head().map_err(|error| error.to_string())?;
+        let home = shared.home().map_err(|error| away(&shared, &error))?;
+        let head = home.view.head().map_err(|error| away(&shared, &error))?;
         let counted = shared.metrics.counted();
-        let mut journal = journal_status(&self.journal)?;
+        let mut journal = journal_status(&home.journal)?;
         journal.waiting = shared.writer.backlog() as u64;
         Ok(Status {
             running: true,
@@ -53,7 +47,7 @@ impl StatusSource {
             uptime_s: Some(self.started.elapsed().as_secs()),
             data: self.data.clone(),
             journal,
-            projections: projection_reports(&shared.runner.status(), head),
+            projections: projection_reports(&home.runner.status(), head),
             cameras: cameras(&shared),
             detector: detector(&shared),
             counters: Some(CounterStatus {
@@ -65,10 +59,8 @@ impl StatusSource {
                 journal_errors: counted.journal_errors,
                 image_errors: counted.image_errors,
             }),
-            storage: Some(storage_status(
-                shared.storage.check_usage(),
-                Some(shared.storage.figures()),
-            )),
+            storage: Some(storage_status(home.storage.check_usage(), Some(home.storage.figures()))),
+            descriptions: home.describer().as_ref().map(Describer::status),
         })
     }
 
@@ -86,6 +78,14 @@ fn detector(shared: &Shared) -> Option<DetectorStatus> {
         backend: detector.report().map(|report| report.backend),
         reason: detector.problem(),
     })
+}
+
+/// The state of a recorder without a data directory.
+fn away(shared: &Shared, error: &Error) -> String {
+    let waiting = shared.writer.backlog();
+    format!(
+        "{error}; {waiting} records wait in memory, at most {BACKLOG_EVENTS_MAX}, until it is back"
+    )
 }
 
 /// How the journal that this process writes fares.

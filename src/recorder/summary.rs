@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 use std::path::Path;
 
-use super::Session;
+use super::{Lost, Session};
 use crate::config::Config;
 
 /// The summary of a session, for the end of its output.
@@ -31,6 +31,7 @@ pub fn summary(config: &Config, session: &Session) -> String {
             counted.journal_errors, counted.image_errors
         );
     }
+    lost(&mut text, &session.lost);
     let data = &config.storage.data_dir;
     let day = last_event
         .as_ref()
@@ -57,6 +58,26 @@ pub fn summary(config: &Config, session: &Session) -> String {
         }
     }
     text
+}
+
+/// What did not get into the journal, by number and as far as possible by name.
+fn lost(text: &mut String, lost: &Lost) {
+    if !lost.is_any() {
+        return;
+    }
+    let Lost { events, records, named } = lost;
+    let _ = writeln!(
+        text,
+        "  LOST: {events} events and {records} other records, which the journal could not take"
+    );
+    for event in named {
+        let _ =
+            writeln!(text, "    {} of {} at {}", event.event_id, event.camera_id, event.timestamp);
+    }
+    let more = events.saturating_sub(named.len() as u64);
+    if more > 0 {
+        let _ = writeln!(text, "    and {more} more");
+    }
 }
 
 /// A path as it can be pasted into a shell.

@@ -1,13 +1,16 @@
 //! [`EventWriter`]: puts the recorder's events into the journal, in order, and keeps those it cannot take now.
 
 use std::collections::VecDeque;
+use std::io;
+use std::path::Path;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 use std::time::{Duration, Instant};
 
 use lenslog_engine::Vocabulary;
-use lenslog_events::{Event, RecorderVocabulary};
-use lenslog_journal::{Error, Journal, Seq};
+use lenslog_events::{Event, EventDetected, RecorderVocabulary};
+use lenslog_journal::storage::Storage;
+use lenslog_journal::{Appended, Error, Journal, Seq};
 
 use crate::metrics::MetricsCollector;
 
@@ -16,29 +19,141 @@ pub const BACKLOG_EVENTS_MAX: usize = 1000;
 /// Camera minutes wait for somebody else's sync no longer than this.
 const UNSYNCED_MAX: Duration = Duration::from_secs(300);
 
-/// Puts events into the journal.
-#[derive(Debug)]
+/// Puts events into the journal, as long as there is one.
 pub struct EventWriter {
-    journal: Journal,
+    /// Why there is none: the data directory is gone.
+    journal: RwLock<Result<Journal, Error>>,
+    /// Told how far the journal is.
+    noter: RwLock<Option<Box<Noter>>>,
     metrics: Arc<MetricsCollector>,
     state: Mutex<Waiting>,
     /// Length of the backlog, for those who must not wait for the medium.
     waiting: AtomicUsize,
 }
 
+/// Told of the seq that is next.
+type Noter = dyn Fn(Seq) + Send + Sync;
+
+impl std::fmt::Debug for EventWriter {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter
+            .debug_struct("EventWriter")
+            .field("waiting", &self.waiting)
+            .finish_non_exhaustive()
+    }
+}
+
 #[derive(Debug, Default)]
 struct Waiting {
     /// Events that the journal could not take.
-    backlog: VecDeque<Event>,
+    backlog: VecDeque<Kept>,
+    /// Events that the journal holds in its own memory: whether they are durable is not known. At most
+    /// [`BACKLOG_EVENTS_MAX`].
+    unsettled: Vec<Event>,
+    /// What this time of need has cost so far; `None` while all is well.
+    trouble: Option<Trouble>,
     /// When the oldest record was appended that no sync has covered.
     unsynced_since: Option<Instant>,
+    /// Events that are lost.
+    lost: Lost,
+}
+
+#[derive(Debug)]
+struct Kept {
+    event: Event,
+    /// An earlier journal may have it, by its key.
+    may_be_known: bool,
+}
+
+#[derive(Debug, Clone, Copy, Default)]
+struct Trouble {
+    written: u64,
+    given_up: u64,
+}
+
+/// What did not get into the journal and never will.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct Lost {
+    /// Events of cameras.
+    pub events: u64,
+    /// Other records: ends of events, minutes, starts and stops.
+    pub records: u64,
+    /// The first of the events, at most [`LOST_NAMED_MAX`].
+    pub named: Vec<EventDetected>,
+}
+
+/// Lost events that are named; beyond it they are only counted.
+pub const LOST_NAMED_MAX: usize = 10;
+
+impl Lost {
+    /// Whether anything is lost.
+    #[must_use]
+    pub const fn is_any(&self) -> bool {
+        self.events + self.records > 0
+    }
+
+    fn note(&mut self, event: Event) {
+        match event {
+            Event::Detected(event) => {
+                self.events += 1;
+                if self.named.len() < LOST_NAMED_MAX {
+                    self.named.push(event);
+                }
+            }
+            _ => self.records += 1,
+        }
+    }
 }
 
 impl EventWriter {
-    /// A writer to `journal`.
+    /// A writer that keeps everything in memory until it gets a journal.
     #[must_use]
-    pub fn new(journal: Journal, metrics: Arc<MetricsCollector>) -> Self {
-        Self { journal, metrics, state: Mutex::default(), waiting: AtomicUsize::new(0) }
+    pub fn new(data: &Path, metrics: Arc<MetricsCollector>) -> Self {
+        let source = Arc::new(io::Error::other("it is not open yet"));
+        let none = Error::Suspended { path: data.to_owned(), source };
+        Self {
+            journal: RwLock::new(Err(none)),
+            noter: RwLock::default(),
+            metrics,
+            state: Mutex::default(),
+            waiting: AtomicUsize::new(0),
+        }
+    }
+
+    /// Writes to this journal from now on; what waits goes first.
+    pub fn attach(&self, journal: Journal) {
+        *self.journal.write().unwrap_or_else(PoisonError::into_inner) = Ok(journal);
+        self.write_backlog(&mut self.lock());
+    }
+
+    /// Has somebody told how far the journal is, after each event.
+    pub fn tell(&self, noter: impl Fn(Seq) + Send + Sync + 'static) {
+        *self.noter.write().unwrap_or_else(PoisonError::into_inner) = Some(Box::new(noter));
+    }
+
+    /// Lets go of the journal. What it may not have made durable waits with everything that comes now.
+    pub fn detach(&self, why: Error) {
+        let old = {
+            let mut journal = self.journal.write().unwrap_or_else(PoisonError::into_inner);
+            std::mem::replace(&mut *journal, Err(why.clone()))
+        };
+        drop(old);
+        let mut state = self.lock();
+        self.begin_trouble(&mut state, &why);
+        for event in std::mem::take(&mut state.unsettled).into_iter().rev() {
+            state.backlog.push_front(Kept { event, may_be_known: true });
+        }
+        state.unsynced_since = None;
+        self.give_up_excess(&mut state);
+    }
+
+    /// Where files beside the journal are written.
+    ///
+    /// # Errors
+    ///
+    /// Why there is no journal.
+    pub fn storage(&self) -> Result<Arc<dyn Storage>, Error> {
+        self.journal().map(|journal| Arc::clone(journal.view().storage()))
     }
 
     /// Journals an event. Returns its seq once it survives a power cut; camera minutes ride on the next sync.
@@ -56,39 +171,49 @@ impl EventWriter {
             match self.append(event) {
                 Ok(seq) => {
                     self.note_unsynced(event);
+                    let noter = self.noter.read().unwrap_or_else(PoisonError::into_inner);
+                    if let Some(noter) = &*noter {
+                        noter(seq.next());
+                    }
                     return Some(seq);
                 }
                 // The journal keeps it and writes it when it can: once more would be twice.
                 Err(error @ Error::Sync { .. }) => {
-                    self.note(&error, event);
+                    let mut state = self.lock();
+                    self.metrics.journal_error();
+                    self.begin_trouble(&mut state, &error);
+                    if state.unsettled.len() < BACKLOG_EVENTS_MAX {
+                        state.unsettled.push(event.clone());
+                    }
                     return None;
                 }
-                Err(error) => self.note(&error, event),
+                Err(error) => {
+                    self.metrics.journal_error();
+                    self.begin_trouble(&mut self.lock(), &error);
+                }
             }
         }
         let mut state = self.lock();
-        if state.backlog.len() >= BACKLOG_EVENTS_MAX
-            && let Some(lost) = state.backlog.pop_front()
-        {
-            let event = lost.kind().name;
-            if matches!(lost, Event::Detected(_)) {
-                self.metrics.event_lost();
-            }
-            tracing::error!(event, "an event is lost: the journal has been full for too long");
-        }
-        state.backlog.push_back(event.clone());
-        self.waiting.store(state.backlog.len(), Ordering::Relaxed);
+        state.backlog.push_back(Kept { event: event.clone(), may_be_known: false });
+        self.give_up_excess(&mut state);
         None
     }
 
-    /// Tries the backlog again and syncs what has waited for too long. Called about once a second.
+    /// Tries the backlog again, has the journal write what it kept in memory, and syncs what has waited for too long.
+    /// Called about once a second.
     pub fn tick(&self) {
         let mut state = self.lock();
         self.write_backlog(&mut state);
-        if state.unsynced_since.is_some_and(|since| since.elapsed() >= UNSYNCED_MAX) {
-            match self.journal.sync() {
-                Ok(()) => state.unsynced_since = None,
-                Err(error) => tracing::error!(%error, "the journal cannot be synced"),
+        let Ok(journal) = self.journal() else { return };
+        let is_due = state.unsynced_since.is_some_and(|since| since.elapsed() >= UNSYNCED_MAX);
+        // Nobody may append for long: what the journal keeps in memory is written as soon as the medium works.
+        if is_due || !state.unsettled.is_empty() || journal.health().suspended.is_some() {
+            match journal.sync() {
+                Ok(()) => {
+                    state.unsynced_since = None;
+                    self.end_trouble(&mut state);
+                }
+                Err(error) => self.begin_trouble(&mut state, &error),
             }
         }
     }
@@ -99,44 +224,123 @@ impl EventWriter {
         self.waiting.load(Ordering::Relaxed)
     }
 
+    /// Ends: what still waits is lost. Returns all that is.
+    pub fn lost(&self) -> Lost {
+        let mut state = self.lock();
+        let unsettled = std::mem::take(&mut state.unsettled);
+        let backlog = std::mem::take(&mut state.backlog).into_iter().map(|kept| kept.event);
+        for event in unsettled.into_iter().chain(backlog) {
+            self.lose(&mut state, event);
+        }
+        self.waiting.store(0, Ordering::Relaxed);
+        state.lost.clone()
+    }
+
     fn lock(&self) -> MutexGuard<'_, Waiting> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    fn journal(&self) -> Result<Journal, Error> {
+        self.journal.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Told when it begins, not at each event.
+    fn begin_trouble(&self, state: &mut Waiting, error: &Error) {
+        if state.trouble.is_none() {
+            state.trouble = Some(Trouble::default());
+            tracing::error!(
+                %error,
+                "events are kept in memory, at most {BACKLOG_EVENTS_MAX}, until the journal takes them"
+            );
+        }
+    }
+
+    /// Everything that waited is in the journal.
+    fn end_trouble(&self, state: &mut Waiting) {
+        state.unsettled.clear();
+        if let Some(Trouble { written, given_up }) = state.trouble.take() {
+            tracing::warn!(
+                "the journal takes events again: {written} records that waited are in it, {given_up} were given up"
+            );
+        }
+    }
+
+    fn give_up_excess(&self, state: &mut Waiting) {
+        while state.backlog.len() > BACKLOG_EVENTS_MAX {
+            let Some(Kept { event, .. }) = state.backlog.pop_front() else { break };
+            let name = event.kind().name;
+            self.lose(state, event);
+            let Some(trouble) = &mut state.trouble else { continue };
+            trouble.given_up += 1;
+            if trouble.given_up == 1 {
+                tracing::error!(
+                    event = name,
+                    "more than {BACKLOG_EVENTS_MAX} events wait: the oldest are given up"
+                );
+            }
+        }
+        self.waiting.store(state.backlog.len(), Ordering::Relaxed);
+    }
+
+    fn lose(&self, state: &mut Waiting, event: Event) {
+        if matches!(event, Event::Detected(_)) {
+            self.metrics.event_lost();
+        }
+        state.lost.note(event);
+    }
+
     fn write_backlog(&self, state: &mut Waiting) {
-        while let Some(event) = state.backlog.front().cloned() {
-            match self.append(&event) {
-                Ok(_) | Err(Error::Sync { .. }) => {
-                    state.backlog.pop_front();
-                    self.waiting.store(state.backlog.len(), Ordering::Relaxed);
-                    if state.backlog.is_empty() {
-                        tracing::warn!(
-                            "the journal takes events again; those that waited are in it"
-                        );
-                    }
-                }
-                Err(_) => return,
+        while let Some(kept) = state.backlog.front() {
+            let appended = match kept.may_be_known {
+                true => self.append_unless_known(&kept.event),
+                false => self.append(&kept.event).map(drop),
+            };
+            let is_unsettled = matches!(appended, Err(Error::Sync { .. }));
+            if appended.is_err() && !is_unsettled {
+                return;
+            }
+            let Some(kept) = state.backlog.pop_front() else { return };
+            if is_unsettled {
+                state.unsettled.push(kept.event);
+            }
+            self.waiting.store(state.backlog.len(), Ordering::Relaxed);
+            if let Some(trouble) = &mut state.trouble {
+                trouble.written += 1;
+            }
+            if state.backlog.is_empty() && !is_unsettled {
+                self.end_trouble(state);
             }
         }
     }
 
     fn append(&self, event: &Event) -> Result<Seq, Error> {
+        let journal = self.journal()?;
+        journal.view().check_place()?;
         let encoded = RecorderVocabulary::encode(event);
         let record = [encoded.as_record()];
         let appended = if rides_along(event) {
-            self.journal.append_unsynced(&record).map(|appended| appended.seq())
+            journal.append_unsynced(&record).map(Appended::seq)
         } else {
-            self.journal.append_trusted(&record)
+            journal.append_trusted(&record)
         };
         if let Event::Detected(event) = event {
             match &appended {
                 Ok(seq) => self.metrics.event(event, *seq),
                 // The journal keeps it, with a seq before its next one.
-                Err(Error::Sync { .. }) => self.metrics.event(event, self.journal.next_seq()),
+                Err(Error::Sync { .. }) => self.metrics.event(event, journal.next_seq()),
                 Err(_) => {}
             }
         }
         appended
+    }
+
+    /// Appends an event that may have been appended before it was known to be. What has no key would be there twice.
+    fn append_unless_known(&self, event: &Event) -> Result<(), Error> {
+        if !matches!(event, Event::Detected(_)) {
+            return Ok(());
+        }
+        let journal = self.journal()?;
+        journal.append(&[RecorderVocabulary::encode(event).as_record()]).map(drop)
     }
 
     fn note_unsynced(&self, event: &Event) {
@@ -145,16 +349,72 @@ impl EventWriter {
             state.unsynced_since.get_or_insert_with(Instant::now);
         } else {
             state.unsynced_since = None;
+            if state.backlog.is_empty() {
+                self.end_trouble(&mut state);
+            }
         }
-    }
-
-    fn note(&self, error: &Error, event: &Event) {
-        self.metrics.journal_error();
-        tracing::error!(%error, event = event.kind().name, "an event waits for the journal");
     }
 }
 
 /// Whether an event waits for somebody else's sync.
 const fn rides_along(event: &Event) -> bool {
     matches!(event, Event::CameraMinute(_))
+}
+
+#[cfg(test)]
+mod tests {
+    use lenslog_events::parse_line;
+    use lenslog_journal::{Options, Timestamp};
+
+    use super::*;
+
+    fn event(number: usize) -> Event {
+        let line = format!(
+            r#"{{"event_id":"e{number}","timestamp":"2026-11-23T10:00:00Z","camera_id":"c"}}"#
+        );
+        let now = Timestamp { utc_micros: i64::MAX / 2, offset_minutes: 0 };
+        Event::Detected(parse_line(line.as_bytes(), now).unwrap().into_event(String::new))
+    }
+
+    fn lab() -> (tempfile::TempDir, Options, EventWriter) {
+        let directory = tempfile::tempdir().unwrap();
+        let options = Options::default();
+        let metrics = Arc::new(MetricsCollector::new(Arc::clone(&options.clock)));
+        let writer = EventWriter::new(directory.path(), metrics);
+        (directory, options, writer)
+    }
+
+    #[test]
+    fn what_waits_goes_in_with_the_journal_and_what_is_too_much_is_counted() {
+        let (directory, options, writer) = lab();
+        for number in 0..BACKLOG_EVENTS_MAX + 3 {
+            assert_eq!(writer.write(&event(number)), None);
+        }
+        assert_eq!(writer.backlog(), BACKLOG_EVENTS_MAX);
+        let journal = Journal::open(directory.path(), &options).unwrap();
+        writer.attach(journal.clone());
+        assert_eq!(writer.backlog(), 0);
+        let first = journal.view().floor().unwrap();
+        assert_eq!(journal.next_seq().0 - first.0, BACKLOG_EVENTS_MAX as u64);
+        assert!(writer.write(&event(9999)).is_some());
+        let lost = writer.lost();
+        assert_eq!((lost.events, lost.records, lost.named.len()), (3, 0, 3));
+        assert_eq!(lost.named[0].event_id, "e0", "the oldest are given up");
+    }
+
+    #[test]
+    fn what_an_earlier_journal_may_have_is_not_written_twice() {
+        let (directory, options, writer) = lab();
+        let journal = Journal::open(directory.path(), &options).unwrap();
+        writer.attach(journal.clone());
+        writer.write(&event(1));
+        // As if the syncs of both had failed, and one of them was durable all the same.
+        writer.lock().unsettled.extend([event(1), event(2)]);
+        writer.detach(Error::Closed);
+        assert_eq!(writer.backlog(), 2);
+        let before = journal.next_seq();
+        writer.attach(journal.clone());
+        assert_eq!(journal.next_seq().0 - before.0, 1, "only the second is new");
+        assert!(!writer.lost().is_any());
+    }
 }

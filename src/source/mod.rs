@@ -4,11 +4,13 @@
 //! never touches the journal.
 
 mod cancel;
+mod child;
 mod decode;
 mod dir;
 mod error;
 mod figure;
 mod file;
+mod http;
 mod live;
 mod local_offset;
 mod mailbox;
@@ -16,6 +18,7 @@ mod mjpeg;
 mod open;
 mod options;
 mod pace;
+mod patience;
 mod problem;
 mod rhythm;
 #[cfg(test)]
@@ -23,11 +26,13 @@ pub(crate) mod samples;
 mod scene;
 mod size;
 mod spec;
+mod stream;
 mod test_scene;
 mod v4l2;
 mod words;
 
 pub use cancel::Cancel;
+pub(crate) use cancel::Wake as CancelWake;
 pub use dir::{DELIVERED_MAX, DirOptions, DirSource, WATCHED_FOLDERS_MAX};
 pub use error::SourceError;
 pub use file::{FIRST_PICTURE_WITHIN_BYTES, FileOptions, FileSource};
@@ -36,12 +41,12 @@ pub use local_offset::LocalOffset;
 pub(crate) use mailbox::{Mailbox, Taken};
 pub use options::SourceOptions;
 pub use pace::FrameRate;
+pub use patience::{FIRST_PICTURE_MAX, SILENCE_MAX};
 pub use problem::{FrameProblem, PictureFault};
 pub use scene::{LightStep, NOISE_LEVELS_MAX, SCENE_SIDE, Scene, SceneRenderer, Walk};
 pub use size::PictureSize;
 pub use spec::{Private, SourceSpec};
 pub use test_scene::{TestSource, TestTime};
-pub use v4l2::SILENCE_MAX;
 
 /// The longest encoded picture. A longer one is skipped and reported as [`PictureFault::TooManyBytes`].
 pub const FRAME_BYTES_MAX: usize = 32 << 20;
@@ -71,4 +76,14 @@ pub trait Source: Send {
     ///
     /// What keeps the source from going on. It is finished then and has to be opened again.
     fn next_item(&mut self) -> Result<Option<SourceItem>, SourceError>;
+
+    /// Opens it again after an error, where it knows what it has handed over already and can find what has come
+    /// since. `false`: it is to be opened anew.
+    ///
+    /// # Errors
+    ///
+    /// Why it cannot be opened yet.
+    fn reopen(&mut self) -> Result<bool, SourceError> {
+        Ok(false)
+    }
 }

@@ -5,6 +5,8 @@ use std::sync::Arc;
 
 use lenslog_journal::{Clock, Timestamp};
 
+use super::child::{self, ChildSource, Program};
+use super::http::{self, HttpSource};
 use super::v4l2::{V4l2Options, V4l2Source};
 use super::{
     Cancel, DirOptions, DirSource, FileOptions, FileSource, FrameRate, LiveSource, LocalOffset,
@@ -25,6 +27,9 @@ pub struct SourceOptions {
     /// When the first frame of `file:`, or of `test:` without `pace`, was taken; `None`: when the file was last
     /// modified, or now.
     pub start: Option<Timestamp>,
+    /// Pictures that have come into a `dir:` since then are handed over too, in microseconds since 1970; `None`: only
+    /// those that come from now on.
+    pub since: Option<i64>,
     /// Local time of pictures that do not say it themselves.
     pub local_offset: LocalOffset,
     /// What `test:` films.
@@ -40,6 +45,7 @@ impl Default for SourceOptions {
             controls: BTreeMap::new(),
             pace: true,
             start: None,
+            since: None,
             local_offset: LocalOffset::System,
             scene: Scene::default(),
         }
@@ -60,14 +66,14 @@ impl SourceSpec {
         clock: Arc<dyn Clock>,
         cancel: &Cancel,
     ) -> Result<Box<dyn Source>, SourceError> {
-        let SourceOptions { fps, pace, start, local_offset, .. } = *options;
+        let SourceOptions { fps, pace, start, since, local_offset, .. } = *options;
         match self {
             Self::File(path) => {
                 let options = FileOptions { fps, start, pace, local_offset };
                 Ok(Box::new(FileSource::open(path, options, cancel.child())?))
             }
             Self::Dir(path) => {
-                let options = DirOptions { local_offset, ..DirOptions::default() };
+                let options = DirOptions { since, local_offset, ..DirOptions::default() };
                 Ok(Box::new(DirSource::open(path, options, cancel.child())?))
             }
             Self::Test if !pace => {
@@ -95,11 +101,30 @@ impl SourceSpec {
                 let options = V4l2Options { fps, size, controls: options.controls.clone() };
                 Ok(Box::new(V4l2Source::open(path, &options, clock, cancel)?))
             }
+            Self::Http(url) => {
+                let limits = http::Limits::default();
+                Ok(Box::new(HttpSource::open(url, fps, limits, clock, cancel)?))
+            }
+            Self::Exec(words) => self.start(&child::exec(words), fps, clock, cancel),
+            Self::Rtsp(url) => self.start(&child::rtsp(url, fps), fps, clock, cancel),
+            Self::Rpicam(number) => {
+                self.start(&child::rpicam(*number, size, fps), fps, clock, cancel)
+            }
             _ => {
                 let time = TestTime::Live(clock);
                 Ok(Box::new(TestSource::new(options.scene.clone(), fps, time, cancel)))
             }
         }
+    }
+
+    fn start(
+        &self,
+        program: &Program,
+        fps: FrameRate,
+        clock: Arc<dyn Clock>,
+        cancel: Cancel,
+    ) -> Result<Box<dyn Source>, SourceError> {
+        Ok(Box::new(ChildSource::start(self.to_string(), program, fps, clock, cancel)?))
     }
 
     /// Whether its frames come when they come, dated by this machine's clock, and are dropped where nobody takes

@@ -54,7 +54,6 @@ pub struct Private(String);
 
 impl Private {
     /// With the password.
-    #[expect(dead_code, reason = "later")]
     pub(super) fn reveal(&self) -> &str {
         &self.0
     }

@@ -158,6 +158,16 @@ impl StorageGuard {
         self.inner.bell.notify_all();
     }
 
+    /// Tells how far the journal is from any thread, as [`Admission::note`] does, without keeping the guard alive.
+    pub fn noter(&self) -> impl Fn(Seq) + Send + Sync + 'static {
+        let inner = Arc::downgrade(&self.inner);
+        move |head| {
+            if let Some(inner) = inner.upgrade() {
+                inner.note(head);
+            }
+        }
+    }
+
     /// Whether more is used than may be, with nothing left that may be deleted.
     #[must_use]
     pub fn is_full(&self) -> bool {
@@ -220,11 +230,7 @@ impl Admission for StorageGuard {
     }
 
     fn note(&self, head: Seq) {
-        let mut signal = self.inner.lock();
-        signal.head = signal.head.max(head);
-        if signal.since_check() >= self.inner.interval {
-            self.inner.bell.notify_all();
-        }
+        self.inner.note(head);
     }
 
     fn make_room(&self) -> bool {
@@ -254,6 +260,14 @@ impl Signal {
 impl Inner {
     fn lock(&self) -> MutexGuard<'_, Signal> {
         lock(&self.signal)
+    }
+
+    fn note(&self, head: Seq) {
+        let mut signal = self.lock();
+        signal.head = signal.head.max(head);
+        if signal.since_check() >= self.interval {
+            self.bell.notify_all();
+        }
     }
 
     fn is_stopped(&self) -> bool {
@@ -311,13 +325,19 @@ impl Inner {
             return;
         }
         watch.told_mount = false;
+        // Whoever owns the journal tells that; nothing may be counted, made or deleted in its place.
+        if self.rotator.surveyor().view().check_place().is_err() {
+            return;
+        }
         self.reserve.make();
         let surveyor = self.rotator.surveyor();
         let mut stats = surveyor.monitor().check_usage();
         if stats.needs_rotation() || surveyor.ages_matter() {
             // Whether it is too much is known when what may go has gone.
-            let before = StorageStats { is_over_limit: false, ..stats };
-            self.tell_levels(&mut watch, &before);
+            if !self.is_full.load(Ordering::Acquire) {
+                let before = StorageStats { is_over_limit: false, ..stats };
+                self.tell_levels(&mut watch, &before);
+            }
             if let Err(error) = self.rotate(&mut watch) {
                 tracing::error!(%error, "rotation failed; it is tried again");
             }
@@ -367,6 +387,8 @@ impl Inner {
     fn tell_levels(&self, watch: &mut Watch, stats: &StorageStats) {
         for level in watch.levels.crossed(stats) {
             match level {
+                // Beyond the limit already: whether it is exceeded is told when what may go has gone.
+                StorageLevel::Approaching if stats.exceeds(100) => {}
                 StorageLevel::Approaching => {
                     tracing::warn!("Storage at {stats}, approaching limit");
                 }

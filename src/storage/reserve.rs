@@ -20,8 +20,8 @@ const BYTES_MAX: u64 = 1 << 20;
 const SHARE: f64 = 64.0;
 /// It is made where so many times its size is free.
 const PLENTY: u64 = 2;
-/// With less than that the file system counts as full.
-const FULL_BYTES: u64 = 128 << 10;
+/// With less than that the file system counts as full: xfs makes no new file then, though it says that some is free.
+const FULL_BYTES: u64 = 512 << 10;
 
 /// A file that can be given up.
 #[derive(Debug, Clone)]
@@ -46,17 +46,24 @@ impl Reserve {
     /// Called before projections are asked for anything.
     pub fn give_up_if_full(&self, journal: &Journal) {
         let is_full = free(&self.directory).is_some_and(|free| free < self.bytes.min(FULL_BYTES));
-        if !is_full {
-            return;
+        if is_full {
+            self.give_up(journal);
         }
+    }
+
+    /// Gives it up whatever the file system says is free: not each gives what it says. Returns whether there was one.
+    pub fn give_up(&self, journal: &Journal) -> bool {
         let given = match fs::remove_file(self.path()) {
             Ok(()) => "the reserve",
             Err(_) if journal.give_up_spare().unwrap_or(false) => "the journal's spare segment",
-            Err(_) => return,
+            Err(_) => return false,
         };
+        // Some file systems give it back with what they write next.
+        let _ = File::open(&self.directory).and_then(|directory| directory.sync_all());
         tracing::warn!(
             "the file system has no room left: {given} is given up, so that logs can be deleted"
         );
+        true
     }
 
     /// Makes it where it is missing and there is plenty of room.

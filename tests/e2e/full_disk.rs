@@ -1,51 +1,26 @@
 //! A disk that runs full under the programs: they say so and go on; none is killed.
 
 use std::fs;
-use std::path::{Path, PathBuf};
-use std::process::Command;
 
-use crate::harness::{Lab, lacks, lines};
+use crate::disk::Disk;
+use crate::harness::{Lab, lines};
 
 /// A small ext4 of its own. Its blocks are smaller than a page of memory, as those of every small ext4 are: what is
 /// mapped there may lie on no block when the disk is full.
-struct Disk(PathBuf);
-
-impl Disk {
-    fn mount(lab: &Lab) -> Option<Self> {
-        let (image, root) = (lab.path("image"), lab.path("disk"));
-        fs::File::create(&image).unwrap().set_len(24 << 20).unwrap();
-        fs::create_dir(&root).unwrap();
-        let made = did("mkfs.ext4", &[Path::new("-q"), Path::new("-b"), Path::new("1024"), &image]);
-        let mounted = made && did("mount", &[Path::new("-o"), Path::new("loop"), &image, &root]);
-        (!lacks("mkfs.ext4, or the right to mount a loop device,", mounted)).then_some(Self(root))
-    }
-
-    fn free_bytes(&self) -> u64 {
-        let stat = rustix::fs::statvfs(&self.0).unwrap();
-        stat.f_bavail * stat.f_frsize
-    }
-}
-
-impl Drop for Disk {
-    fn drop(&mut self) {
-        did("umount", &[&self.0]);
-    }
-}
-
-fn did(program: &str, args: &[&Path]) -> bool {
-    Command::new(program).args(args).output().is_ok_and(|output| output.status.success())
+fn ext4() -> Option<Disk> {
+    Disk::new("ext4", 24 << 20, &["-b", "1024"], "")
 }
 
 #[test]
 fn a_disk_that_runs_full_stops_no_program_and_loses_nothing() {
     // Faster than anybody looks at how much room there is.
     let mut lab = Lab::new().with("LENSLOG__STORAGE__STORAGE_CHECK_INTERVAL", "1000000");
-    let Some(disk) = Disk::mount(&lab) else { return };
-    lab.data = disk.0.join("data");
+    let Some(disk) = ext4() else { return };
+    lab.data = disk.point.join("data");
     // More than fits; the first ones are acknowledged.
     lab.ingest(&lines(0..30_000)).expect(3).says("the storage limit is exceeded");
     // Somebody else takes the rest.
-    let path = lab.path("disk/filler");
+    let path = disk.point.join("filler");
     let mut filler = fs::File::create(path).unwrap();
     while std::io::Write::write_all(&mut filler, &[7; 1024]).is_ok() {}
     assert_eq!(disk.free_bytes(), 0);
@@ -70,15 +45,15 @@ fn a_disk_that_runs_full_stops_no_program_and_loses_nothing() {
 #[test]
 fn whoever_reads_the_database_on_a_full_disk_is_not_killed() {
     let mut lab = Lab::new();
-    let Some(disk) = Disk::mount(&lab) else { return };
-    lab.data = disk.0.join("data");
+    let Some(disk) = ext4() else { return };
+    lab.data = disk.point.join("data");
     let mut recording = lab.record(&["--source", "test:"]);
     lab.ingest(&lines(0..500)).expect(0);
     // It leaves a log, and no index of it.
     recording.child.kill().unwrap();
     recording.child.wait().unwrap();
     assert!(lab.data.join("events.db-wal").metadata().unwrap().len() > 0);
-    let filler = lab.path("disk/filler");
+    let filler = disk.point.join("filler");
     let room = 600 << 10;
     fs::write(&filler, vec![7; (disk.free_bytes() - room) as usize]).unwrap();
     while disk.free_bytes() > 0 {
@@ -93,7 +68,29 @@ fn whoever_reads_the_database_on_a_full_disk_is_not_killed() {
         }
         // Less and less: the disk may be full at any point of what they do.
         let more = disk.free_bytes().min(16 << 10) as usize;
-        let path = lab.path(&format!("disk/filler-{}", disk.free_bytes()));
+        let path = disk.point.join(format!("filler-{}", disk.free_bytes()));
         fs::write(path, vec![7; more]).unwrap_or_default();
     }
+}
+
+#[test]
+fn a_btrfs_that_runs_full_under_cameras_and_ingest_kills_nobody() {
+    // It writes elsewhere than over what it has, also what is mapped into memory.
+    let Some(disk) = Disk::new("btrfs", 128 << 20, &[], "") else { return };
+    let mut lab = Lab::new().with("LENSLOG__STORAGE__STORAGE_CHECK_INTERVAL", "1000000");
+    lab.data = disk.point.join("data");
+    fs::create_dir(&lab.data).unwrap();
+    let config = lab.path("lenslog.toml");
+    let text = "[cameras.one]\nsource = \"test:\"\n[cameras.two]\nsource = \"test:\"\n";
+    fs::write(&config, text).unwrap();
+    let lab = lab.with("LENSLOG_CONFIG", config.to_str().unwrap());
+    let recording = lab.record(&["--no-pace"]);
+    let ingested = lab.ingest(&lines(0..150_000));
+    assert!(ingested.code.is_some(), "ingest was killed");
+    let ran = recording.ended();
+    assert_eq!(ran.code, Some(3), "{}", ran.err);
+    assert!(lab.run(&["replay", "verify"]).code.is_some(), "verify was killed");
+    let copy = lab.copy();
+    copy.ingest(&[]).expect(0);
+    copy.verify();
 }

@@ -5,7 +5,7 @@ use std::fs;
 use std::io::{BufRead, BufReader, Write};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
-use std::sync::mpsc::{Receiver, channel};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
 use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
@@ -24,6 +24,13 @@ pub fn lacks(what: &str, is_there: bool) -> bool {
     );
     eprintln!("skipped: {what} is missing");
     true
+}
+
+/// Whether a program is where programs are looked for.
+pub fn is_installed(program: &str) -> bool {
+    let directories = std::env::var_os("PATH").unwrap_or_default();
+    let sbin = [PathBuf::from("/sbin"), PathBuf::from("/usr/sbin")];
+    std::env::split_paths(&directories).chain(sbin).any(|at| at.join(program).exists())
 }
 
 /// A real recording of people walking by.
@@ -143,15 +150,7 @@ impl Lab {
     /// Starts a recorder and returns once it says that.
     pub fn record_until(&self, text: &str, args: &[&str]) -> Recording {
         let all = [&["record"], args].concat();
-        let mut child = self
-            .command(&all)
-            .stdin(Stdio::null())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped())
-            .spawn()
-            .unwrap();
-        let lines = lines_of(child.stderr.take().unwrap());
-        let mut recording = Recording { child, lines, said: String::new() };
+        let mut recording = Recording::spawn(&mut self.command(&all));
         recording.wait_for(text);
         recording
     }
@@ -180,7 +179,8 @@ impl Lab {
     }
 
     pub fn status(&self) -> Value {
-        serde_json::from_str(&self.run(&["status", "--json"]).out).unwrap()
+        let ran = self.run(&["status", "--json"]);
+        serde_json::from_str(&ran.out).unwrap_or_else(|error| panic!("{error}: {}", ran.err))
     }
 
     /// Waits until every camera of the recorder that runs delivers: a folder is watched from then on.
@@ -189,7 +189,9 @@ impl Lab {
         self.until("every camera is up", || {
             let status = self.status();
             let cameras = status["cameras"].as_array()?;
-            cameras.iter().all(|camera| camera["state"] == "up").then_some(())
+            // Where no recorder answers, the status tells of no camera.
+            let up = cameras.iter().filter(|camera| camera["state"] == "up").count();
+            (up > 0 && up == cameras.len()).then_some(())
         });
     }
 
@@ -215,19 +217,47 @@ pub struct Recording {
 }
 
 impl Recording {
+    fn spawn(command: &mut Command) -> Self {
+        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        let mut child = command.spawn().unwrap();
+        let lines = lines_of(child.stderr.take().unwrap());
+        Self { child, lines, said: String::new() }
+    }
+
+    /// Starts one and returns once it records, or how it ended before.
+    pub fn begin(command: &mut Command) -> Result<Self, Ran> {
+        let mut recording = Self::spawn(command);
+        match recording.try_wait_for(" recording ") {
+            Ok(_) => Ok(recording),
+            Err(RecvTimeoutError::Disconnected) => Err(recording.ended()),
+            Err(error) => panic!("{error}:\n{}", recording.said),
+        }
+    }
+
     /// Waits until it logs a line with that in it.
     #[track_caller]
     pub fn wait_for(&mut self, text: &str) -> String {
+        match self.try_wait_for(text) {
+            Ok(line) => line,
+            Err(error) => panic!("{error}: no line with '{text}' in\n{}", self.said),
+        }
+    }
+
+    /// As [`Self::wait_for`]; an error where it ends before.
+    pub fn try_wait_for(&mut self, text: &str) -> Result<String, RecvTimeoutError> {
+        // In all: a recorder that goes on talking of other things says it never.
+        let deadline = Instant::now() + PATIENCE;
         loop {
-            match self.lines.recv_timeout(PATIENCE) {
+            let left = deadline.saturating_duration_since(Instant::now());
+            match self.lines.recv_timeout(left) {
                 Ok(line) => {
                     self.said.push_str(&line);
                     self.said.push('\n');
                     if format!(" {line} ").contains(text) {
-                        return line;
+                        return Ok(line);
                     }
                 }
-                Err(error) => panic!("{error}: no line with '{text}' in\n{}", self.said),
+                Err(error) => return Err(error),
             }
         }
     }
@@ -264,6 +294,10 @@ impl Drop for Recording {
     fn drop(&mut self) {
         let _ = self.child.kill();
         let _ = self.child.wait();
+        if std::thread::panicking() {
+            self.lines.iter().for_each(|line| self.said += &format!("{line}\n"));
+            eprintln!("what the recorder said:\n{}", self.said);
+        }
     }
 }
 

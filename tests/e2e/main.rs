@@ -2,24 +2,34 @@
 
 #![expect(clippy::unwrap_used, reason = "a test fails where anything does")]
 
+mod agree;
+mod away;
 mod bad_input;
 mod beside;
+mod clocks;
 mod comes_back;
 mod damage;
+mod descriptions;
 mod detected_clip;
 mod detector;
+mod disk;
 mod file_source;
 mod full_disk;
 mod harness;
 mod killed;
 mod memory;
 mod metrics;
+mod model_server;
 mod models;
+mod no_room;
 mod objects;
 mod onnx;
+mod programs;
 mod rotation_killed;
+mod rotation_steps;
 mod scrape;
 mod session;
 mod small_disk;
+mod sources;
 mod storage;
 mod virtual_camera;

@@ -6,8 +6,8 @@ use std::io::{Read, Write};
 use std::net::TcpListener;
 use std::os::unix::net::UnixDatagram;
 use std::path::Path;
-use std::process::Stdio;
-use std::sync::mpsc::channel;
+use std::process::{Child, Stdio};
+use std::sync::mpsc::{Receiver, channel};
 
 use rustix::process::Signal;
 use serde_json::{Value, json};
@@ -343,16 +343,15 @@ fn the_service_manager_hears_when_it_is_ready_how_it_fares_and_that_it_stops() {
     recording.stop().expect(0);
 }
 
-#[test]
-fn a_terminal_has_one_line_that_is_drawn_anew() {
-    let lab = lab();
+/// A recorder whose standard error is a terminal, and what is written to it.
+fn on_a_terminal(lab: &Lab) -> (Child, Receiver<Vec<u8>>) {
     let flags = rustix::pty::OpenptFlags::RDWR | rustix::pty::OpenptFlags::NOCTTY;
     let master = rustix::pty::openpt(flags).unwrap();
     rustix::pty::grantpt(&master).unwrap();
     rustix::pty::unlockpt(&master).unwrap();
     let name = rustix::pty::ptsname(&master, Vec::new()).unwrap();
     let slave = File::options().read(true).write(true).open(name.to_str().unwrap()).unwrap();
-    let mut child = lab
+    let child = lab
         .command(&["record", "--source", "test:"])
         .stdin(Stdio::null())
         .stdout(Stdio::null())
@@ -370,6 +369,45 @@ fn a_terminal_has_one_line_that_is_drawn_anew() {
             }
         }
     });
+    (child, chunks)
+}
+
+#[test]
+fn a_second_signal_ends_it_at_once_and_leaves_no_status_on_the_terminal() {
+    let lab = lab();
+    let (mut child, chunks) = on_a_terminal(&lab);
+    let mut shown = Vec::new();
+    let mut wait_for = |text: &str| {
+        while !String::from_utf8_lossy(&shown).contains(text) {
+            shown.extend(chunks.recv_timeout(PATIENCE).unwrap());
+        }
+        shown.clone()
+    };
+    wait_for(" recording ");
+    // The end waits for the database, which somebody keeps.
+    let other = rusqlite::Connection::open(lab.data.join("events.db")).unwrap();
+    other.busy_timeout(PATIENCE).unwrap();
+    other.execute_batch("BEGIN IMMEDIATE").unwrap();
+    wait_for("\r\x1b[Kup ");
+    let interrupt = || {
+        let pid = rustix::process::Pid::from_child(&child);
+        rustix::process::kill_process(pid, Signal::INT).unwrap();
+    };
+    interrupt();
+    wait_for(" stopping ");
+    interrupt();
+    assert_eq!(child.wait().unwrap().code(), Some(130));
+    let mut shown = wait_for(" stopping ");
+    shown.extend(chunks.iter().flatten());
+    let text = String::from_utf8_lossy(&shown).into_owned();
+    let last = text.rsplit('\n').next().unwrap();
+    assert!(last.ends_with("\r\x1b[K"), "{last:?}");
+}
+
+#[test]
+fn a_terminal_has_one_line_that_is_drawn_anew() {
+    let lab = lab();
+    let (mut child, chunks) = on_a_terminal(&lab);
     let mut shown = Vec::new();
     let drawn = |shown: &[u8]| String::from_utf8_lossy(shown).matches("\r\x1b[Kup ").count();
     while drawn(&shown) < 4 {

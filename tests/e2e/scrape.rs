@@ -42,7 +42,15 @@ impl Served {
 
     /// Gets a page; `None` where the server was too busy to say anything.
     pub fn try_get(&self, path: &str) -> Option<Answer> {
-        let mut stream = self.connect();
+        self.get_through(self.connect(), path)
+    }
+
+    /// Gets a page; `None` also where nobody listens any more.
+    pub fn attempt(&self, path: &str) -> Option<Answer> {
+        self.get_through(TcpStream::connect(&self.0).ok()?, path)
+    }
+
+    fn get_through(&self, mut stream: TcpStream, path: &str) -> Option<Answer> {
         write!(stream, "GET {path} HTTP/1.1\r\nHost: {}\r\n\r\n", self.0).ok()?;
         let mut text = String::new();
         stream.read_to_string(&mut text).ok()?;
@@ -95,7 +103,7 @@ for family in parse(sys.stdin.read()):
 
 impl Samples {
     #[track_caller]
-    fn parse(text: &str) -> Self {
+    pub fn parse(text: &str) -> Self {
         let mut child = Command::new("python3")
             .args(["-c", PARSER])
             .stdin(Stdio::piped())
@@ -130,6 +138,14 @@ impl Samples {
         let found: Vec<_> = self.all(name).iter().filter(|(labels, _)| wanted(labels)).collect();
         assert_eq!(found.len(), 1, "{name} {labels:?} in {:?}", self.all(name));
         found[0].1
+    }
+
+    /// The sum of all samples of that name with these labels.
+    pub fn sum_of(&self, name: &str, labels: &[(&str, &str)]) -> f64 {
+        let wanted = |found: &BTreeMap<String, String>| {
+            labels.iter().all(|(label, text)| found.get(*label).is_some_and(|found| found == text))
+        };
+        self.all(name).iter().filter(|(labels, _)| wanted(labels)).map(|(_, value)| value).sum()
     }
 
     /// The sum of all samples of that name.

@@ -2,20 +2,14 @@
 //! driver `vivid`, records from /dev/video0, loses the camera and gets it back; then the power is cut.
 
 use std::collections::BTreeSet;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::Command;
 
-use crate::harness::{Lab, lacks};
+use crate::harness::{Lab, is_installed, lacks};
 
 /// What Debian packages have to be installed for.
 const PROGRAMS: [&str; 6] =
     ["qemu-system-x86_64", "busybox", "cpio", "depmod", "mkfs.ext4", "apt-get"];
-
-fn is_installed(program: &str) -> bool {
-    let directories = std::env::var_os("PATH").unwrap_or_default();
-    let sbin = [PathBuf::from("/sbin"), PathBuf::from("/usr/sbin")];
-    std::env::split_paths(&directories).chain(sbin).any(|at| at.join(program).exists())
-}
 
 /// Boots the machine with a script of `tests/vm` and returns what its console showed.
 fn boot(lab: &Lab, script: &str, cut_at: Option<&str>) -> String {

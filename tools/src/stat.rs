@@ -115,5 +115,6 @@ pub fn status_at_rest(layout: &Layout) -> Result<Status, Error> {
         counters: None,
         detector: None,
         storage: None,
+        descriptions: None,
     })
 }

@@ -1,6 +1,7 @@
 //! The storage trait under everything: [`Storage`] is a tree of files, [`StorageFile`] one of them.
 //!
-//! [`RealStorage`] is the operating system's, [`FaultyStorage`] a simulated disk that loses power, tears writes
+//! [`RealStorage`] is the operating system's, [`AnchoredStorage`] too, as long as the directory that is locked stays where
+//! it is, [`FaultyStorage`] a simulated disk that loses power, tears writes
 //! and fails syncs from a seed. The journal, and projections that keep files, do all their I/O through these
 //! two traits, so that every crash test drives the code that runs in the field.
 
@@ -9,10 +10,12 @@ use std::io;
 use std::path::Path;
 use std::sync::Arc;
 
+mod anchored;
 mod faulty;
 mod holder;
 mod real;
 
+pub use anchored::AnchoredStorage;
 pub use faulty::{Fault, FaultyStorage};
 pub use real::RealStorage;
 

@@ -107,6 +107,8 @@ pub(crate) struct State {
     pub(crate) active: Option<ActiveSegment>,
     /// A new segment that could not be begun yet, and why.
     pub(crate) suspended: Option<(Succession, Failure)>,
+    /// That it could not be begun was told, and since then it was not.
+    pub(crate) told_suspended: bool,
     pub(crate) next_seq: Seq,
     /// Frames behind the last sync that was begun.
     pub(crate) pending: Pending,
@@ -200,6 +202,10 @@ impl Writer {
     /// Tells readers and other processes how far the journal is durable now.
     pub(crate) fn publish(&self, state: &mut State) {
         self.watermark.set(state.durable());
+        if state.witness.is_none() {
+            // It could not be made at the start, such as on a full disk. Without it other processes see nothing new.
+            state.witness = self.directory.open_witness(None).ok();
+        }
         if let Err(error) = self.write_witness(state, false) {
             // Only a hint is lost: recovery then proves less, other processes see new records later.
             if state.stats.witness_failures == 0 {

@@ -192,10 +192,6 @@ impl Writer {
         let Some(old) = state.active.take() else {
             return;
         };
-        tracing::error!(
-            path = %failure.path.display(), error = %failure.source,
-            "writing the journal failed; what is not proven durable goes to a new segment"
-        );
         state.stats.relocations += 1;
         let pending = std::mem::take(&mut state.pending);
         let mut carried = Carried::default();
@@ -227,6 +223,7 @@ impl Writer {
         self.begin_or_suspend(state, succession, None);
         match &state.suspended {
             None => {
+                state.told_suspended = false;
                 tracing::warn!(
                     path = %failure.path.display(),
                     "the journal writes again; everything kept in memory is durable"
@@ -246,6 +243,12 @@ impl Writer {
     ) {
         match self.begin(state, succession) {
             Ok(()) => {
+                if let Some(failure) = cause {
+                    tracing::error!(
+                        path = %failure.path.display(), error = %failure.source,
+                        "writing the journal failed; what was not proven durable is in a new segment"
+                    );
+                }
                 self.publish(state);
                 self.replenish_spare(state);
             }
@@ -256,12 +259,15 @@ impl Writer {
         }
     }
 
+    /// Told when it begins; [`Writer::resume`] tells its end.
     fn suspend(&self, state: &mut State, succession: Succession, failure: Failure) {
-        tracing::error!(
-            path = %failure.path.display(), error = %failure.source,
-            records_in_memory = succession.carried.counts.records,
-            "the journal cannot write; it tries again with every append"
-        );
+        if !std::mem::replace(&mut state.told_suspended, true) {
+            tracing::error!(
+                path = %failure.path.display(), error = %failure.source,
+                records_in_memory = succession.carried.counts.records,
+                "the journal cannot write; it tries again with every append and sync"
+            );
+        }
         state.pending = Pending::default();
         state.suspended = Some((succession, failure));
         self.watermark.set(state.durable());

@@ -161,6 +161,10 @@ impl Media {
                 Ok(()) => {
                     self.state.days.remove(&day);
                 }
+                // The other projections empty it at the same time: whoever takes the last file takes the directory.
+                Err(_) if self.data.has_day(day).is_ok_and(|is_there| !is_there) => {
+                    self.state.days.remove(&day);
+                }
                 Err(error) => {
                     tracing::error!(%day, %error, "a pruned day cannot be emptied; it is tried again");
                     self.state.note(day, tombstone.at, LEFT_MAX);

@@ -9,7 +9,7 @@ use rusqlite::config::DbConfig;
 use rusqlite::{Connection, ErrorCode, MAIN_DB, OpenFlags, Result, ffi};
 
 use super::files::DatabaseFiles;
-use super::room::{room_to_read, room_to_write};
+use super::room::{prepare_index, room_to_read, room_to_write};
 
 /// How long the writer waits for a lock of somebody else; then it says so, and the runner tries again.
 const WRITER_PATIENCE: Duration = Duration::from_millis(200);
@@ -33,6 +33,9 @@ pub(super) fn writer(files: &DatabaseFiles, create: bool) -> Result<Connection> 
     let mut flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     flags.set(OpenFlags::SQLITE_OPEN_CREATE, create);
     room_to_write(files)?;
+    if create || files.path().exists() {
+        prepare_index(files);
+    }
     let connection = Connection::open_with_flags(files.path(), flags)?;
     connection.busy_timeout(WRITER_PATIENCE)?;
     connection.set_prepared_statement_cache_capacity(STATEMENTS_MAX);

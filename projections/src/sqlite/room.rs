@@ -5,11 +5,11 @@
 //! each page, which is enough only where a block is as large as a page, and on no file system that writes elsewhere
 //! than over what it has.
 
-use std::fs;
+use std::fs::{self, File};
 use std::os::unix::fs::MetadataExt;
 
 use rusqlite::{Error, Result, ffi};
-use rustix::fs::{StatVfsMountFlags, statvfs};
+use rustix::fs::{IFlags, StatVfsMountFlags, ioctl_getflags, ioctl_setflags, statfs, statvfs};
 
 use super::files::DatabaseFiles;
 
@@ -17,6 +17,14 @@ use super::files::DatabaseFiles;
 const WRITER_BYTES: u64 = 128 << 10;
 /// A reader may have to make the index.
 const READER_BYTES: u64 = 64 << 10;
+/// The same on a file system that writes elsewhere than over what it has: it says that room is free which it does not
+/// give, and every write to the index may be refused …
+const COPYING_WRITER_BYTES: u64 = 8 << 20;
+const COPYING_READER_BYTES: u64 = 512 << 10;
+/// … but no more than this part of it.
+const COPYING_PARTS: u64 = 32;
+/// What tells a btrfs.
+const BTRFS: rustix::fs::FsWord = 0x9123_683E;
 /// Bytes of a block, as `stat` counts them.
 const STAT_BLOCK_BYTES: u64 = 512;
 
@@ -27,9 +35,31 @@ const STAT_BLOCK_BYTES: u64 = 512;
 /// `SQLITE_FULL`.
 pub(super) fn room_to_write(files: &DatabaseFiles) -> Result<()> {
     match free(files) {
-        Some(free) if free < WRITER_BYTES => Err(full(files)),
+        Some(free) if free < least(files, WRITER_BYTES, COPYING_WRITER_BYTES) => Err(full(files)),
         _ => Ok(()),
     }
+}
+
+/// Makes the index, where there is none, as a file that is written over in place: elsewhere than over what it has, a
+/// file system needs room for every write, and btrfs has it until it has not. Where that cannot be had, SQLite makes it.
+pub(super) fn prepare_index(files: &DatabaseFiles) {
+    let index = files.index();
+    let is_btrfs = statfs(files.directory()).is_ok_and(|found| found.f_type == BTRFS);
+    if !is_btrfs || index.symlink_metadata().is_ok() {
+        return;
+    }
+    // Under another name, and closed: closing one that somebody has open drops the locks of this process.
+    let mut name = index.clone().into_os_string();
+    name.push(".new");
+    let made = File::create(&name).and_then(|file| {
+        let flags = ioctl_getflags(&file)?;
+        Ok(ioctl_setflags(&file, flags | IFlags::NOCOW)?)
+    });
+    // A link never replaces one that has come meanwhile.
+    if made.and_then(|()| fs::hard_link(&name, &index)).is_err() {
+        tracing::debug!(path = %index.display(), "it cannot be made as a file that is written in place");
+    }
+    let _ = fs::remove_file(&name);
 }
 
 /// Whether there is room to read beside a log.
@@ -39,8 +69,24 @@ pub(super) fn room_to_write(files: &DatabaseFiles) -> Result<()> {
 /// `SQLITE_FULL`.
 pub(super) fn room_to_read(files: &DatabaseFiles) -> Result<()> {
     match free(files) {
-        Some(free) if free < READER_BYTES && !has_whole_index(files) => Err(full(files)),
+        Some(free)
+            if free < least(files, READER_BYTES, COPYING_READER_BYTES)
+                && !has_whole_index(files) =>
+        {
+            Err(full(files))
+        }
         _ => Ok(()),
+    }
+}
+
+/// How much has to be free.
+fn least(files: &DatabaseFiles, usual: u64, copying: u64) -> u64 {
+    match statfs(files.directory()) {
+        Ok(found) if found.f_type == BTRFS => {
+            let total = found.f_blocks.saturating_mul(u64::try_from(found.f_bsize).unwrap_or(0));
+            copying.min(total / COPYING_PARTS).max(usual)
+        }
+        _ => usual,
     }
 }
 

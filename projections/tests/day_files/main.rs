@@ -7,6 +7,7 @@ mod damage;
 mod descriptions;
 mod follower;
 mod following;
+mod full;
 mod hostile;
 mod laws;
 mod machine;

@@ -1,13 +1,15 @@
 //! A small HTTP server for pages that are read by machines: no body is taken, every connection ends after one answer.
 //!
 //! Written for this, because what is needed is little (two pages, `GET`) and what must hold is much: whatever a client
-//! does, it costs one of [`CONNECTIONS_MAX`] threads for some seconds, and the recorder nothing.
+//! does, it costs one of [`CONNECTIONS_MAX`] threads for some seconds, the recorder nothing, and others not their answer.
 
+mod places;
 mod request;
 mod server;
 
+pub use places::CONNECTIONS_MAX;
 pub use request::{BadRequest, HEAD_BYTES_MAX, Request};
-pub use server::{ANSWER_DEADLINE, CONNECTIONS_MAX, REQUEST_DEADLINE, Respond, Server};
+pub use server::{ANSWER_DEADLINE, REQUEST_DEADLINE, Respond, Server};
 
 /// An answer.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -5,17 +5,15 @@ use std::io::{self, Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::os::fd::{AsFd, OwnedFd};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use rustix::event::{EventfdFlags, PollFd, PollFlags, eventfd, poll};
 
+use super::places::{Places, Stage};
 use super::request::HEAD_BYTES_MAX;
 use super::{Request, Response};
 
-/// Most connections at once; further ones are turned away with 503.
-pub const CONNECTIONS_MAX: usize = 8;
 /// How long a request may take to arrive.
 pub const REQUEST_DEADLINE: Duration = Duration::from_secs(3);
 /// How long its answer may take to be taken.
@@ -79,7 +77,7 @@ impl Drop for Server {
 }
 
 fn listen(listener: &TcpListener, respond: &Respond, stop: &OwnedFd) {
-    let connections = Arc::new(AtomicUsize::new(0));
+    let places = Places::default();
     loop {
         let mut fds = [
             PollFd::from_borrowed_fd(stop.as_fd(), PollFlags::IN),
@@ -94,7 +92,7 @@ fn listen(listener: &TcpListener, respond: &Respond, stop: &OwnedFd) {
             continue;
         }
         match listener.accept() {
-            Ok((stream, _)) => begin(stream, respond, &connections),
+            Ok((stream, _)) => begin(stream, respond, &places),
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
             // A connection that is gone already, or no more files: those that are served will end.
             Err(error) => {
@@ -105,30 +103,19 @@ fn listen(listener: &TcpListener, respond: &Respond, stop: &OwnedFd) {
     }
 }
 
-/// Counts a connection while it lasts, however it ends.
-struct Counted(Arc<AtomicUsize>);
-
-impl Drop for Counted {
-    fn drop(&mut self) {
-        self.0.fetch_sub(1, Ordering::AcqRel);
-    }
-}
-
-fn begin(mut stream: TcpStream, respond: &Respond, connections: &Arc<AtomicUsize>) {
-    let before = connections.fetch_add(1, Ordering::AcqRel);
-    let counted = Counted(Arc::clone(connections));
-    if before >= CONNECTIONS_MAX {
+fn begin(mut stream: TcpStream, respond: &Respond, places: &Places) {
+    let Some(place) = places.take(&stream) else {
         let full = Response::text(503, "too many connections at once; try again\n");
         // One try that does not block: it fits into an empty buffer.
         if stream.set_nonblocking(true).is_ok() {
             let _ = stream.write(&full.to_bytes(false));
         }
         return;
-    }
+    };
     let respond = Arc::clone(respond);
     let spawned = std::thread::Builder::new().name("metrics reader".to_owned()).spawn(move || {
-        let _counted = counted;
-        if let Err(error) = serve(&mut stream, &respond, Instant::now() + REQUEST_DEADLINE) {
+        let deadline = Instant::now() + REQUEST_DEADLINE;
+        if let Err(error) = serve(&mut stream, &respond, deadline, &|stage| place.comes_to(stage)) {
             tracing::debug!(%error, "a reader of metrics went away");
         }
     });
@@ -137,15 +124,23 @@ fn begin(mut stream: TcpStream, respond: &Respond, connections: &Arc<AtomicUsize
     }
 }
 
-fn serve(stream: &mut TcpStream, respond: &Respond, deadline: Instant) -> io::Result<()> {
+fn serve(
+    stream: &mut TcpStream,
+    respond: &Respond,
+    deadline: Instant,
+    comes_to: &dyn Fn(Stage),
+) -> io::Result<()> {
     stream.set_nonblocking(false)?;
-    let (response, only_head) = match read_request(stream, deadline)? {
+    let request = read_request(stream, deadline)?;
+    comes_to(Stage::Answering);
+    let (response, only_head) = match request {
         Answer::To(request) => (respond(&request), request.only_head),
         Answer::Error(response) => (response, false),
         Answer::Nobody => return Ok(()),
     };
     let deadline = Instant::now() + ANSWER_DEADLINE;
     write_all(stream, &response.to_bytes(only_head), deadline)?;
+    comes_to(Stage::Leaving);
     // A connection closed over unread bytes is reset, and the answer may be lost on its way.
     stream.shutdown(Shutdown::Write)?;
     let (mut rest, mut buffer) = (0, [0; 4096]);
@@ -220,6 +215,7 @@ fn timed_out(error: io::Error) -> io::Error {
 
 #[cfg(test)]
 mod tests {
+    use super::super::places::CONNECTIONS_MAX;
     use super::*;
 
     fn server() -> Server {
@@ -255,26 +251,62 @@ mod tests {
     }
 
     #[test]
-    fn whoever_says_nothing_takes_one_place_and_gives_it_back() {
+    fn whoever_says_nothing_loses_the_place_to_whoever_asks() {
         let server = server();
-        let silent: Vec<_> =
-            (0..CONNECTIONS_MAX).map(|_| TcpStream::connect(server.address()).unwrap()).collect();
-        // Accepted in the order in which they came.
-        let turned_away = answer(&mut TcpStream::connect(server.address()).unwrap());
-        assert!(turned_away.starts_with("HTTP/1.1 503 "), "{turned_away}");
-        drop(silent);
-        while !ask_kindly(&server).contains("you asked for /") {
-            std::thread::yield_now();
+        // Twice as many as there are places, and none of them goes by itself.
+        let mut silent: Vec<_> = (0..CONNECTIONS_MAX * 2)
+            .map(|_| TcpStream::connect(server.address()).unwrap())
+            .collect();
+        assert!(ask(&server, b"GET / HTTP/1.1\r\n\r\n").contains("you asked for /"));
+        // The oldest ones were sent away, in the order in which they came.
+        for stream in &mut silent[..CONNECTIONS_MAX] {
+            assert_eq!(answer(stream), "");
         }
+        // One that still has its place is served.
+        let last = silent.last_mut().unwrap();
+        last.write_all(b"GET /late HTTP/1.1\r\n\r\n").unwrap();
+        assert!(answer(last).contains("you asked for /late"));
     }
 
-    /// As [`ask`], of a server that may turn away.
-    fn ask_kindly(server: &Server) -> String {
-        let mut stream = TcpStream::connect(server.address()).unwrap();
-        let mut answer = Vec::new();
-        let _ = stream.write_all(b"GET / HTTP/1.1\r\n\r\n");
-        let _ = stream.read_to_end(&mut answer);
-        String::from_utf8_lossy(&answer).into_owned()
+    #[test]
+    fn whoever_has_an_answer_and_does_not_go_loses_the_place() {
+        let server = server();
+        let lingering: Vec<_> = (0..CONNECTIONS_MAX)
+            .map(|_| {
+                let mut stream = TcpStream::connect(server.address()).unwrap();
+                stream.write_all(b"GET / HTTP/1.1\r\n\r\n").unwrap();
+                assert!(answer(&mut stream).contains("you asked for /"));
+                stream
+            })
+            .collect();
+        assert!(ask(&server, b"GET / HTTP/1.1\r\n\r\n").contains("you asked for /"));
+        drop(lingering);
+    }
+
+    #[test]
+    fn whoever_comes_while_all_are_being_answered_is_turned_away() {
+        let (enter, entered) = std::sync::mpsc::channel();
+        let gate = Arc::new(std::sync::Mutex::new(()));
+        let closed = gate.lock().unwrap();
+        let waiting = Arc::clone(&gate);
+        let respond: Respond = Arc::new(move |_| {
+            enter.send(()).unwrap();
+            drop(waiting.lock());
+            Response::text(200, "at last\n")
+        });
+        let server = Server::start("127.0.0.1:0".parse().unwrap(), respond).unwrap();
+        let mut busy: Vec<_> = (0..CONNECTIONS_MAX)
+            .map(|_| {
+                let mut stream = TcpStream::connect(server.address()).unwrap();
+                stream.write_all(b"GET / HTTP/1.1\r\n\r\n").unwrap();
+                entered.recv().unwrap();
+                stream
+            })
+            .collect();
+        let turned_away = answer(&mut TcpStream::connect(server.address()).unwrap());
+        assert!(turned_away.starts_with("HTTP/1.1 503 "), "{turned_away}");
+        drop(closed);
+        assert!(busy.iter_mut().all(|stream| answer(stream).ends_with("at last\n")));
     }
 
     #[test]
@@ -286,7 +318,7 @@ mod tests {
         client.write_all(b"GET / HT").unwrap();
         // Nothing else comes.
         let deadline = Instant::now() + Duration::from_millis(50);
-        let serving = std::thread::spawn(move || serve(&mut stream, &respond, deadline));
+        let serving = std::thread::spawn(move || serve(&mut stream, &respond, deadline, &|_| ()));
         let answer = answer(&mut client);
         assert!(answer.starts_with("HTTP/1.1 408 ") && Instant::now() >= deadline, "{answer}");
         drop(client);

@@ -36,16 +36,20 @@ pub struct DirOptions {
     pub settle: Duration,
     /// A file that is no whole picture is given up after so long without a change, and reported.
     pub patience: Duration,
+    /// Pictures that have come since then are handed over too, in microseconds since 1970; `None`: only those that come
+    /// from now on.
+    pub since: Option<i64>,
     /// Local time of pictures that do not say it themselves.
     pub local_offset: LocalOffset,
 }
 
 impl Default for DirOptions {
-    /// 1 second, 30 seconds, the machine's local time.
+    /// 1 second, 30 seconds, from now on, the machine's local time.
     fn default() -> Self {
         Self {
             settle: Duration::from_secs(1),
             patience: Duration::from_secs(30),
+            since: None,
             local_offset: LocalOffset::System,
         }
     }
@@ -57,6 +61,7 @@ impl Default for DirOptions {
 ///   or renamed and hold a whole picture. Files that were there before are not.
 /// - Each file is handed over once, and again only when its content was written anew. The last
 ///   [`DELIVERED_MAX`] ones are remembered.
+/// - Of a folder that was away for a while, such as a disk that was unmounted, what has come meanwhile is handed over.
 /// - The time of a picture is its EXIF time (`DateTimeOriginal`, with `SubSecTimeOriginal` and
 ///   `OffsetTimeOriginal` where they are), else its file was last modified then.
 /// - Names that begin with a dot or end in anything else than `.jpg`, `.jpeg` or `.png` are ignored; this is
@@ -87,7 +92,7 @@ impl DirSource {
     pub fn open(path: &Path, options: DirOptions, cancel: Cancel) -> Result<Self, SourceError> {
         Ok(Self {
             options,
-            watch: FolderWatch::open(path, cancel.clone())?,
+            watch: FolderWatch::open(path, options.since, cancel.clone())?,
             arrivals: Arrivals::new(options.settle, options.patience),
             delivered: Delivered::default(),
             cancel,
@@ -190,6 +195,13 @@ impl Source for DirSource {
         let outcome = self.next_unless_finished();
         self.finished |= !matches!(outcome, Ok(Some(_)));
         outcome
+    }
+
+    fn reopen(&mut self) -> Result<bool, SourceError> {
+        self.watch.reopen(self.cancel.clone())?;
+        self.next_check = Instant::now() + FOLDER_CHECK;
+        self.finished = false;
+        Ok(true)
     }
 }
 

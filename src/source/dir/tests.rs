@@ -2,6 +2,7 @@
 
 use std::fs::{self, File};
 use std::io::Write;
+use std::os::unix::fs::MetadataExt;
 use std::sync::atomic::Ordering;
 
 use tempfile::TempDir;
@@ -22,6 +23,7 @@ fn open(path: &Path) -> DirSource {
     let options = DirOptions {
         settle: Duration::from_millis(20),
         patience: Duration::from_millis(100),
+        since: None,
         local_offset: LocalOffset::FixedMinutes(60),
     };
     DirSource::open(path, options, Cancel::new()).unwrap()
@@ -285,11 +287,61 @@ fn a_folder_that_goes_away_ends_the_source() {
 }
 
 #[test]
+fn what_comes_while_the_folder_is_away_is_handed_over_once_it_is_back_and_nothing_twice() {
+    for replace in [false, true] {
+        let parent = tempfile::tempdir().unwrap();
+        let (folder, away) = (parent.path().join("in"), parent.path().join("away"));
+        fs::create_dir(&folder).unwrap();
+        let mut source = open(&folder);
+        fs::write(folder.join("one.jpg"), jpeg(32, 24, 1)).unwrap();
+        assert_eq!(next_name(&mut source), "one.jpg");
+        fs::rename(&folder, &away).unwrap();
+        assert!(source.next_item().is_err());
+        assert!(source.reopen().is_err(), "it is not back");
+        if replace {
+            fs::create_dir(&folder).unwrap();
+            // A copy that keeps its times, as `cp -a` makes it, is no other picture.
+            let copy = folder.join("one.jpg");
+            fs::copy(away.join("one.jpg"), &copy).unwrap();
+            let modified = away.join("one.jpg").metadata().unwrap().modified().unwrap();
+            File::options().write(true).open(copy).unwrap().set_modified(modified).unwrap();
+            fs::create_dir(folder.join("deeper")).unwrap();
+            fs::write(folder.join("deeper/two.jpg"), jpeg(48, 24, 1)).unwrap();
+        } else {
+            fs::create_dir(away.join("deeper")).unwrap();
+            fs::write(away.join("deeper/two.jpg"), jpeg(48, 24, 1)).unwrap();
+            fs::rename(&away, &folder).unwrap();
+        }
+        assert!(source.reopen().unwrap());
+        assert_eq!(next_name(&mut source), "two.jpg");
+        fs::write(folder.join("three.jpg"), jpeg(32, 48, 1)).unwrap();
+        assert_eq!(next_name(&mut source), "three.jpg");
+    }
+}
+
+#[test]
+fn what_has_come_into_a_folder_since_a_time_is_handed_over() {
+    let folder = tempfile::tempdir().unwrap();
+    fs::write(folder.path().join("a.jpg"), jpeg(32, 24, 1)).unwrap();
+    let changed = fs::metadata(folder.path().join("a.jpg")).unwrap();
+    let changed = changed.ctime() * 1_000_000;
+    let open = |since| {
+        let options =
+            DirOptions { since: Some(since), settle: Duration::ZERO, ..DirOptions::default() };
+        DirSource::open(folder.path(), options, Cancel::new()).unwrap()
+    };
+    assert_eq!(next_name(&mut open(changed)), "a.jpg");
+    let mut source = open(changed + 3_600_000_000);
+    fs::write(folder.path().join("b.jpg"), jpeg(32, 24, 1)).unwrap();
+    assert_eq!(next_name(&mut source), "b.jpg");
+}
+
+#[test]
 fn a_folder_that_was_replaced_is_noticed() {
     let parent = tempfile::tempdir().unwrap();
     let folder = parent.path().join("in");
     fs::create_dir(&folder).unwrap();
-    let source = open(&folder);
+    let mut source = open(&folder);
     assert!(source.watch.check_folder().is_ok());
     fs::rename(&folder, parent.path().join("out")).unwrap();
     fs::create_dir(&folder).unwrap();

@@ -70,6 +70,8 @@ struct Scan {
 /// Watches a folder and its subfolders.
 #[derive(Debug)]
 pub(super) struct FolderWatch {
+    /// The folder as it was named; `root` is where that leads.
+    named: PathBuf,
     root: PathBuf,
     root_file: (u64, u64),
     watcher: RecommendedWatcher,
@@ -80,11 +82,17 @@ pub(super) struct FolderWatch {
     scans: VecDeque<Scan>,
     /// When all news had been heard, in microseconds since 1970.
     caught_up_at: i64,
+    /// When the folder was seen to be the one that is watched.
+    seen_at: i64,
 }
 
 impl FolderWatch {
-    /// Watches `path` and all its subfolders.
-    pub(super) fn open(path: &Path, cancel: Cancel) -> Result<Self, SourceError> {
+    /// Watches `path` and all its subfolders, and reads them for what has come `since` a time.
+    pub(super) fn open(
+        path: &Path,
+        since: Option<i64>,
+        cancel: Cancel,
+    ) -> Result<Self, SourceError> {
         let (_, metadata) = open::open(path, Expected::Folder)?;
         let root = fs::canonicalize(path)
             .map_err(|source| SourceError::Open { path: path.into(), source })?;
@@ -92,19 +100,33 @@ impl FolderWatch {
         let missed = Arc::new(AtomicBool::new(false));
         let watcher = notify::recommended_watcher(listener(&mailbox, &missed))
             .map_err(|error| refused(&root, &error))?;
+        let now = utc_micros_now();
         let mut watch = Self {
+            named: path.to_owned(),
             root_file: file_of(&metadata),
             watcher,
             mailbox,
             missed,
             watched: HashSet::new(),
             scans: VecDeque::new(),
-            caught_up_at: utc_micros_now(),
+            caught_up_at: since.unwrap_or(now),
+            seen_at: now,
             root,
         };
         let root = watch.root.clone();
         watch.watch_tree(&root)?;
+        if since.is_some() {
+            watch.scan(root, since);
+        }
         Ok(watch)
+    }
+
+    /// Watches the folder again, or what is there in its place, and reads it for what has come since it was certainly
+    /// watched.
+    pub(super) fn reopen(&mut self, cancel: Cancel) -> Result<(), SourceError> {
+        let since = self.caught_up_at.min(self.seen_at);
+        *self = Self::open(&self.named, Some(since), cancel)?;
+        Ok(())
     }
 
     /// What happened next; waits for it until `deadline`. `None` if nothing did, or the source was cancelled.
@@ -159,9 +181,14 @@ impl FolderWatch {
     }
 
     /// Checks that the folder is still where it was.
-    pub(super) fn check_folder(&self) -> Result<(), SourceError> {
+    pub(super) fn check_folder(&mut self) -> Result<(), SourceError> {
+        // Before it is looked at: what comes afterwards may come into another one.
+        let now = utc_micros_now();
         match fs::metadata(&self.root) {
-            Ok(metadata) if file_of(&metadata) == self.root_file => Ok(()),
+            Ok(metadata) if file_of(&metadata) == self.root_file => {
+                self.seen_at = now;
+                Ok(())
+            }
             _ => Err(SourceError::FolderGone { path: self.root.clone() }),
         }
     }

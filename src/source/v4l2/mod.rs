@@ -25,6 +25,7 @@ use v4l::video::capture::Parameters;
 use v4l::{Device, Format, FourCC, Fraction};
 
 use super::decode::StreamDecoder;
+use super::patience::{Patience, SILENCE_MAX};
 use super::problem::PictureFault;
 use super::rhythm::Rhythm;
 use super::size::PictureSize;
@@ -35,8 +36,6 @@ use pixels::Pixels;
 
 /// Pictures that the kernel fills ahead.
 const BUFFERS: u32 = 4;
-/// A camera that sends nothing for this long is lost: cables come loose without the kernel noticing.
-pub const SILENCE_MAX: Duration = Duration::from_secs(10);
 /// How often a wait for a picture looks whether it was cancelled.
 const WAIT_STEP_MS: i32 = 200;
 /// A picture that seems to have waited longer in the kernel was not: its driver counts time in another way.
@@ -65,7 +64,7 @@ pub(super) struct V4l2Source {
     decoder: StreamDecoder,
     rhythm: Rhythm,
     clock: Arc<dyn Clock>,
-    cancel: Cancel,
+    patience: Patience,
     number: u64,
 }
 
@@ -118,7 +117,7 @@ impl V4l2Source {
             decoder: StreamDecoder::default(),
             rhythm: Rhythm::new(options.fps),
             clock,
-            cancel,
+            patience: Patience::new(options.fps, cancel),
             number: 0,
         })
     }
@@ -136,14 +135,13 @@ impl V4l2Source {
 
     /// Waits for a picture; `false` when cancelled.
     fn wait(&self) -> io::Result<bool> {
-        let deadline = Instant::now() + SILENCE_MAX;
         loop {
-            if self.cancel.is_cancelled() {
+            if self.patience.is_cancelled() {
                 return Ok(false);
             }
+            self.patience.check()?;
             match self.device.handle().poll(libc::POLLIN, WAIT_STEP_MS) {
-                Ok(0) if Instant::now() < deadline => {}
-                Ok(0) => return Err(io::Error::from(io::ErrorKind::TimedOut)),
+                Ok(0) => {}
                 Ok(_) => return Ok(true),
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
                 Err(error) => return Err(error),
@@ -160,6 +158,7 @@ impl V4l2Source {
             if !self.wait()? {
                 return Ok(None);
             }
+            self.patience.renew();
             let now = self.clock.read().wall;
             let (buffer, metadata) = self.stream.next()?;
             let age = age(metadata);
@@ -239,7 +238,7 @@ fn refused(path: &Path, error: &io::Error) -> SourceError {
             (error.to_string(), "add this user to the group `video`: usermod -aG video USER")
         }
         (io::ErrorKind::TimedOut, _) => {
-            (format!("no picture for {} s", SILENCE_MAX.as_secs()), "check its cable and its power")
+            ("it sends no picture".to_owned(), "check its cable and its power")
         }
         (_, Some(libc::EBUSY)) => (
             "another program uses it".to_owned(),

@@ -34,6 +34,13 @@ pub enum Request {
         /// Nothing is deleted: it is only said what would be.
         dry_run: bool,
     },
+    /// Sentences are asked for about the events that have none.
+    Describe {
+        /// From when on, in UTC microseconds.
+        since_utc_micros: i64,
+        /// Those too that were given up.
+        failed: bool,
+    },
 }
 
 /// What the recorder answers.
@@ -83,6 +90,11 @@ pub enum Reply {
     Rotated {
         /// What was deleted, or would be.
         report: RotationReport,
+    },
+    /// To [`Request::Describe`].
+    Queued {
+        /// Events that wait for a sentence now.
+        events: u64,
     },
     /// All is said.
     Done,

@@ -2,14 +2,15 @@
 
 use std::fmt;
 use std::io::{self, BufRead, BufReader, Read, Write};
+use std::net::Shutdown;
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::{UnixListener, UnixStream};
-use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::path::Path;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 
-use super::{CLIENTS_MAX, REQUEST_BYTES_MAX, Reply, Request, SOCKET, ShortPath};
+use super::{CLIENTS_MAX, REQUEST_BYTES_MAX, Reply, Request, ShortPath};
 
 /// Does what clients ask for.
 pub trait Handler: Send + Sync + 'static {
@@ -26,16 +27,17 @@ pub trait Handler: Send + Sync + 'static {
     ) -> Result<(), String>;
 }
 
-/// Listens until it is dropped.
+/// Listens until it is dropped. Clients are then cut off, so that none keeps what it was using.
 pub struct Server {
-    data: PathBuf,
+    socket: ShortPath,
     stop: Arc<AtomicBool>,
+    clients: Arc<Clients>,
     thread: Option<JoinHandle<()>>,
 }
 
 impl fmt::Debug for Server {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter.debug_struct("Server").field("data", &self.data).finish_non_exhaustive()
+        formatter.debug_struct("Server").field("socket", &self.socket.path).finish_non_exhaustive()
     }
 }
 
@@ -54,11 +56,12 @@ impl Server {
         let listener = UnixListener::bind(&short.path)?;
         std::fs::set_permissions(&short.path, std::fs::Permissions::from_mode(0o600))?;
         let stop = Arc::new(AtomicBool::new(false));
-        let stopped = Arc::clone(&stop);
+        let clients = Arc::<Clients>::default();
+        let (stopped, counted) = (Arc::clone(&stop), Arc::clone(&clients));
         let thread = std::thread::Builder::new()
             .name("control".to_owned())
-            .spawn(move || listen(&listener, &handler, &stopped))?;
-        Ok(Self { data: data.to_owned(), stop, thread: Some(thread) })
+            .spawn(move || listen(&listener, &handler, &stopped, &counted))?;
+        Ok(Self { socket: short, stop, clients, thread: Some(thread) })
     }
 }
 
@@ -66,41 +69,75 @@ impl Drop for Server {
     fn drop(&mut self) {
         self.stop.store(true, Ordering::Release);
         // A connection makes the listener look at the flag.
-        if let Ok(short) = ShortPath::of(&self.data) {
-            let _ = UnixStream::connect(&short.path);
-        }
+        let _ = UnixStream::connect(&self.socket.path);
         if let Some(thread) = self.thread.take()
             && thread.join().is_err()
         {
             tracing::error!("the control socket's thread panicked");
         }
-        let _ = std::fs::remove_file(self.data.join(SOCKET));
+        self.clients.cut_off();
+        let _ = std::fs::remove_file(&self.socket.path);
     }
 }
 
-fn listen(listener: &UnixListener, handler: &Arc<dyn Handler>, stop: &AtomicBool) {
-    let clients = Arc::new(AtomicUsize::new(0));
-    for stream in listener.incoming() {
+/// Who is being served.
+#[derive(Debug, Default)]
+struct Clients {
+    count: AtomicUsize,
+    streams: Mutex<Vec<(usize, UnixStream)>>,
+}
+
+impl Clients {
+    fn streams(&self) -> MutexGuard<'_, Vec<(usize, UnixStream)>> {
+        self.streams.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn remember(&self, number: usize, stream: &UnixStream) -> io::Result<()> {
+        self.streams().push((number, stream.try_clone()?));
+        Ok(())
+    }
+
+    fn forget(&self, number: usize) {
+        self.streams().retain(|(other, _)| *other != number);
+        self.count.fetch_sub(1, Ordering::AcqRel);
+    }
+
+    fn cut_off(&self) {
+        for (_, stream) in &*self.streams() {
+            let _ = stream.shutdown(Shutdown::Both);
+        }
+    }
+}
+
+fn listen(
+    listener: &UnixListener,
+    handler: &Arc<dyn Handler>,
+    stop: &AtomicBool,
+    clients: &Arc<Clients>,
+) {
+    for (number, stream) in listener.incoming().enumerate() {
         if stop.load(Ordering::Acquire) {
             return;
         }
         let Ok(stream) = stream else { continue };
-        if clients.fetch_add(1, Ordering::AcqRel) >= CLIENTS_MAX {
-            clients.fetch_sub(1, Ordering::AcqRel);
+        if clients.count.fetch_add(1, Ordering::AcqRel) >= CLIENTS_MAX {
+            clients.count.fetch_sub(1, Ordering::AcqRel);
             let reason = "too many clients at once; try again".to_owned();
             let _ = write_reply(&stream, &Reply::Failed { reason });
             continue;
         }
-        let (handler, counted) = (Arc::clone(handler), Arc::clone(&clients));
-        let serving =
-            std::thread::Builder::new().name("control client".to_owned()).spawn(move || {
+        let (handler, counted) = (Arc::clone(handler), Arc::clone(clients));
+        let serving = clients.remember(number, &stream).and_then(|()| {
+            let thread = std::thread::Builder::new().name("control client".to_owned());
+            thread.spawn(move || {
                 if let Err(error) = serve(&stream, &*handler) {
                     tracing::debug!(%error, "a client of the control socket went away");
                 }
-                counted.fetch_sub(1, Ordering::AcqRel);
-            });
+                counted.forget(number);
+            })
+        });
         if serving.is_err() {
-            clients.fetch_sub(1, Ordering::AcqRel);
+            clients.forget(number);
         }
     }
 }
@@ -127,7 +164,7 @@ fn write_reply(mut stream: &UnixStream, reply: &Reply) -> io::Result<()> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::Client;
+    use super::super::{Client, SOCKET};
     use super::*;
 
     /// Says back how many bytes it was sent.

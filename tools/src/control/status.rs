@@ -32,6 +32,18 @@ pub struct Status {
     pub counters: Option<CounterStatus>,
     /// How much is used of how much, where it was counted.
     pub storage: Option<StorageStatus>,
+    /// Sentences about events, while a recorder runs that asks for them.
+    #[serde(default)]
+    pub descriptions: Option<DescriptionStatus>,
+}
+
+/// How the sentences about events fare.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DescriptionStatus {
+    /// Events that wait for one.
+    pub waiting: u64,
+    /// Why there are none at present. Recording goes on all the same.
+    pub problem: Option<String>,
 }
 
 /// How much is used of how much.
@@ -183,7 +195,11 @@ impl Status {
             problems.push(format!("the journal has lost seq {gaps}; `replay verify` tells where"));
         }
         if let Some(reason) = &journal.suspended {
-            problems.push(format!("the journal cannot write: {reason}"));
+            let waiting = match journal.waiting {
+                0 => String::new(),
+                waiting => format!("; {waiting} records wait in memory"),
+            };
+            problems.push(format!("the journal cannot write: {reason}{waiting}"));
         }
         for projection in &self.projections {
             if let Some(error) = &projection.last_error {
@@ -257,6 +273,10 @@ impl fmt::Display for Status {
                 "counted    {} frames ({} dropped), {} events, {} suppressed sightings",
                 counters.frames, counters.frames_dropped, counters.events, counters.suppressed
             )?;
+        }
+        if let Some(DescriptionStatus { waiting, problem }) = &self.descriptions {
+            let problem = problem.as_ref().map_or(String::new(), |problem| format!("; {problem}"));
+            writeln!(formatter, "described  {waiting} events wait{problem}")?;
         }
         if let Some(storage) = &self.storage {
             writeln!(formatter, "Storage: {}", storage.text)?;

@@ -1,0 +1,201 @@
+//! [`AnchoredStorage`]: writes only as long as the locked directory is where it was.
+
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, OnceLock};
+
+use super::{
+    Access, DirectoryEntry, FileStat, LockError, LockGuard, RealStorage, Space, Storage,
+    StorageFile,
+};
+use crate::mapped::Mapped;
+
+/// The operating system's files, as long as the directory that was locked is still the one that its path leads to.
+///
+/// A data directory that was moved away, and one whose file system was unmounted or taken out, can often still be
+/// written through files that are open; whether anybody will ever see that again is not known, and what is opened by
+/// its path would be made somewhere else. So nothing is written, read or made then: every call fails with an error
+/// that says so, and which is never [`io::ErrorKind::NotFound`]. Before a directory is locked everything is allowed.
+///
+/// The path is looked at before each call, not during it: what is under way at that moment is completed.
+#[derive(Debug, Clone, Default)]
+pub struct AnchoredStorage {
+    anchor: Arc<OnceLock<Anchor>>,
+}
+
+/// A directory as it was when it was locked.
+#[derive(Debug)]
+struct Anchor {
+    root: PathBuf,
+    identity: (u64, u64),
+}
+
+#[derive(Debug)]
+struct AnchoredFile {
+    file: Arc<dyn StorageFile>,
+    storage: AnchoredStorage,
+}
+
+impl AnchoredStorage {
+    /// Whether the locked directory is where it was.
+    ///
+    /// # Errors
+    ///
+    /// What became of it, for an operator.
+    pub fn check(&self) -> io::Result<()> {
+        let Some(Anchor { root, identity }) = self.anchor.get() else { return Ok(()) };
+        match identity_of(root) {
+            Ok(found) if found == *identity => Ok(()),
+            Ok(_) => Err(gone(root, "another directory is in its place")),
+            Err(error) => Err(gone(root, &error.to_string())),
+        }
+    }
+
+    /// The real storage, where the locked directory is where it was.
+    fn real(&self) -> io::Result<RealStorage> {
+        self.check().map(|()| RealStorage)
+    }
+}
+
+fn identity_of(directory: &Path) -> io::Result<(u64, u64)> {
+    use std::os::unix::fs::MetadataExt;
+    let directory = if directory.as_os_str().is_empty() { Path::new(".") } else { directory };
+    // A link in its place leads to the directory that is locked.
+    std::fs::metadata(directory).map(|found| (found.dev(), found.ino()))
+}
+
+fn gone(root: &Path, why: &str) -> io::Error {
+    io::Error::other(format!("{} is gone: {why}", root.display()))
+}
+
+impl Storage for AnchoredStorage {
+    fn open(&self, path: &Path, access: Access) -> io::Result<Arc<dyn StorageFile>> {
+        let file = self.real()?.open(path, access)?;
+        Ok(Arc::new(AnchoredFile { file, storage: self.clone() }))
+    }
+
+    fn list(&self, directory: &Path) -> io::Result<Vec<DirectoryEntry>> {
+        self.real()?.list(directory)
+    }
+
+    fn stat(&self, path: &Path) -> io::Result<FileStat> {
+        self.real()?.stat(path)
+    }
+
+    fn create_directory(&self, directory: &Path) -> io::Result<()> {
+        self.real()?.create_directory(directory)
+    }
+
+    fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
+        self.real()?.rename(from, to)
+    }
+
+    fn remove(&self, path: &Path) -> io::Result<()> {
+        self.real()?.remove(path)
+    }
+
+    fn remove_directory(&self, directory: &Path) -> io::Result<()> {
+        self.real()?.remove_directory(directory)
+    }
+
+    fn sync_directory(&self, directory: &Path) -> io::Result<()> {
+        self.real()?.sync_directory(directory)
+    }
+
+    fn lock(&self, directory: &Path) -> Result<Box<dyn LockGuard>, LockError> {
+        let guard = RealStorage.lock(directory)?;
+        let identity = identity_of(directory).map_err(LockError::Io)?;
+        let anchor = self.anchor.get_or_init(|| Anchor { root: directory.to_owned(), identity });
+        if anchor.identity != identity {
+            return Err(LockError::Io(gone(directory, "another directory is in its place")));
+        }
+        Ok(guard)
+    }
+
+    fn is_locked(&self, directory: &Path) -> io::Result<bool> {
+        self.real()?.is_locked(directory)
+    }
+
+    fn space(&self, path: &Path) -> io::Result<Space> {
+        self.real()?.space(path)
+    }
+
+    fn disable_copy_on_write(&self, directory: &Path) {
+        RealStorage.disable_copy_on_write(directory);
+    }
+}
+
+impl StorageFile for AnchoredFile {
+    fn read_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<usize> {
+        self.storage.check()?;
+        self.file.read_at(buffer, offset)
+    }
+
+    fn write_at(&self, bytes: &[u8], offset: u64) -> io::Result<()> {
+        self.storage.check()?;
+        self.file.write_at(bytes, offset)
+    }
+
+    fn sync(&self) -> io::Result<()> {
+        self.storage.check()?;
+        self.file.sync()?;
+        // Whoever relies on it finds it only where it was.
+        self.storage.check()
+    }
+
+    fn set_len(&self, len: u64) -> io::Result<()> {
+        self.storage.check()?;
+        self.file.set_len(len)
+    }
+
+    fn stat(&self) -> io::Result<FileStat> {
+        self.file.stat()
+    }
+
+    fn map(&self, len: u64) -> io::Result<Option<Mapped>> {
+        self.file.map(len)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use super::*;
+
+    #[test]
+    fn what_was_moved_away_is_neither_written_nor_made_again() {
+        let lab = tempfile::tempdir().unwrap();
+        let (root, elsewhere) = (lab.path().join("data"), lab.path().join("elsewhere"));
+        fs::create_dir(&root).unwrap();
+        let storage = AnchoredStorage::default();
+        let _guard = storage.lock(&root).unwrap();
+        let file = storage.open(&root.join("file"), Access::Create).unwrap();
+        file.write_at(b"1", 0).unwrap();
+        fs::rename(&root, &elsewhere).unwrap();
+        let errors = [
+            file.write_at(b"2", 0).unwrap_err(),
+            file.sync().unwrap_err(),
+            storage.open(&root.join("file"), Access::Create).unwrap_err(),
+            storage.create_directory(&root).unwrap_err(),
+            storage.stat(&root).unwrap_err(),
+        ];
+        for error in errors {
+            assert_ne!(error.kind(), io::ErrorKind::NotFound);
+            assert!(error.to_string().contains("data is gone"), "{error}");
+        }
+        assert!(!root.exists());
+        assert_eq!(fs::read(elsewhere.join("file")).unwrap(), b"1");
+        // Another one in its place is not it.
+        fs::create_dir(&root).unwrap();
+        storage.open(&root.join("file"), Access::Create).unwrap_err();
+        fs::remove_dir(&root).unwrap();
+        // Back, or a link to it.
+        std::os::unix::fs::symlink(&elsewhere, &root).unwrap();
+        file.write_at(b"3", 0).unwrap();
+        fs::remove_file(&root).unwrap();
+        fs::rename(&elsewhere, &root).unwrap();
+        file.sync().unwrap();
+        assert_eq!(fs::read(root.join("file")).unwrap(), b"3");
+    }
+}

@@ -1,0 +1,348 @@
+//! [`Worker`]: takes one event after another from the queue, asks for a sentence about it, and has the answer journaled.
+//!
+//! It never holds up detection. A server that is away is tried less and less often; an event that it does not answer
+//! about is given up after a few attempts, so that one picture cannot stop the others.
+
+use std::collections::HashMap;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use lenslog_engine::{Fact, Recorded};
+use lenslog_events::{
+    DescriptionAdded, DescriptionFailed, Event, EventDetected, RecorderVocabulary, parse_image_path,
+};
+use lenslog_journal::{Clock, Day, Entry, JournalView, ReaderOptions, Seq};
+use lenslog_projections::{DescriptionQueue, Waiting};
+
+use super::client::{Client, Trouble};
+use crate::source::Cancel;
+
+/// Attempts at one event before it stays without a sentence, given that the server answers about others.
+pub const ATTEMPTS_MAX: u32 = 5;
+/// The same where it answers about no other.
+pub const LONE_ATTEMPTS_MAX: u32 = 20;
+/// Failures in a row, whatever they are about, from which on it is the server that is left alone for a while.
+const FAILURES_IN_A_ROW: u32 = 3;
+/// Largest picture that is sent.
+pub const PICTURE_BYTES_MAX: u64 = 16 << 20;
+/// The first pause after a failure; it doubles up to [`PAUSE_MAX`].
+const PAUSE_MIN: Duration = Duration::from_secs(1);
+const PAUSE_MAX: Duration = Duration::from_secs(300);
+/// How often an idle worker looks whether something came.
+const IDLE: Duration = Duration::from_millis(250);
+/// Events whose attempts are remembered.
+const REMEMBERED_MAX: usize = 10_000;
+
+/// What a worker needs of the recorder around it.
+pub(super) struct Surroundings {
+    pub(super) view: JournalView,
+    pub(super) data: PathBuf,
+    pub(super) queue: DescriptionQueue,
+    pub(super) clock: Arc<dyn Clock>,
+    /// Journals an event.
+    pub(super) write: Arc<dyn Fn(Event) + Send + Sync>,
+    /// Takes note of how long a sentence took.
+    pub(super) measure: Arc<dyn Fn(Duration) + Send + Sync>,
+}
+
+/// What one step came to.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Step {
+    /// An event has its sentence, or never will.
+    Settled,
+    /// Nothing waits.
+    Idle,
+    /// The budget of the day is used up.
+    Spent,
+    /// It did not work out; the next attempt is worth it after this time.
+    Pause(Duration),
+}
+
+/// What became of a backlog.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct WorkedOff {
+    /// Events that have a sentence now.
+    pub described: u64,
+    /// Events that will have none.
+    pub given_up: u64,
+    /// Events that still wait.
+    pub left: u64,
+    /// Why some were left.
+    pub stopped: Option<String>,
+}
+
+/// Works off the queue.
+pub(super) struct Worker {
+    client: Client,
+    around: Surroundings,
+    daily_budget: u32,
+    attempts: HashMap<Seq, Attempts>,
+    /// Failures in a row.
+    failures: u32,
+    /// Sentences so far.
+    sentences: u64,
+    /// Events given up so far.
+    given_up: u64,
+    /// Requests of the day.
+    made: Option<(Day, u64)>,
+    problem: Problem,
+}
+
+/// Attempts at an event that failed.
+#[derive(Debug, Clone, Copy)]
+struct Attempts {
+    count: u32,
+    /// When the next one is due.
+    due: Instant,
+    /// Sentences about others before the first one.
+    sentences: u64,
+}
+
+/// Why nothing is described at present, for the status.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Problem(Arc<Mutex<Option<String>>>);
+
+impl Problem {
+    pub(super) fn get(&self) -> Option<String> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    pub(super) fn set(&self, problem: Option<String>) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = problem;
+    }
+}
+
+impl Worker {
+    pub(super) fn new(
+        client: Client,
+        around: Surroundings,
+        daily_budget: u32,
+        problem: Problem,
+    ) -> Self {
+        Self {
+            client,
+            around,
+            daily_budget,
+            attempts: HashMap::new(),
+            failures: 0,
+            sentences: 0,
+            given_up: 0,
+            made: None,
+            problem,
+        }
+    }
+
+    /// Works until `cancel` is thrown.
+    pub(super) fn run(mut self, cancel: &Cancel) {
+        let mut was_spent = false;
+        while !cancel.is_cancelled() {
+            let step = self.step(cancel);
+            let is_spent = step == Step::Spent;
+            if is_spent && !was_spent {
+                let budget = self.daily_budget;
+                tracing::warn!(
+                    budget,
+                    "the day's budget for descriptions is used up; they go on tomorrow"
+                );
+            }
+            was_spent = is_spent;
+            let pause = match step {
+                Step::Settled => continue,
+                Step::Idle | Step::Spent => IDLE,
+                Step::Pause(pause) => pause,
+            };
+            if cancel.wait_until(Instant::now().checked_add(pause)) {
+                return;
+            }
+        }
+    }
+
+    /// Works until nothing waits any more, the budget is used up, or the server does not answer.
+    pub(super) fn work_off(mut self, cancel: &Cancel) -> WorkedOff {
+        let mut stopped = None;
+        while !self.around.queue.is_empty() {
+            let pause = match self.step(cancel) {
+                Step::Settled => Duration::ZERO,
+                Step::Spent => {
+                    stopped = Some("the day's budget for descriptions is used up".to_owned());
+                    break;
+                }
+                Step::Pause(_) if self.failures >= FAILURES_IN_A_ROW => {
+                    stopped = self.problem.get();
+                    break;
+                }
+                Step::Idle => IDLE,
+                Step::Pause(pause) => pause,
+            };
+            cancel.wait_until(Instant::now().checked_add(pause));
+        }
+        let left = self.around.queue.len() as u64;
+        WorkedOff { described: self.sentences, given_up: self.given_up, left, stopped }
+    }
+
+    /// Takes the newest event that is due and asks for its sentence.
+    pub(super) fn step(&mut self, cancel: &Cancel) -> Step {
+        let now = Instant::now();
+        let is_not_due = |seq| self.attempts.get(&seq).is_some_and(|attempts| attempts.due > now);
+        let Some(waiting) = self.around.queue.newest(is_not_due) else { return Step::Idle };
+        if self.is_spent() {
+            return Step::Spent;
+        }
+        let jpeg = match self.picture(&waiting) {
+            Ok(jpeg) => jpeg,
+            Err(reason) => return self.give_up(&waiting, reason),
+        };
+        if let Some((_, made)) = &mut self.made {
+            *made += 1;
+        }
+        let asked = Instant::now();
+        match self.client.describe(&jpeg) {
+            Ok(sentence) => self.describe(&waiting, sentence, asked.elapsed()),
+            // An answer that was cut off says nothing about the server or the picture.
+            Err(_) if cancel.is_cancelled() => Step::Idle,
+            Err(Trouble::Picture(reason)) => self.give_up(&waiting, reason),
+            Err(Trouble::Server { reason, pause }) => self.leave_alone(&reason, pause),
+            Err(Trouble::Answer(reason)) => self.try_later(&waiting, reason, now),
+        }
+    }
+
+    /// The server does not answer about anything.
+    fn leave_alone(&mut self, reason: &str, pause: Option<Duration>) -> Step {
+        self.failures = self.failures.saturating_add(1);
+        if self.problem.get().is_none() {
+            tracing::warn!(reason, "events are not described at present; it is tried again");
+        }
+        self.problem.set(Some(format!("no descriptions: {reason}")));
+        Step::Pause(pause.unwrap_or_default().max(doubled(self.failures)).min(PAUSE_MAX))
+    }
+
+    /// It does not answer about this event. Others are tried meanwhile, unless it answers about none.
+    fn try_later(&mut self, waiting: &Waiting, reason: String, now: Instant) -> Step {
+        let seq = waiting.event.event_seq;
+        let first = Attempts { count: 0, due: now, sentences: self.sentences };
+        let mut attempts = self.attempts.get(&seq).copied().unwrap_or(first);
+        attempts.count += 1;
+        attempts.due = now + doubled(attempts.count);
+        let answers_others = self.sentences > attempts.sentences;
+        let most = if answers_others { ATTEMPTS_MAX } else { LONE_ATTEMPTS_MAX };
+        if attempts.count >= most {
+            return self.give_up(waiting, reason);
+        }
+        if self.attempts.len() >= REMEMBERED_MAX {
+            self.attempts.clear();
+        }
+        self.attempts.insert(seq, attempts);
+        if self.failures + 1 >= FAILURES_IN_A_ROW {
+            return self.leave_alone(&reason, None);
+        }
+        self.failures += 1;
+        let event = &waiting.event.event_id;
+        tracing::warn!(event, reason, attempts = attempts.count, "no sentence about an event yet");
+        Step::Settled
+    }
+
+    fn describe(&mut self, waiting: &Waiting, llm_description: String, took: Duration) -> Step {
+        self.failures = 0;
+        self.sentences += 1;
+        if self.problem.get().is_some() {
+            tracing::info!("events are described again");
+            self.problem.set(None);
+        }
+        (self.around.measure)(took);
+        self.settle(
+            waiting,
+            Event::DescriptionAdded(DescriptionAdded {
+                event: waiting.event.clone(),
+                llm_description,
+                model: self.client.model().to_owned(),
+                duration_ms: u64::try_from(took.as_millis()).unwrap_or(u64::MAX),
+            }),
+        )
+    }
+
+    fn give_up(&mut self, waiting: &Waiting, reason: String) -> Step {
+        tracing::warn!(event = waiting.event.event_id, reason, "an event stays without a sentence");
+        self.given_up += 1;
+        let reason: String = reason.chars().take(REASON_CHARS_MAX).collect();
+        let event = waiting.event.clone();
+        self.settle(waiting, Event::DescriptionFailed(DescriptionFailed { event, reason }))
+    }
+
+    fn settle(&mut self, waiting: &Waiting, event: Event) -> Step {
+        let seq = waiting.event.event_seq;
+        self.attempts.remove(&seq);
+        // Before it is journaled: the projection that keeps the queue may be slower than the next step.
+        self.around.queue.take(seq);
+        (self.around.write)(event);
+        Step::Settled
+    }
+
+    fn today(&self) -> Day {
+        self.around.clock.read().wall.day()
+    }
+
+    /// Whether as many requests were made today as may be. Those before this start that led to something count.
+    fn is_spent(&mut self) -> bool {
+        let today = self.today();
+        if self.made.is_none_or(|(day, _)| day != today) {
+            let before = self.around.queue.settled_on(today);
+            self.made = Some((today, before));
+        }
+        let made = self.made.map_or(0, |(_, made)| made);
+        self.daily_budget > 0 && made >= u64::from(self.daily_budget)
+    }
+
+    /// The picture of an event.
+    fn picture(&self, waiting: &Waiting) -> Result<Vec<u8>, String> {
+        let event = read_event(&self.around.view, waiting.event.event_seq)?
+            .ok_or("the event is not in the journal any more")?;
+        let path = event.image_path.ok_or("the event has no picture")?;
+        let path = find_picture(&self.around.data, &path)
+            .ok_or_else(|| format!("its picture {path} is gone"))?;
+        let refused = |error: std::io::Error| format!("its picture cannot be read: {error}");
+        let length = std::fs::metadata(&path).map_err(refused)?.len();
+        if length > PICTURE_BYTES_MAX {
+            return Err(format!(
+                "its picture has {length} bytes; at most {PICTURE_BYTES_MAX} are sent"
+            ));
+        }
+        std::fs::read(&path).map_err(refused)
+    }
+}
+
+/// Longest reason that is journaled.
+const REASON_CHARS_MAX: usize = 300;
+
+fn doubled(times: u32) -> Duration {
+    PAUSE_MIN.saturating_mul(2_u32.saturating_pow(times.saturating_sub(1))).min(PAUSE_MAX)
+}
+
+/// An event of the journal by its seq; `None` where it is not there, or was pruned or lost.
+fn read_event(view: &JournalView, seq: Seq) -> Result<Option<EventDetected>, String> {
+    let read = || -> Result<Option<EventDetected>, lenslog_journal::Error> {
+        let mut reader = view.reader(seq.max(view.floor()?), ReaderOptions::default())?;
+        while let Some(entry) = reader.next()? {
+            let Entry::Record(record) = entry else { continue };
+            if record.seq != seq {
+                return Ok(None);
+            }
+            let decoded = Recorded::decode::<RecorderVocabulary>(&record);
+            return Ok(match decoded.fact {
+                Fact::Event(Event::Detected(event)) => Some(event),
+                _ => None,
+            });
+        }
+        Ok(None)
+    };
+    read().map_err(|error| format!("the journal cannot be read: {error}"))
+}
+
+/// The file of a picture: the one without boxes drawn into it, where both are kept.
+fn find_picture(data: &Path, image_path: &str) -> Option<PathBuf> {
+    let (day, file) = parse_image_path(image_path)?;
+    let directory = data.join("events").join(day.to_string());
+    let clean = file.rsplit_once('.').map(|(stem, ending)| format!("{stem}_clean.{ending}"));
+    let candidates = clean.iter().map(String::as_str).chain([file]);
+    candidates.map(|name| directory.join(name)).find(|path| path.is_file())
+}

@@ -1,0 +1,198 @@
+//! [`ChildSource`], `exec:COMMAND`: the pictures that another program writes to its standard output. `rtsp:` and
+//! `rpicam:` are such programs, too.
+//!
+//! It owns the program: its last words, its end, and that it and all that it started end with the recorder. It starts
+//! no shell and never restarts anything by itself.
+
+mod commands;
+mod death_signal;
+mod words;
+
+use std::io::{self, Read, Write};
+use std::os::unix::process::{CommandExt, ExitStatusExt};
+use std::process::{Child, ChildStdout, Command, ExitStatus, Stdio};
+use std::sync::Arc;
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+use lenslog_journal::Clock;
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::process::{Pid, Signal, WaitId, WaitIdOptions, kill_process_group, waitid};
+
+use super::patience::{self, Patience};
+use super::stream::PictureStream;
+use super::{Cancel, FrameRate, Source, SourceError, SourceItem};
+pub(super) use commands::{Program, exec, rpicam, rtsp};
+use words::Words;
+
+/// How long a program that was told to end may take before it is killed.
+const END_MAX: Duration = Duration::from_secs(2);
+
+/// The pictures of a program.
+#[derive(Debug)]
+pub(super) struct ChildSource {
+    program: String,
+    // Ends before the pipe that it writes into is closed.
+    child: Running,
+    stream: PictureStream<Output>,
+    patience: Patience,
+    words: Words,
+}
+
+impl ChildSource {
+    /// Starts the program.
+    pub(super) fn start(
+        name: String,
+        program: &Program,
+        fps: FrameRate,
+        clock: Arc<dyn Clock>,
+        cancel: Cancel,
+    ) -> Result<Self, SourceError> {
+        let refused =
+            |reason: String| SourceError::Program { program: program.name.clone(), reason };
+        let mut command = Command::new(&program.name);
+        command.args(&program.arguments).stdin(Stdio::piped());
+        command.stdout(Stdio::piped()).stderr(Stdio::piped());
+        // A group of its own: what it starts ends with it, and a Ctrl-C at the terminal reaches the recorder alone.
+        command.process_group(0);
+        death_signal::end_with_parent(&mut command);
+        let mut child = command.spawn().map_err(|error| refused(program.not_started(&error)))?;
+        let (input, output) = (child.stdin.take(), child.stdout.take());
+        let errors = child.stderr.take();
+        let mut child = Running { child, listener: None };
+        let words = Words::default();
+        if let Some(errors) = errors {
+            let (words, program) = (words.clone(), program.clone());
+            let listen = move || words.listen(errors, &program.name, &program.all_words());
+            let listener = std::thread::Builder::new().name("program's words".into()).spawn(listen);
+            child.listener = Some(listener.map_err(|error| refused(error.to_string()))?);
+        }
+        if let Some(mut input) = input {
+            // It fits into the pipe; a program that ends before it reads says so itself.
+            let _ = input.write_all(program.input.as_bytes());
+        }
+        let output = output.ok_or_else(|| refused("it has no standard output".to_owned()))?;
+        let patience = Patience::new(fps, cancel);
+        let output = Output { output, patience: patience.clone() };
+        let stream = PictureStream::new(name, output, fps, patience.clone(), clock);
+        Ok(Self { program: program.name.clone(), stream, patience, child, words })
+    }
+
+    /// Why there is nothing more to read.
+    fn over(&mut self, error: Option<io::Error>) -> SourceError {
+        let status = self.child.end(error.is_none());
+        let mut reason = match (error, status) {
+            (Some(error), _) if error.kind() == io::ErrorKind::TimedOut => {
+                "it sends no picture; expected JPEG pictures one after another (MJPEG) on its standard output"
+                    .to_owned()
+            }
+            (Some(error), _) => error.to_string(),
+            (None, Some(status)) => format!("it ended: {}", told(status)),
+            (None, None) => "it closed its standard output".to_owned(),
+        };
+        let last = self.words.last();
+        if !last.is_empty() {
+            reason = format!("{reason}; its last words: {last}");
+        }
+        SourceError::Program { program: self.program.clone(), reason }
+    }
+}
+
+impl Source for ChildSource {
+    fn next_item(&mut self) -> Result<Option<SourceItem>, SourceError> {
+        match self.stream.next_item() {
+            Ok(Some(item)) => Ok(Some(item)),
+            _ if self.patience.is_cancelled() => Ok(None),
+            Ok(None) => Err(self.over(None)),
+            Err(error) => Err(self.over(Some(error))),
+        }
+    }
+}
+
+/// The standard output of a program, read with patience.
+#[derive(Debug)]
+struct Output {
+    output: ChildStdout,
+    patience: Patience,
+}
+
+impl Read for Output {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let step = Timespec { tv_sec: 0, tv_nsec: i64::from(patience::STEP.subsec_nanos()) };
+        loop {
+            self.patience.check()?;
+            let mut waiting = [PollFd::new(&self.output, PollFlags::IN)];
+            match poll(&mut waiting, Some(&step)) {
+                Ok(0) | Err(rustix::io::Errno::INTR) => {}
+                Ok(_) => return self.output.read(buffer),
+                Err(error) => return Err(error.into()),
+            }
+        }
+    }
+}
+
+/// A program that runs, and all that it started.
+#[derive(Debug)]
+struct Running {
+    child: Child,
+    listener: Option<JoinHandle<()>>,
+}
+
+impl Running {
+    /// Ends it and whatever it started. Returns how it ended by itself, given `is_ending` it may take a moment to.
+    fn end(&mut self, is_ending: bool) -> Option<ExitStatus> {
+        let group = Pid::from_child(&self.child);
+        let ended_itself = self.ends_within(if is_ending { END_MAX } else { Duration::ZERO });
+        if !ended_itself {
+            let _ = kill_process_group(group, Signal::TERM);
+            self.ends_within(END_MAX);
+        }
+        // Until it is waited for, its number cannot be another's.
+        let _ = kill_process_group(group, Signal::KILL);
+        let status = self.child.wait().ok();
+        if let Some(listener) = self.listener.take() {
+            // The pipe ends with the last process that has it; one that has left the group is not waited for.
+            within(END_MAX, || listener.is_finished());
+        }
+        status.filter(|_| ended_itself)
+    }
+
+    /// Whether it has ended, or does so in time. It is not waited for in the sense of the kernel.
+    fn ends_within(&self, time: Duration) -> bool {
+        let options = WaitIdOptions::EXITED | WaitIdOptions::NOHANG | WaitIdOptions::NOWAIT;
+        // An error means that there is nothing to wait for.
+        within(time, || {
+            !matches!(waitid(WaitId::Pid(Pid::from_child(&self.child)), options), Ok(None))
+        })
+    }
+}
+
+/// Whether `holds`, now or within `time`.
+fn within(time: Duration, holds: impl Fn() -> bool) -> bool {
+    let deadline = Instant::now() + time;
+    while !holds() {
+        if Instant::now() >= deadline {
+            return false;
+        }
+        std::thread::sleep(Duration::from_millis(10));
+    }
+    true
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        if self.listener.is_some() {
+            self.end(false);
+        }
+    }
+}
+
+fn told(status: ExitStatus) -> String {
+    match (status.code(), status.signal()) {
+        (Some(0), _) => "nothing went wrong as it says, exit code 0".to_owned(),
+        (Some(127), _) => "exit code 127: a program it starts is not installed".to_owned(),
+        (Some(code), _) => format!("exit code {code}"),
+        (None, Some(signal)) => format!("killed by signal {signal}"),
+        (None, None) => status.to_string(),
+    }
+}

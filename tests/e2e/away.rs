@@ -1,0 +1,231 @@
+//! A data directory that goes away, or cannot be written any more, while the recorder records: events wait in memory,
+//! nothing is made in its place, and what is back is gone on with.
+
+use std::fs;
+use std::path::Path;
+use std::time::{Duration, SystemTime};
+
+use crate::disk::Disk;
+use crate::harness::{Lab, Recording, copy_tree};
+use crate::scrape::Served;
+
+/// A folder that pictures are put into: each one is an event.
+struct Camera {
+    lab: Lab,
+    recording: Recording,
+    served: Served,
+    /// Ids of the events told, in order.
+    ids: Vec<String>,
+}
+
+impl Camera {
+    fn of(lab: Lab) -> Self {
+        let lab = lab
+            .with("LENSLOG__METRICS__LISTEN", "127.0.0.1:0")
+            .with("LENSLOG__METRICS__METRICS_INTERVAL", "1s");
+        let pictures = lab.path("pictures");
+        fs::create_dir(&pictures).unwrap();
+        let recording = lab.record(&["--source", &format!("dir:{}", pictures.display())]);
+        lab.until_cameras_are_up();
+        Self { served: Served::by(&recording), lab, recording, ids: Vec::new() }
+    }
+
+    /// Puts a picture there and returns the event's id once it is told. An hour lies between any two.
+    fn shoot(&mut self) -> String {
+        let number = self.ids.len();
+        let beside = self.lab.path("picture");
+        let picture = image::RgbImage::from_pixel(64, 48, image::Rgb([number as u8, 80, 160]));
+        picture.save_with_format(&beside, image::ImageFormat::Jpeg).unwrap();
+        let hours_ago = Duration::from_secs(3600 * (100 - number as u64));
+        let file = fs::File::options().write(true).open(&beside).unwrap();
+        file.set_modified(SystemTime::now() - hours_ago).unwrap();
+        fs::rename(&beside, self.lab.path(&format!("pictures/{number}.jpg"))).unwrap();
+        let line = self.recording.wait_for("event=\"evt_");
+        let (_, rest) = line.split_once("event=\"").unwrap();
+        self.ids.push(rest.split('"').next().unwrap().to_owned());
+        self.ids.last().unwrap().clone()
+    }
+
+    fn until_healthy(&self) {
+        self.lab.until("all is well", || (self.served.get("/healthz").status == 200).then_some(()));
+    }
+
+    fn until_ill(&self, text: &str) {
+        self.lab.until(text, || {
+            let answer = self.served.get("/healthz");
+            (answer.status == 503 && answer.body.contains(text)).then_some(())
+        });
+    }
+
+    /// Waits until the recorder holds no file below a path.
+    fn until_let_go(&self, path: &Path) {
+        let pid = self.recording.child.id();
+        self.lab.until("every file is let go of", || {
+            let open = fs::read_dir(format!("/proc/{pid}/fd")).unwrap().flatten();
+            let mut paths = open.filter_map(|entry| fs::read_link(entry.path()).ok());
+            (!paths.any(|open| open.starts_with(path))).then_some(())
+        });
+    }
+
+    /// Ends well, with everything in the journal, and each change of state told once.
+    fn ends_whole(self, changes: usize) {
+        let (lab, ids) = (self.lab, self.ids);
+        let ran = self.recording.stop().expect(0);
+        for text in ["events are kept in memory", "the journal takes events again"] {
+            assert_eq!(ran.err.matches(text).count(), changes, "{text}: {}", ran.err);
+        }
+        assert!(!ran.out.contains("LOST"), "{}", ran.out);
+        assert_eq!(lab.journaled_ids(), ids);
+        lab.verify();
+        assert_eq!(lab.projected().row_ids(), ids);
+    }
+
+    /// Is ended while events wait: they are counted and named, and it is no success.
+    fn ends_with_losses(self, lost: &[String]) -> Lab {
+        let ran = self.recording.stop().expect(1);
+        let told = format!("LOST: {} events", lost.len());
+        assert!(ran.out.contains(&told), "{told}\n{}\n{}", ran.out, ran.err);
+        for id in lost {
+            assert!(ran.out.contains(id.as_str()), "{id}\n{}", ran.out);
+        }
+        self.lab
+    }
+}
+
+/// Everything below a directory.
+fn names(directory: &Path) -> Vec<String> {
+    let mut names = Vec::new();
+    for entry in fs::read_dir(directory).into_iter().flatten().flatten() {
+        names.push(entry.path().display().to_string());
+        names.extend(names_below(&entry.path()));
+    }
+    names.sort();
+    names
+}
+
+fn names_below(path: &Path) -> Vec<String> {
+    if path.is_dir() { names(path) } else { Vec::new() }
+}
+
+#[test]
+fn a_data_directory_that_is_moved_away_is_waited_for_and_not_made_anew() {
+    let mut camera = Camera::of(Lab::new());
+    let (data, moved) = (camera.lab.data.clone(), camera.lab.path("moved"));
+    for round in 1..=2 {
+        camera.shoot();
+        fs::rename(&data, &moved).unwrap();
+        camera.shoot();
+        camera.until_ill("is gone");
+        camera.until_let_go(&moved);
+        camera.shoot();
+        assert!(!data.exists(), "round {round}");
+        // An empty directory in its place is not it.
+        fs::create_dir(&data).unwrap();
+        camera.shoot();
+        assert_eq!(names(&data), [""; 0], "round {round}");
+        fs::remove_dir(&data).unwrap();
+        fs::rename(&moved, &data).unwrap();
+        camera.until_healthy();
+        camera.shoot();
+    }
+    camera.ends_whole(2);
+}
+
+#[test]
+fn events_that_still_wait_at_the_end_are_counted_and_named() {
+    let mut camera = Camera::of(Lab::new());
+    let (data, moved) = (camera.lab.data.clone(), camera.lab.path("moved"));
+    let kept = camera.shoot();
+    fs::rename(&data, &moved).unwrap();
+    let lost = [camera.shoot(), camera.shoot()];
+    let lab = camera.ends_with_losses(&lost);
+    assert!(!data.exists());
+    fs::rename(&moved, &data).unwrap();
+    lab.ingest(&[]).expect(0);
+    lab.verify();
+    assert_eq!(lab.journaled_ids(), [kept]);
+}
+
+#[test]
+fn a_disk_that_is_taken_out_is_waited_for_and_the_one_behind_it_not_written_to() {
+    let Some(disk) = Disk::new("ext4", 64_000_000, &[], "") else { return };
+    let point = disk.point.to_str().unwrap();
+    let mut lab = Lab::new()
+        .with("LENSLOG__STORAGE__LOG_DIR", disk.point.join("logs").to_str().unwrap())
+        .with("LENSLOG__STORAGE__REQUIRE_MOUNT", point);
+    lab.data = disk.point.join("data");
+    let mut camera = Camera::of(lab);
+    camera.shoot();
+    // What lies below the mount point is a copy of it, to make it worse.
+    let copy = camera.lab.path("copy");
+    copy_tree(&camera.lab.data, &copy);
+    disk.unmount();
+    copy_tree(&copy, &camera.lab.data);
+    let before = names(&disk.point);
+    camera.shoot();
+    camera.until_ill("is gone");
+    camera.lab.until("the disk is let go of", || disk.is_let_go().then_some(()));
+    for _ in 0..3 {
+        // Figures are told, and not written to a place that is not theirs.
+        camera.recording.wait_for("status: ");
+    }
+    camera.shoot();
+    assert_eq!(names(&disk.point), before);
+    fs::remove_dir_all(&camera.lab.data).unwrap();
+    assert!(disk.mount());
+    camera.until_healthy();
+    camera.shoot();
+    camera.ends_whole(1);
+}
+
+#[test]
+fn a_disk_that_turns_read_only_is_waited_for_and_gone_on_with_when_it_was_repaired() {
+    let Some(disk) = Disk::new("ext4", 64_000_000, &[], "errors=remount-ro") else { return };
+    let mut lab = Lab::new();
+    lab.data = disk.point.join("data");
+    let mut camera = Camera::of(lab);
+    camera.shoot();
+    disk.break_down();
+    for _ in 0..5 {
+        camera.shoot();
+    }
+    camera.until_ill("Read-only file system");
+    let status = camera.lab.run(&["status"]);
+    assert_eq!(status.code, Some(1), "{}{}", status.out, status.err);
+    assert!(status.out.contains("wait in memory"), "{}{}", status.out, status.err);
+    for _ in 0..3 {
+        camera.recording.wait_for("status: ");
+    }
+    let told = camera.recording.said.matches("the journal cannot write").count();
+    assert_eq!(told, 1, "{}", camera.recording.said);
+    // Every part that cannot write says so once.
+    let errors = camera.recording.said.matches("ERROR").count();
+    assert!(errors <= 8, "{}", camera.recording.said);
+    // It cannot be repaired as long as somebody uses it.
+    disk.unmount();
+    camera.lab.until("the disk is let go of", || disk.is_let_go().then_some(()));
+    disk.repair();
+    assert!(disk.mount());
+    camera.until_healthy();
+    camera.shoot();
+    camera.ends_whole(1);
+}
+
+#[test]
+fn a_recorder_that_ends_on_a_read_only_disk_says_what_is_lost() {
+    let Some(disk) = Disk::new("ext4", 64_000_000, &[], "errors=remount-ro") else { return };
+    let mut lab = Lab::new();
+    lab.data = disk.point.join("data");
+    let mut camera = Camera::of(lab);
+    let kept = camera.shoot();
+    disk.break_down();
+    let lost = [camera.shoot(), camera.shoot(), camera.shoot()];
+    let lab = camera.ends_with_losses(&lost);
+    disk.unmount();
+    lab.until("the disk is let go of", || disk.is_let_go().then_some(()));
+    disk.repair();
+    assert!(disk.mount());
+    lab.ingest(&[]).expect(0);
+    lab.verify();
+    assert_eq!(lab.journaled_ids(), [kept]);
+}

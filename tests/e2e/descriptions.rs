@@ -1,0 +1,278 @@
+//! Sentences about events, from a real server on loopback that does everything wrong that servers do.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::net::TcpListener;
+
+use lenslog_engine::Vocabulary;
+use lenslog_events::{Event, EventDetected, Metadata, RecorderVocabulary};
+use lenslog_journal::{Clock, Journal, Options, SystemClock};
+use serde_json::Value;
+
+use crate::harness::{Lab, Recording};
+use crate::model_server::{Asked, ModelServer, Reaction};
+
+/// A configuration that asks that server; no camera films anything but `source`.
+fn configure(lab: &Lab, endpoint: &str, source: &str, description: &str) {
+    let text = format!(
+        "[description]\nendpoint = \"{endpoint}\"\n{description}\n[cameras.door]\nsource = \"{source}\"\n"
+    );
+    fs::write(lab.path("lenslog.toml"), text).unwrap();
+}
+
+fn record(lab: &Lab) -> Recording {
+    let config = lab.path("lenslog.toml");
+    lab.record(&["--config", config.to_str().unwrap()])
+}
+
+/// Journals events that expect a sentence, each with a picture that tells its number.
+fn backlog(lab: &Lab, events: usize) {
+    fs::create_dir_all(lab.path("empty")).unwrap();
+    fs::create_dir_all(&lab.data).unwrap();
+    let journal = Journal::open(&lab.data, &Options::default()).unwrap();
+    let now = SystemClock { fixed_offset_minutes: None }.read().wall;
+    for number in 0..events {
+        let day = now.day();
+        let directory = lab.data.join("events").join(day.to_string());
+        fs::create_dir_all(&directory).unwrap();
+        fs::write(directory.join(format!("evt_{number}.jpg")), format!("event {number}")).unwrap();
+        let event = Event::Detected(EventDetected {
+            event_id: format!("evt_{number}"),
+            timestamp: now,
+            camera_id: "door".to_owned(),
+            camera_name: None,
+            motion_confidence: Some(0.5),
+            detected_objects: Vec::new(),
+            image_path: Some(format!("data/events/{day}/evt_{number}.jpg")),
+            llm_description: None,
+            description_expected: true,
+            metadata: Metadata::new(),
+        });
+        let record = RecorderVocabulary::encode(&event);
+        journal.append_unsynced(&[record.as_record()]).unwrap();
+    }
+    journal.sync().unwrap();
+    journal.close().unwrap();
+}
+
+/// How many records of that kind tell of each event.
+fn by_event(lab: &Lab, kind: &str) -> BTreeMap<String, usize> {
+    let mut counts = BTreeMap::new();
+    for record in lab.journal().values().filter(|record| record["kind"] == kind) {
+        let id = record["record"]["event_id"].as_str().unwrap().to_owned();
+        *counts.entry(id).or_insert(0) += 1;
+    }
+    counts
+}
+
+/// Every event's own sentence is in the database, once in the journal, and in a file.
+#[track_caller]
+fn check_described(lab: &Lab, events: usize) {
+    let added = by_event(lab, "DescriptionAdded");
+    assert_eq!(added.len(), events);
+    assert!(added.values().all(|count| *count == 1), "{added:?}");
+    let projected = lab.projected();
+    for row in &projected.rows {
+        let columns: Vec<&str> = row.split('|').collect();
+        let number = columns[1].strip_prefix("evt_").unwrap();
+        assert!(columns.contains(&format!("Seen: event {number}").as_str()), "{row}");
+    }
+    assert_eq!(projected.rows.len(), events);
+    assert_eq!(projected.json_ids().len(), events);
+    lab.verify();
+}
+
+/// Rebuilt, everything is as it was, and nobody asked a model.
+#[track_caller]
+fn check_rebuilt(lab: &Lab, server: &ModelServer) {
+    let (before, asked) = (lab.projected(), server.asked());
+    lab.run(&["replay", "rebuild"]).expect(0);
+    assert_eq!(lab.projected(), before);
+    assert_eq!(server.asked(), asked);
+}
+
+fn until_none_waits(lab: &Lab) {
+    lab.until("everything is described", || {
+        (lab.status()["descriptions"]["waiting"] == 0).then_some(())
+    });
+    // What was described last is on its way.
+    lab.until("the projections follow", || {
+        let status = lab.status();
+        let projections = status["projections"].as_array()?.clone();
+        projections.iter().all(|projection| projection["lag_records"] == 0).then_some(())
+    });
+}
+
+#[test]
+fn a_live_event_has_its_sentence_in_every_file() {
+    let lab = Lab::new();
+    let server = ModelServer::start(|asked: &Asked| {
+        assert!(asked.head.contains("uthorization: Bearer sk-secret\r\n"), "{}", asked.head);
+        assert_eq!(asked.body["model"], "tiny");
+        assert!(asked.picture.starts_with(&[0xFF, 0xD8]), "a JPEG picture");
+        Reaction::Sentence("A person\nwalks \u{1b}[31mby.".to_owned())
+    });
+    fs::write(lab.path("key"), "sk-secret\n").unwrap();
+    let settings = "model = \"tiny\"\nhold = \"60s\"\napi_key_file = \"key\"";
+    configure(&lab, &server.endpoint, "test:", settings);
+    let recording = record(&lab);
+    let log = lab.until("events.log tells what was seen", || {
+        let files = lab.projected().files;
+        let log = files.into_iter().find(|(path, _)| path.ends_with("events.log"))?.1;
+        log.contains("Description:").then_some(log)
+    });
+    assert!(log.contains("  - Description: A person walks [31mby.\n"), "{log}");
+    let ran = recording.stop().expect(0);
+    assert!(!ran.err.contains("sk-secret"), "{}", ran.err);
+    let journal = lab.run(&["replay", "cat", "--json"]).expect(0).out;
+    assert!(journal.contains("\"tiny\"") && !journal.contains("sk-secret"), "{journal}");
+    let described = lab.projected().rows.iter().filter(|row| row.contains("walks [31mby.")).count();
+    assert!(described >= 1);
+    lab.verify();
+    check_rebuilt(&lab, &server);
+}
+
+#[test]
+fn whatever_a_server_does_wrong_every_event_is_described_once() {
+    let lab = Lab::new();
+    backlog(&lab, 20);
+    // Every second request fails, each time in another way.
+    let server = ModelServer::start(|asked: &Asked| {
+        let fault = match asked.number {
+            0 => Reaction::Status(
+                "500 Internal Server Error",
+                "",
+                "{\"error\":\"out\nof\"}".to_owned(),
+            ),
+            2 => Reaction::Status("200 OK", "", "{not json".to_owned()),
+            4 => Reaction::Hang,
+            6 => Reaction::Status("200 OK", "", format!("[\"{}\"]", "x".repeat(10 << 20))),
+            8 => Reaction::Close,
+            10 => Reaction::Sentence(" \n\u{7} ".to_owned()),
+            12 => Reaction::Status("429 Too Many", "Retry-After: 1\r\n", String::new()),
+            14 => Reaction::Status("302 Found", "Location: http://127.0.0.1:1/\r\n", String::new()),
+            16 => Reaction::Status(
+                "401 Unauthorized",
+                "",
+                "{\"error\":{\"message\":\"no\"}}".to_owned(),
+            ),
+            _ => return asked.sentence(),
+        };
+        fault
+    });
+    let source = format!("dir:{}", lab.path("empty").display());
+    configure(&lab, &server.endpoint, &source, "hold = \"1s\"\ntimeout = \"1s\"");
+    let recording = record(&lab);
+    until_none_waits(&lab);
+    recording.stop().expect(0);
+    check_described(&lab, 20);
+    assert!(server.asked() >= 29, "{} requests", server.asked());
+    // They came late: the files had not waited for them.
+    assert!(!by_event(&lab, "DescriptionDeferred").is_empty());
+    let amendments =
+        lab.projected().files.into_iter().find(|(path, _)| path.ends_with("amendments.json"));
+    let (_, amendments) = amendments.unwrap();
+    for line in amendments.lines() {
+        let amendment: Value = serde_json::from_str(line).unwrap();
+        let id = amendment["event_id"].as_str().unwrap().strip_prefix("evt_").unwrap().to_owned();
+        assert_eq!(amendment["llm_description"], format!("Seen: event {id}"));
+    }
+    check_rebuilt(&lab, &server);
+}
+
+#[test]
+fn a_backlog_survives_kills_and_every_event_is_described_exactly_once() {
+    const EVENTS: usize = 500;
+    let lab = Lab::new();
+    backlog(&lab, EVENTS);
+    let server = ModelServer::start(Asked::sentence);
+    let source = format!("dir:{}", lab.path("empty").display());
+    configure(&lab, &server.endpoint, &source, "hold = \"1s\"");
+    for asked in [1, 50, 120, 250, 400] {
+        let mut recording = record(&lab);
+        lab.until("it is asked", || (server.asked() >= asked).then_some(()));
+        recording.child.kill().unwrap();
+        recording.child.wait().unwrap();
+    }
+    let recording = record(&lab);
+    until_none_waits(&lab);
+    recording.stop().expect(0);
+    check_described(&lab, EVENTS);
+    // A request is repeated only where its answer was cut off.
+    assert!((EVENTS..=EVENTS + 10).contains(&server.asked()), "{} requests", server.asked());
+    check_rebuilt(&lab, &server);
+}
+
+#[test]
+fn one_picture_that_a_model_cannot_look_at_stops_no_other_and_can_be_asked_for_later() {
+    let lab = Lab::new();
+    backlog(&lab, 6);
+    let server = ModelServer::start(|asked: &Asked| match asked.picture.as_slice() {
+        b"event 5" => Reaction::Status("413 Too Large", "", "{\"error\":\"too large\"}".to_owned()),
+        _ => asked.sentence(),
+    });
+    // Its picture is gone.
+    let day = SystemClock { fixed_offset_minutes: None }.read().wall.day();
+    let picture = lab.data.join("events").join(day.to_string()).join("evt_2.jpg");
+    let bytes = fs::read(&picture).unwrap();
+    fs::remove_file(&picture).unwrap();
+    let source = format!("dir:{}", lab.path("empty").display());
+    configure(&lab, &server.endpoint, &source, "");
+    let recording = record(&lab);
+    until_none_waits(&lab);
+    recording.stop().expect(0);
+    let failed = by_event(&lab, "DescriptionFailed");
+    assert_eq!(failed.keys().collect::<Vec<_>>(), ["evt_2", "evt_5"]);
+    assert_eq!(by_event(&lab, "DescriptionAdded").len(), 4);
+    lab.verify();
+
+    fs::write(&picture, bytes).unwrap();
+    server.from_now_on(Asked::sentence);
+    let config = lab.path("lenslog.toml");
+    let describe = |args: &[&str]| {
+        let all =
+            [&["--config", config.to_str().unwrap(), "describe", "--since", "yesterday"], args];
+        lab.run(&all.concat())
+    };
+    describe(&[]).expect(0).says("0 described, 0 given up, 0 left");
+    describe(&["--failed"]).expect(0).says("2 described, 0 given up, 0 left");
+    check_described(&lab, 6);
+    check_rebuilt(&lab, &server);
+}
+
+#[test]
+fn events_from_before_there_was_a_model_are_described_by_the_recorder_that_runs() {
+    let lab = Lab::new();
+    backlog(&lab, 3);
+    let server = ModelServer::start(Asked::sentence);
+    // A budget for one a day.
+    let source = format!("dir:{}", lab.path("empty").display());
+    configure(&lab, &server.endpoint, &source, "daily_budget = 1");
+    let recording = record(&lab);
+    lab.until("one is described", || (lab.status()["descriptions"]["waiting"] == 2).then_some(()));
+    let config = lab.path("lenslog.toml");
+    let args = ["--config", config.to_str().unwrap(), "describe", "--since", "today"];
+    lab.run(&args).expect(0).says("2 events wait");
+    recording.stop().expect(0);
+    lab.run(&args).expect(4).says("budget");
+    assert_eq!(server.asked(), 1, "the budget counts what was described before the start");
+}
+
+#[test]
+fn without_a_server_recording_goes_on_and_the_status_says_so() {
+    let lab = Lab::new();
+    backlog(&lab, 2);
+    let nobody = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    configure(&lab, &format!("http://{nobody}/v1"), "test:", "hold = \"1s\"");
+    let mut recording = record(&lab);
+    recording.wait_for("not described at present");
+    recording.wait_for(" event ");
+    lab.until("the files do not wait", || (lab.projected().json_ids().len() >= 2).then_some(()));
+    let status = lab.run(&["status"]).expect(0);
+    assert!(status.out.contains("events wait; no descriptions: http://"), "{}", status.out);
+    recording.stop().expect(0);
+    lab.verify();
+    let config = lab.path("lenslog.toml");
+    let args = ["--config", config.to_str().unwrap(), "describe", "--since", "today"];
+    lab.run(&args).expect(4).says("cannot be reached");
+}
