@@ -1,13 +1,14 @@
 //! The recorder: cameras, their pipelines, the journal, the projections, and what holds them together.
 //!
 //! ```text
-//! camera thread: source → motion → policy → picture on disk → EventWriter ─→ journal ─→ a follower a projection
+//! camera thread: source → motion → detector → policy → picture on disk → EventWriter ─→ journal ─→ a follower a projection
 //! main thread:   signals, duration, reload, ticks, watchdog                    ↑
 //! control socket: status, minutes, ingest, rebuild ────────────────────────────┘
 //! metrics:       metrics.json, status line, service manager, HTTP: told by all, asked by nobody
 //! ```
 
 mod camera;
+mod detection;
 mod handler;
 mod health;
 mod home;
@@ -23,6 +24,7 @@ mod summary;
 mod writer;
 
 use std::collections::BTreeMap;
+use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, Weak};
 use std::time::{Duration, Instant};
@@ -33,6 +35,8 @@ use lenslog_journal::storage::RealStorage;
 use lenslog_journal::{Clock, Error, Journal, Options};
 
 use camera::{CameraPlan, CameraState, CameraThread, Surroundings, Wake};
+use detection::Failures;
+pub use detection::StartError;
 use home::{Absence, Home, Opener};
 use images::ImageWriter;
 use pipeline::Pipeline;
@@ -41,6 +45,7 @@ use status::StatusSource;
 use writer::EventWriter;
 
 use crate::config::{Config, Warning};
+use crate::detector::Detector;
 use crate::ingest::Admission;
 use crate::logging::Logging;
 use crate::metrics::{Counted, MetricsCollector, Observed, ProjectionFigures, StorageFigures};
@@ -81,6 +86,8 @@ pub struct RecordOptions {
     pub reload: Box<Reload>,
     /// Signals of the operating system.
     pub signals: Signals,
+    /// The `lenslog` program: the detector's worker is a process of it.
+    pub program: PathBuf,
 }
 
 impl std::fmt::Debug for RecordOptions {
@@ -132,6 +139,7 @@ pub struct Recorder {
     wake: Arc<Wake>,
     stop: Arc<AtomicBool>,
     started: Instant,
+    failures: Failures,
 }
 
 /// What the control socket and whoever reads metrics see too.
@@ -141,9 +149,14 @@ struct Shared {
     cameras: Mutex<BTreeMap<String, CameraThread>>,
     metrics: Arc<MetricsCollector>,
     writer: Arc<EventWriter>,
+    detector: Mutex<Option<Arc<Detector>>>,
 }
 
 impl Shared {
+    fn detector(&self) -> Option<Arc<Detector>> {
+        self.detector.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
     fn home(&self) -> Result<Arc<Home>, Error> {
         self.home.read().unwrap_or_else(PoisonError::into_inner).clone()
     }
@@ -206,14 +219,18 @@ impl Recorder {
     ///
     /// # Errors
     ///
-    /// Those of opening the journal. Everything else is told, counted, and tried again.
+    /// [`StartError`]: those of opening the journal, and why there is no detector where one is required. Everything
+    /// else is told, counted, and tried again.
     pub fn start(
         config: Config,
         options: RecordOptions,
         tell: &mut dyn FnMut(HealthItem),
-    ) -> Result<Self, Error> {
+    ) -> Result<Self, StartError> {
         let started = Instant::now();
         let clock: Arc<dyn Clock> = clock(&config);
+        let (cancel, failures) = (Cancel::new(), Failures::new(&clock));
+        // First: what is wrong with a model is told before anything is made or changed.
+        let detector = detection::start(&config, &options.program, &cancel, &failures)?;
         let metrics = Arc::new(MetricsCollector::new(Arc::clone(&clock)));
         let limit_bytes = Some((config.storage.max_storage_gb * 1e9) as u64);
         metrics.set_storage(StorageFigures { limit_bytes, ..StorageFigures::default() });
@@ -226,8 +243,13 @@ impl Recorder {
             wake: Arc::clone(&wake),
         };
         let home = RwLock::new(Ok(Arc::new(opener.open(&config, tell)?)));
+        failures.write_to(&writer);
+        if let Some(item) = health::detector(detector.as_deref()) {
+            tell(item);
+        }
         let cameras = Mutex::default();
-        let shared = Arc::new(Shared { home, cameras, metrics, writer });
+        let shared =
+            Arc::new(Shared { home, cameras, metrics, writer, detector: Mutex::new(detector) });
         let observed: Weak<dyn Observed> = Arc::<Shared>::downgrade(&shared);
         shared.metrics.observe(observed);
         let stop = Arc::new(AtomicBool::new(false));
@@ -247,10 +269,11 @@ impl Recorder {
             status,
             reporting,
             server: None,
-            cancel: Cancel::new(),
+            cancel,
             wake,
             stop,
             started,
+            failures,
         };
         if let Err(error) = recorder.serve() {
             tell(HealthItem::warning("control socket", error.to_string()));
@@ -261,6 +284,7 @@ impl Recorder {
             orphans::remove_in_background(&home.journal, &data);
         }
         recorder.write_started();
+        recorder.failures.write_waiting();
         for item in recorder.start_cameras() {
             tell(item);
         }
@@ -350,6 +374,7 @@ impl Recorder {
             clock: Arc::clone(&self.clock),
             fail_fast: self.options.fail_fast,
             ended: Arc::clone(&self.wake),
+            detector: self.shared.detector(),
         };
         CameraThread::start(plan, pipeline, surroundings, &self.cancel)
     }
@@ -507,7 +532,8 @@ impl Recorder {
         if let Some(logging) = &self.options.logging {
             logging.level.set(&self.config.log.level);
         }
-        if old.images != self.config.images {
+        let other_detector = self.reload_detector(&old.detector);
+        if other_detector || old.images != self.config.images {
             let mut cameras = self.shared.cameras();
             cameras
                 .values_mut()
@@ -527,6 +553,28 @@ impl Recorder {
         self.shared.metrics.keep_cameras(|id| self.config.cameras.contains_key(id));
         self.reporting.reload(&self.config);
         tracing::info!("the configuration is reloaded");
+    }
+
+    /// Starts another detector where another one is wanted, and keeps the old one where that fails. Returns whether
+    /// cameras have to begin to ask another one.
+    fn reload_detector(&mut self, old: &crate::config::Detector) -> bool {
+        let wanted = detection::settings(&self.config);
+        let running = self.shared.detector();
+        if wanted.as_ref() == running.as_ref().map(|detector| detector.settings()) {
+            return false;
+        }
+        match detection::start(&self.config, &self.options.program, &self.cancel, &self.failures) {
+            Ok(detector) => {
+                let mut place = self.shared.detector.lock().unwrap_or_else(PoisonError::into_inner);
+                *place = detector;
+                true
+            }
+            Err(error) => {
+                tracing::error!(%error, "[detector] is not reloaded; the old one stays in force");
+                self.config.detector = old.clone();
+                false
+            }
+        }
     }
 
     fn finish(mut self, reason: &'static str) -> Session {
