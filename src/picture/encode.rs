@@ -5,6 +5,8 @@ use std::fmt;
 use image::codecs::jpeg::JpegEncoder;
 use image::{ExtendedColorType, ImageEncoder, RgbImage};
 
+use super::exif::{self, Taken};
+
 /// The longest side that JPEG can express, in pixels.
 pub const JPEG_SIDE_MAX: u32 = 65_535;
 
@@ -77,12 +79,38 @@ pub enum PictureError {
 ///
 /// [`PictureError::Size`] for a picture without pixels or with a side that JPEG cannot express.
 pub fn encode_jpeg(picture: &RgbImage, quality: Quality) -> Result<Vec<u8>, PictureError> {
+    encode(picture, quality, None)
+}
+
+/// As [`encode_jpeg`], with EXIF data that tell when and by which camera it was taken.
+///
+/// # Errors
+///
+/// Those of [`encode_jpeg`].
+pub fn encode_taken(
+    picture: &RgbImage,
+    quality: Quality,
+    taken: &Taken<'_>,
+) -> Result<Vec<u8>, PictureError> {
+    encode(picture, quality, exif::exif(taken))
+}
+
+fn encode(
+    picture: &RgbImage,
+    quality: Quality,
+    exif: Option<Vec<u8>>,
+) -> Result<Vec<u8>, PictureError> {
     let (width, height) = picture.dimensions();
     if !(1..=JPEG_SIDE_MAX).contains(&width) || !(1..=JPEG_SIDE_MAX).contains(&height) {
         return Err(PictureError::Size { width, height });
     }
     let mut bytes = Vec::with_capacity(picture.len() / 3 / PIXELS_PER_BYTE);
-    JpegEncoder::new_with_quality(&mut bytes, quality.get())
+    let mut encoder = JpegEncoder::new_with_quality(&mut bytes, quality.get());
+    if let Some(exif) = exif {
+        // An encoder that takes none writes the picture all the same.
+        let _ = encoder.set_exif_metadata(exif);
+    }
+    encoder
         .write_image(picture, width, height, ExtendedColorType::Rgb8)
         .map_err(|error| PictureError::Encoder { reason: error.to_string() })?;
     Ok(bytes)
@@ -90,6 +118,8 @@ pub fn encode_jpeg(picture: &RgbImage, quality: Quality) -> Result<Vec<u8>, Pict
 
 #[cfg(test)]
 mod tests {
+    use lenslog_journal::Timestamp;
+
     use super::*;
 
     #[test]
@@ -104,6 +134,18 @@ mod tests {
         assert!(sizes.is_sorted(), "{sizes:?}");
         let again = || encode_jpeg(&picture, Quality::default()).unwrap();
         assert_eq!(again(), again());
+    }
+
+    #[test]
+    fn what_is_taken_can_be_read_back_from_the_file() {
+        let time = Timestamp { utc_micros: 0, offset_minutes: -210 };
+        let taken = Taken { time, camera_name: "yard" };
+        let bytes = encode_taken(&RgbImage::new(8, 8), Quality::default(), &taken).unwrap();
+        let mut reader = std::io::Cursor::new(&bytes);
+        let exif = ::exif::Reader::new().read_from_container(&mut reader).unwrap();
+        let field = exif.get_field(::exif::Tag::DateTimeOriginal, ::exif::In::PRIMARY).unwrap();
+        assert_eq!(field.display_value().to_string(), "1969-12-31 20:30:00");
+        assert!(image::load_from_memory(&bytes).is_ok());
     }
 
     #[test]

@@ -4,9 +4,11 @@
 mod annotate;
 mod canvas;
 mod encode;
+mod exif;
 mod privacy;
 mod text;
 
 pub use annotate::{Annotation, CAPTION_CHARS_MAX, OBJECTS_MAX, annotate};
-pub use encode::{JPEG_SIDE_MAX, PictureError, Quality, encode_jpeg};
+pub use encode::{JPEG_SIDE_MAX, PictureError, Quality, encode_jpeg, encode_taken};
+pub use exif::Taken;
 pub use privacy::paint_over;

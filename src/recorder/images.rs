@@ -11,7 +11,7 @@ use lenslog_journal::{Day, Error, Timestamp};
 
 use super::writer::EventWriter;
 use crate::config::{Images, KeepImages};
-use crate::picture::{Annotation, PictureError, Quality, annotate, encode_jpeg};
+use crate::picture::{Annotation, PictureError, Quality, Taken, annotate, encode_taken};
 
 /// Why a picture was not written.
 #[derive(Debug, thiserror::Error)]
@@ -79,11 +79,12 @@ impl ImageWriter {
             KeepImages::Both => (true, true),
         };
         let day = event.time.day();
+        let taken = Taken { time: event.time, camera_name: event.camera_name };
         let mut named = None;
         if clean {
             let suffix = if annotated { "_clean" } else { "" };
             let file = format!("{}{suffix}.jpg", event.event_id);
-            self.write_file(day, &file, &encode_jpeg(picture, quality)?)?;
+            self.write_file(day, &file, &encode_taken(picture, quality, &taken)?)?;
             named = Some(file);
         }
         if annotated {
@@ -93,7 +94,11 @@ impl ImageWriter {
                 objects: event.objects,
             };
             let file = format!("{}.jpg", event.event_id);
-            self.write_file(day, &file, &encode_jpeg(&annotate(picture, &annotation), quality)?)?;
+            self.write_file(
+                day,
+                &file,
+                &encode_taken(&annotate(picture, &annotation), quality, &taken)?,
+            )?;
             named = Some(file);
         }
         Ok(named.map(|file| format!("data/events/{day}/{file}")))

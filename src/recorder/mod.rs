@@ -13,6 +13,7 @@ mod handler;
 mod health;
 mod home;
 mod images;
+mod orphans;
 mod pipeline;
 mod plan;
 mod reporting;
@@ -279,6 +280,8 @@ impl Recorder {
         }
         if let Ok(home) = recorder.shared.home() {
             scrub::scrub_newest(&home.journal, &recorder.stop);
+            let data = recorder.config.storage.data_dir.clone();
+            orphans::remove_in_background(&home.journal, &data);
         }
         recorder.write_started();
         recorder.failures.write_waiting();

@@ -1,5 +1,6 @@
 //! From the configuration to how each camera is read.
 
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -52,6 +53,7 @@ pub fn plans(config: &Config, flags: SourceFlags) -> Vec<CameraPlan> {
                     pace,
                     start,
                     local_offset,
+                    memory: Some(memory(config, id)),
                     ..SourceOptions::default()
                 };
                 Some(CameraPlan { settings, spec, options })
@@ -62,6 +64,11 @@ pub fn plans(config: &Config, flags: SourceFlags) -> Vec<CameraPlan> {
             }
         })
         .collect()
+}
+
+/// Where it is remembered which pictures of a folder were recorded.
+fn memory(config: &Config, id: &str) -> PathBuf {
+    config.storage.data_dir.join("checkpoints").join(format!("{id}.taken"))
 }
 
 fn settings(config: &Config, id: &str, camera: &Camera) -> CameraSettings {

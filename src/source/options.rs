@@ -1,6 +1,7 @@
 //! [`SourceOptions`] and how a [`SourceSpec`] becomes a [`Source`].
 
 use std::collections::BTreeMap;
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use lenslog_journal::{Clock, Timestamp};
@@ -30,6 +31,8 @@ pub struct SourceOptions {
     /// Pictures that have come into a `dir:` since then are handed over too, in microseconds since 1970; `None`: only
     /// those that come from now on.
     pub since: Option<i64>,
+    /// Where it is remembered which pictures of a `dir:` were handed over; `None`: nowhere.
+    pub memory: Option<PathBuf>,
     /// Local time of pictures that do not say it themselves.
     pub local_offset: LocalOffset,
     /// What `test:` films.
@@ -46,6 +49,7 @@ impl Default for SourceOptions {
             pace: true,
             start: None,
             since: None,
+            memory: None,
             local_offset: LocalOffset::System,
             scene: Scene::default(),
         }
@@ -55,7 +59,8 @@ impl Default for SourceOptions {
 impl SourceSpec {
     /// Opens the source. Throwing `cancel` ends it; `clock` is what live frames take their time from.
     ///
-    /// A [live](Self::is_live) source captures on a thread of its own and drops frames that are not taken in time. The others wait for whoever takes their frames, and drop nothing.
+    /// A [live](Self::is_live) source captures on a thread of its own and drops frames that are not taken in time. The
+    /// others wait for whoever takes their frames, and drop nothing.
     ///
     /// # Errors
     ///
@@ -73,7 +78,8 @@ impl SourceSpec {
                 Ok(Box::new(FileSource::open(path, options, cancel.child())?))
             }
             Self::Dir(path) => {
-                let options = DirOptions { since, local_offset, ..DirOptions::default() };
+                let memory = options.memory.clone();
+                let options = DirOptions { since, memory, local_offset, ..DirOptions::default() };
                 Ok(Box::new(DirSource::open(path, options, cancel.child())?))
             }
             Self::Test if !pace => {

@@ -137,28 +137,21 @@ fn whatever_a_server_does_wrong_every_event_is_described_once() {
     let lab = Lab::new();
     backlog(&lab, 20);
     // Every second request fails, each time in another way.
-    let server = ModelServer::start(|asked: &Asked| {
-        let fault = match asked.number {
-            0 => Reaction::Status(
-                "500 Internal Server Error",
-                "",
-                "{\"error\":\"out\nof\"}".to_owned(),
-            ),
-            2 => Reaction::Status("200 OK", "", "{not json".to_owned()),
-            4 => Reaction::Hang,
-            6 => Reaction::Status("200 OK", "", format!("[\"{}\"]", "x".repeat(10 << 20))),
-            8 => Reaction::Close,
-            10 => Reaction::Sentence(" \n\u{7} ".to_owned()),
-            12 => Reaction::Status("429 Too Many", "Retry-After: 1\r\n", String::new()),
-            14 => Reaction::Status("302 Found", "Location: http://127.0.0.1:1/\r\n", String::new()),
-            16 => Reaction::Status(
-                "401 Unauthorized",
-                "",
-                "{\"error\":{\"message\":\"no\"}}".to_owned(),
-            ),
-            _ => return asked.sentence(),
-        };
-        fault
+    let server = ModelServer::start(|asked: &Asked| match asked.number {
+        0 => {
+            Reaction::Status("500 Internal Server Error", "", "{\"error\":\"out\nof\"}".to_owned())
+        }
+        2 => Reaction::Status("200 OK", "", "{not json".to_owned()),
+        4 => Reaction::Hang,
+        6 => Reaction::Status("200 OK", "", format!("[\"{}\"]", "x".repeat(10 << 20))),
+        8 => Reaction::Close,
+        10 => Reaction::Sentence(" \n\u{7} ".to_owned()),
+        12 => Reaction::Status("429 Too Many", "Retry-After: 1\r\n", String::new()),
+        14 => Reaction::Status("302 Found", "Location: http://127.0.0.1:1/\r\n", String::new()),
+        16 => {
+            Reaction::Status("401 Unauthorized", "", "{\"error\":{\"message\":\"no\"}}".to_owned())
+        }
+        _ => asked.sentence(),
     });
     let source = format!("dir:{}", lab.path("empty").display());
     configure(&lab, &server.endpoint, &source, "hold = \"1s\"\ntimeout = \"1s\"");
@@ -227,7 +220,7 @@ fn one_picture_that_a_model_cannot_look_at_stops_no_other_and_can_be_asked_for_l
     lab.verify();
 
     fs::write(&picture, bytes).unwrap();
-    server.from_now_on(Asked::sentence);
+    server.change(Asked::sentence);
     let config = lab.path("lenslog.toml");
     let describe = |args: &[&str]| {
         let all =
@@ -264,15 +257,15 @@ fn without_a_server_recording_goes_on_and_the_status_says_so() {
     backlog(&lab, 2);
     let nobody = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
     configure(&lab, &format!("http://{nobody}/v1"), "test:", "hold = \"1s\"");
-    let mut recording = record(&lab);
-    recording.wait_for("not described at present");
+    let config = lab.path("lenslog.toml");
+    let args = ["--config", config.to_str().unwrap()];
+    let mut recording = lab.record_until("not described at present", &args);
     recording.wait_for(" event ");
     lab.until("the files do not wait", || (lab.projected().json_ids().len() >= 2).then_some(()));
     let status = lab.run(&["status"]).expect(0);
     assert!(status.out.contains("events wait; no descriptions: http://"), "{}", status.out);
     recording.stop().expect(0);
     lab.verify();
-    let config = lab.path("lenslog.toml");
-    let args = ["--config", config.to_str().unwrap(), "describe", "--since", "today"];
+    let args = [&args[..], &["describe", "--since", "today"]].concat();
     lab.run(&args).expect(4).says("cannot be reached");
 }

@@ -71,7 +71,7 @@ impl ModelServer {
     }
 
     /// From now on it does this.
-    pub fn from_now_on(&self, react: impl FnMut(&Asked) -> Reaction + Send + 'static) {
+    pub fn change(&self, react: impl FnMut(&Asked) -> Reaction + Send + 'static) {
         *self.react.lock().unwrap() = Box::new(react);
     }
 }

@@ -30,8 +30,8 @@ fn pictures_that_come_while_their_folder_is_away_are_recorded_once_it_is_back() 
     let (folder, away) = (lab.path("pictures"), lab.path("away"));
     let put = |folder: &Path, name: &str, shade| fs::write(folder.join(name), jpeg(shade)).unwrap();
     // Absent at the start, it is looked for; what is in it by then came after the start.
-    let mut recording = lab.record(&["--source", &format!("dir:{}", folder.display())]);
-    recording.wait_for("the camera is lost");
+    let source = format!("dir:{}", folder.display());
+    let mut recording = lab.record_until("the camera is lost", &["--source", &source]);
     fs::create_dir(&away).unwrap();
     put(&away, "one.jpg", 1);
     fs::rename(&away, &folder).unwrap();

@@ -77,7 +77,7 @@ fi
 
 console=$work/console
 : >"$console"
-timeout "$limit" qemu-system-x86_64 -accel tcg,thread=multi -cpu max -m 768 -nographic -no-reboot \
+timeout "$limit" qemu-system-x86_64 -accel tcg,thread=multi -cpu max -m 768 -nographic -no-reboot -nic none \
   -drive "file=$disk,format=raw,if=virtio,cache=writeback" -kernel "$work/kernel/boot/vmlinuz-$version" \
   -initrd "$work/initrd.gz" -append "console=ttyS0 quiet panic=-1" </dev/null >"$console" 2>&1 &
 qemu=$!

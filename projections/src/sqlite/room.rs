@@ -17,12 +17,6 @@ use super::files::DatabaseFiles;
 const WRITER_BYTES: u64 = 128 << 10;
 /// A reader may have to make the index.
 const READER_BYTES: u64 = 64 << 10;
-/// The same on a file system that writes elsewhere than over what it has: it says that room is free which it does not
-/// give, and every write to the index may be refused …
-const COPYING_WRITER_BYTES: u64 = 8 << 20;
-const COPYING_READER_BYTES: u64 = 512 << 10;
-/// … but no more than this part of it.
-const COPYING_PARTS: u64 = 32;
 /// What tells a btrfs.
 const BTRFS: rustix::fs::FsWord = 0x9123_683E;
 /// Bytes of a block, as `stat` counts them.
@@ -35,7 +29,7 @@ const STAT_BLOCK_BYTES: u64 = 512;
 /// `SQLITE_FULL`.
 pub(super) fn room_to_write(files: &DatabaseFiles) -> Result<()> {
     match free(files) {
-        Some(free) if free < least(files, WRITER_BYTES, COPYING_WRITER_BYTES) => Err(full(files)),
+        Some(free) if free < WRITER_BYTES => Err(full(files)),
         _ => Ok(()),
     }
 }
@@ -69,24 +63,8 @@ pub(super) fn prepare_index(files: &DatabaseFiles) {
 /// `SQLITE_FULL`.
 pub(super) fn room_to_read(files: &DatabaseFiles) -> Result<()> {
     match free(files) {
-        Some(free)
-            if free < least(files, READER_BYTES, COPYING_READER_BYTES)
-                && !has_whole_index(files) =>
-        {
-            Err(full(files))
-        }
+        Some(free) if free < READER_BYTES && !has_whole_index(files) => Err(full(files)),
         _ => Ok(()),
-    }
-}
-
-/// How much has to be free.
-fn least(files: &DatabaseFiles, usual: u64, copying: u64) -> u64 {
-    match statfs(files.directory()) {
-        Ok(found) if found.f_type == BTRFS => {
-            let total = found.f_blocks.saturating_mul(u64::try_from(found.f_bsize).unwrap_or(0));
-            copying.min(total / COPYING_PARTS).max(usual)
-        }
-        _ => usual,
     }
 }
 

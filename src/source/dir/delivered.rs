@@ -1,6 +1,7 @@
-//! [`Delivered`], which files were handed over within this run.
+//! [`Delivered`], which files were handed over, and [`Identity`], by which they are known again.
 
 use std::collections::{HashSet, VecDeque};
+use std::fmt;
 use std::fs::Metadata;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
@@ -25,7 +26,29 @@ struct Version {
     modified_ns: i64,
 }
 
+impl fmt::Display for Identity {
+    /// Five numbers that [`Identity::from_words`] reads.
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { device, inode, version: Version { bytes, modified_s, modified_ns } } = self;
+        write!(formatter, "{device} {inode} {bytes} {modified_s} {modified_ns}")
+    }
+}
+
 impl Identity {
+    /// Reads the five numbers.
+    pub(super) fn from_words(words: [&str; 5]) -> Option<Self> {
+        let [device, inode, bytes, modified_s, modified_ns] = words;
+        Some(Self {
+            device: device.parse().ok()?,
+            inode: inode.parse().ok()?,
+            version: Version {
+                bytes: bytes.parse().ok()?,
+                modified_s: modified_s.parse().ok()?,
+                modified_ns: modified_ns.parse().ok()?,
+            },
+        })
+    }
+
     /// The identity of a file.
     pub(super) fn of(metadata: &Metadata) -> Self {
         Self {
@@ -53,6 +76,11 @@ impl Delivered {
     /// Whether the file was handed over.
     pub(super) fn contains(&self, path: &Path, identity: Identity) -> bool {
         self.files.contains(&identity) || self.names.contains(&(path.into(), identity.version))
+    }
+
+    /// All of them, oldest first.
+    pub(super) fn all(&self) -> impl Iterator<Item = (&Path, Identity)> {
+        self.order.iter().map(|(path, identity)| (path.as_path(), *identity))
     }
 
     /// Remembers that the file was handed over.

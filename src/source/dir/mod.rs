@@ -6,6 +6,7 @@
 mod arrivals;
 mod attempt;
 mod delivered;
+mod memory;
 mod taken;
 #[cfg(test)]
 mod tests;
@@ -20,6 +21,7 @@ use arrivals::Arrivals;
 use attempt::{Attempt, attempt};
 pub use delivered::DELIVERED_MAX;
 use delivered::Delivered;
+use memory::{Memory, Remembered};
 pub use watch::WATCHED_FOLDERS_MAX;
 use watch::{FolderWatch, News};
 
@@ -30,7 +32,7 @@ const PICTURE_ENDINGS: [&str; 3] = ["jpg", "jpeg", "png"];
 const FOLDER_CHECK: Duration = Duration::from_secs(30);
 
 /// How new pictures are waited for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct DirOptions {
     /// A file that its writer neither closes nor renames is tried after so long without a change.
     pub settle: Duration,
@@ -39,6 +41,9 @@ pub struct DirOptions {
     /// Pictures that have come since then are handed over too, in microseconds since 1970; `None`: only those that come
     /// from now on.
     pub since: Option<i64>,
+    /// Where it is remembered which files were handed over, so that a restart goes on where this run ends; `None`:
+    /// nowhere.
+    pub memory: Option<PathBuf>,
     /// Local time of pictures that do not say it themselves.
     pub local_offset: LocalOffset,
 }
@@ -50,6 +55,7 @@ impl Default for DirOptions {
             settle: Duration::from_secs(1),
             patience: Duration::from_secs(30),
             since: None,
+            memory: None,
             local_offset: LocalOffset::System,
         }
     }
@@ -60,7 +66,8 @@ impl Default for DirOptions {
 /// - JPEG and PNG files are handed over, by written, renamed, moved or linked into place, when they were closed
 ///   or renamed and hold a whole picture. Files that were there before are not.
 /// - Each file is handed over once, and again only when its content was written anew. The last
-///   [`DELIVERED_MAX`] ones are remembered.
+///   [`DELIVERED_MAX`] ones are remembered, with a [memory](DirOptions::memory) across restarts too; what came between two
+///   runs is handed over then.
 /// - Of a folder that was away for a while, such as a disk that was unmounted, what has come meanwhile is handed over.
 /// - The time of a picture is its EXIF time (`DateTimeOriginal`, with `SubSecTimeOriginal` and
 ///   `OffsetTimeOriginal` where they are), else its file was last modified then.
@@ -75,6 +82,7 @@ pub struct DirSource {
     watch: FolderWatch,
     arrivals: Arrivals,
     delivered: Delivered,
+    memory: Option<Memory>,
     cancel: Cancel,
     /// Number of the next frame.
     number: u64,
@@ -90,11 +98,14 @@ impl DirSource {
     /// [`SourceError::NotFound`], [`SourceError::WrongType`], [`SourceError::Open`], [`SourceError::Watch`],
     /// [`SourceError::WatchLimit`].
     pub fn open(path: &Path, options: DirOptions, cancel: Cancel) -> Result<Self, SourceError> {
+        let (memory, remembered) = remember(&options);
+        let since = [options.since, remembered.since].into_iter().flatten().min();
         Ok(Self {
-            options,
-            watch: FolderWatch::open(path, options.since, cancel.clone())?,
+            watch: FolderWatch::open(path, since, cancel.clone())?,
             arrivals: Arrivals::new(options.settle, options.patience),
-            delivered: Delivered::default(),
+            options,
+            delivered: remembered.delivered,
+            memory,
             cancel,
             number: 0,
             next_check: Instant::now() + FOLDER_CHECK,
@@ -160,6 +171,9 @@ impl DirSource {
             Attempt::Picture { picture, time, identity } => {
                 self.arrivals.forget(&path);
                 self.delivered.remember(&path, identity);
+                if let Some(memory) = &mut self.memory {
+                    memory.hand_over(&path, identity);
+                }
                 let number = self.number;
                 self.number += 1;
                 Some(SourceItem::Frame(Frame {
@@ -192,6 +206,9 @@ impl DirSource {
 
 impl Source for DirSource {
     fn next_item(&mut self) -> Result<Option<SourceItem>, SourceError> {
+        if let Some(memory) = &mut self.memory {
+            memory.confirm();
+        }
         let outcome = self.next_unless_finished();
         self.finished |= !matches!(outcome, Ok(Some(_)));
         outcome
@@ -202,6 +219,20 @@ impl Source for DirSource {
         self.next_check = Instant::now() + FOLDER_CHECK;
         self.finished = false;
         Ok(true)
+    }
+}
+
+/// The memory of earlier runs. Without one that can be used it goes on, and says so.
+fn remember(options: &DirOptions) -> (Option<Memory>, Remembered) {
+    let none = || Remembered { since: None, delivered: Delivered::default() };
+    let Some(path) = &options.memory else { return (None, none()) };
+    match Memory::open(path, watch::utc_micros_now()) {
+        Ok((memory, remembered)) => (Some(memory), remembered),
+        Err(error) => {
+            let path = path.display();
+            tracing::warn!(%path, %error, "what comes while nothing runs will not be recorded");
+            (None, none())
+        }
     }
 }
 

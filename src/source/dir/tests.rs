@@ -24,6 +24,7 @@ fn open(path: &Path) -> DirSource {
         settle: Duration::from_millis(20),
         patience: Duration::from_millis(100),
         since: None,
+        memory: None,
         local_offset: LocalOffset::FixedMinutes(60),
     };
     DirSource::open(path, options, Cancel::new()).unwrap()

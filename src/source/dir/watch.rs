@@ -33,7 +33,7 @@ const SCAN_ROOM_MIN: usize = ARRIVALS_MAX / 2;
 
 /// How much earlier than the last time that nothing was missed a file may have changed, and is looked at: clocks
 /// of file systems lag a little.
-const SCAN_SLACK: Duration = Duration::from_secs(2);
+pub(super) const SCAN_SLACK: Duration = Duration::from_secs(2);
 
 /// Something that happened in the folder.
 #[derive(Debug, PartialEq, Eq)]
@@ -335,7 +335,8 @@ fn changed_utc_micros(metadata: &Metadata) -> i64 {
     metadata.ctime().saturating_mul(1_000_000).saturating_add(metadata.ctime_nsec() / 1000)
 }
 
-fn utc_micros_now() -> i64 {
+/// What time it is, in microseconds since 1970.
+pub(super) fn utc_micros_now() -> i64 {
     let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     i64::try_from(since.as_micros()).unwrap_or(i64::MAX)
 }
