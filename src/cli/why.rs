@@ -211,7 +211,11 @@ fn tell_minute(text: &mut String, config: &Config, minute: &CameraMinute) {
     );
     if let (Some(label), Some(confidence)) = (&minute.best_label, minute.best_confidence) {
         let percent = (confidence * 100.0).round();
-        let _ = writeln!(text, "  The best sighting was {label} ({percent} %).");
+        let minimum = match config.detector.model.as_os_str().is_empty() {
+            true => String::new(),
+            false => format!("; {} % counts", config.detector.min_object_confidence * 100.0),
+        };
+        let _ = writeln!(text, "  The best sighting was {label} ({percent} %{minimum}).");
     }
     for suppressed in &minute.suppressed {
         let frames = if suppressed.count == 1 { "frame" } else { "frames" };
@@ -279,6 +283,9 @@ fn explained(reason: &str) -> String {
         "low_confidence" => "the detector was not sure enough",
         "no_object" => "the detector recognised nothing",
         "not_moving" => "what was seen did not move",
+        "too_small" => "everything that changed was too small",
+        "too_short" => "it was not seen for long enough",
+        "blind" => "the picture was black or covered",
         other => return other.replace('_', " "),
     }
     .to_owned()
