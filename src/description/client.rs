@@ -69,6 +69,8 @@ impl Client {
             // A key is for the server that was named, and for no other.
             .max_redirects(0)
             .max_response_header_size(HEADER_BYTES_MAX)
+            // A kept connection may just be closed by the other side when it is used again.
+            .max_idle_connections(0)
             .timeout_global(Some(config.timeout.0))
             .timeout_connect(Some(CONNECT_MAX))
             .user_agent(concat!("lenslog/", env!("CARGO_PKG_VERSION")))

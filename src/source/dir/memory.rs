@@ -9,6 +9,7 @@
 //! A line is written when whoever takes the pictures has come back for the next one: a crash before costs no picture, and
 //! may have one taken twice. Lines are not synced; after a power cut some are missing, and their pictures come once more.
 
+use std::collections::VecDeque;
 use std::ffi::OsString;
 use std::fs::File;
 use std::io::{self, BufRead, BufReader, Write};
@@ -31,7 +32,8 @@ const LINE_BYTES_MAX: u64 = 16 << 10;
 #[derive(Debug)]
 pub(super) struct Memory {
     path: PathBuf,
-    file: File,
+    /// Lines that could not be written yet.
+    unwritten: VecDeque<Vec<u8>>,
     /// Handed over, and not come back from yet.
     pending: Option<(PathBuf, Identity)>,
 }
@@ -68,8 +70,7 @@ impl Memory {
         }
         std::fs::write(&beside, text)?;
         std::fs::rename(&beside, path)?;
-        let file = File::options().append(true).open(path)?;
-        let memory = Self { path: path.to_owned(), file, pending: None };
+        let memory = Self { path: path.to_owned(), unwritten: VecDeque::new(), pending: None };
         Ok((memory, Remembered { since, delivered }))
     }
 
@@ -81,10 +82,24 @@ impl Memory {
     /// The file that was handed over was dealt with.
     pub(super) fn confirm(&mut self) {
         let Some((path, identity)) = self.pending.take() else { return };
-        if let Err(error) = self.file.write_all(&line(&path, identity)) {
-            let (memory, picture) = (self.path.display(), path.display());
-            tracing::warn!(%memory, %picture, %error, "a picture may be taken again after a restart");
+        if self.unwritten.len() == DELIVERED_MAX {
+            self.unwritten.pop_front();
         }
+        self.unwritten.push_back(line(&path, identity));
+        if let Err(error) = self.write() {
+            let path = self.path.display();
+            tracing::debug!(%path, %error, "what was taken is not remembered yet");
+        }
+    }
+
+    /// Opened anew each time and never made: the data directory may go away, and nothing of it is held then.
+    fn write(&mut self) -> io::Result<()> {
+        let mut file = File::options().append(true).open(&self.path)?;
+        while let Some(line) = self.unwritten.front() {
+            file.write_all(line)?;
+            self.unwritten.pop_front();
+        }
+        Ok(())
     }
 }
 

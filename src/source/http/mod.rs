@@ -138,6 +138,8 @@ impl Request {
             .max_redirects(REDIRECTS_MAX)
             .redirect_auth_headers(RedirectAuthHeaders::SameHost)
             .max_response_header_size(HEADER_BYTES_MAX)
+            // A kept connection may just be closed by the other side when it is used again.
+            .max_idle_connections(0)
             .timeout_resolve(Some(limits.answer))
             .timeout_connect(Some(limits.answer))
             .timeout_recv_response(Some(limits.answer))
