@@ -30,3 +30,4 @@ mod sources;
 mod storage;
 mod uploads;
 mod virtual_camera;
+mod why;
