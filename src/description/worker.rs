@@ -191,7 +191,9 @@ impl Worker {
         }
         let jpeg = match self.picture(&waiting) {
             Ok(jpeg) => jpeg,
-            Err(reason) => return self.give_up(&waiting, reason),
+            Err(NoPicture::Never(reason)) => return self.give_up(&waiting, reason),
+            Err(NoPicture::Unreadable(reason)) => return self.try_later(&waiting, reason, now),
+            Err(NoPicture::NotNow(reason)) => return self.leave_alone(&reason, None),
         };
         if let Some((_, made)) = &mut self.made {
             *made += 1;
@@ -294,20 +296,52 @@ impl Worker {
     }
 
     /// The picture of an event.
-    fn picture(&self, waiting: &Waiting) -> Result<Vec<u8>, String> {
-        let event = read_event(&self.around.view, waiting.event.event_seq)?
-            .ok_or("the event is not in the journal any more")?;
-        let path = event.image_path.ok_or("the event has no picture")?;
-        let path = find_picture(&self.around.data, &path)
-            .ok_or_else(|| format!("its picture {path} is gone"))?;
-        let refused = |error: std::io::Error| format!("its picture cannot be read: {error}");
-        let length = std::fs::metadata(&path).map_err(refused)?.len();
-        if length > PICTURE_BYTES_MAX {
-            return Err(format!(
-                "its picture has {length} bytes; at most {PICTURE_BYTES_MAX} are sent"
-            ));
+    fn picture(&self, waiting: &Waiting) -> Result<Vec<u8>, NoPicture> {
+        let never = NoPicture::Never;
+        let event = read_event(&self.around.view, waiting.event.event_seq)
+            .map_err(NoPicture::NotNow)?
+            .ok_or_else(|| never("the event is not in the journal any more".to_owned()))?;
+        let image = event.image_path.ok_or_else(|| never("the event has no picture".to_owned()))?;
+        for path in candidates(&self.around.data, &image) {
+            if let Some(jpeg) = read_picture(&path)? {
+                return Ok(jpeg);
+            }
         }
-        std::fs::read(&path).map_err(refused)
+        // With the whole directory away, no picture is there, and all of them come back.
+        let data = &self.around.data;
+        match data.join("journal").try_exists() {
+            Ok(true) => Err(never(format!("its picture {image} is gone"))),
+            _ => Err(NoPicture::NotNow(format!("{} is gone", data.display()))),
+        }
+    }
+}
+
+/// Why there is no picture to send.
+enum NoPicture {
+    /// It is gone for good.
+    Never(String),
+    /// This one cannot be read.
+    Unreadable(String),
+    /// None can be read at present.
+    NotNow(String),
+}
+
+/// The bytes of a picture; `None` where there is no such file.
+fn read_picture(path: &Path) -> Result<Option<Vec<u8>>, NoPicture> {
+    let length = std::fs::metadata(path).map(|found| found.len());
+    if let Ok(length) = length
+        && length > PICTURE_BYTES_MAX
+    {
+        return Err(NoPicture::Never(format!(
+            "its picture has {length} bytes; at most {PICTURE_BYTES_MAX} are sent"
+        )));
+    }
+    match length.and_then(|_| std::fs::read(path)) {
+        Ok(jpeg) => Ok(Some(jpeg)),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
+        Err(error) => {
+            Err(NoPicture::Unreadable(format!("{} cannot be read: {error}", path.display())))
+        }
     }
 }
 
@@ -338,11 +372,10 @@ fn read_event(view: &JournalView, seq: Seq) -> Result<Option<EventDetected>, Str
     read().map_err(|error| format!("the journal cannot be read: {error}"))
 }
 
-/// The file of a picture: the one without boxes drawn into it, where both are kept.
-fn find_picture(data: &Path, image_path: &str) -> Option<PathBuf> {
-    let (day, file) = parse_image_path(image_path)?;
+/// The files in which a picture may be: the one without boxes drawn into it, where both are kept, comes first.
+fn candidates(data: &Path, image_path: &str) -> Vec<PathBuf> {
+    let Some((day, file)) = parse_image_path(image_path) else { return Vec::new() };
     let directory = data.join("events").join(day.to_string());
     let clean = file.rsplit_once('.').map(|(stem, ending)| format!("{stem}_clean.{ending}"));
-    let candidates = clean.iter().map(String::as_str).chain([file]);
-    candidates.map(|name| directory.join(name)).find(|path| path.is_file())
+    clean.iter().map(String::as_str).chain([file]).map(|name| directory.join(name)).collect()
 }
