@@ -1,13 +1,14 @@
 //! Lenslog, the recorder: camera pictures become events in a journal, and everything else is made from that.
 //!
 //! ```text
-//! source ─→ motion ─→ policy ─→ picture on disk ─→ recorder::EventWriter ─→ journal ─→ projections
+//! source ─→ motion ─→ detector ─→ policy ─→ picture on disk ─→ recorder::EventWriter ─→ journal ─→ projections
 //! ```
 //!
 //! | | |
 //! |---|---|
 //! | [`source`], [`frame`] | where pictures come from |
 //! | [`motion`], [`policy`], [`picture`] | what they mean and how they look; pure |
+//! | [`detector`] | what is in them, by a model in a process of its own |
 //! | [`recorder`] | the threads, the control socket, the start and the end |
 //! | [`ingest`] | events that others saw |
 //! | [`metrics`] | figures about all of it, and who reads them |
@@ -18,6 +19,7 @@
 pub mod cli;
 pub mod config;
 pub mod description;
+pub mod detector;
 pub mod frame;
 pub mod ingest;
 pub mod interrupt;

@@ -7,6 +7,8 @@ use lenslog_tools::complain;
 use lenslog_tools::{explained, is_broken_pipe};
 
 use crate::config::ConfigError;
+use crate::detector::DetectorError;
+use crate::recorder::StartError;
 
 /// Clean.
 pub const EXIT_OK: u8 = 0;
@@ -34,6 +36,16 @@ fn code_of(error: &anyhow::Error) -> u8 {
     }
     if error.downcast_ref::<Unavailable>().is_some() {
         return EXIT_UNAVAILABLE;
+    }
+    let detector =
+        error.downcast_ref::<DetectorError>().or_else(|| match error.downcast_ref()? {
+            StartError::Detector(error) => Some(error),
+            _ => None,
+        });
+    match detector {
+        Some(DetectorError::Refused { .. }) => return EXIT_CONFIGURATION,
+        Some(_) => return EXIT_UNAVAILABLE,
+        None => {}
     }
     match error.downcast_ref::<Error>() {
         Some(error) if error.is_storage_full() => EXIT_STORAGE_FULL,

@@ -2,9 +2,11 @@
 
 mod config;
 mod describe;
+mod detector_worker;
 mod events;
 mod exit;
 mod ingest;
+mod model;
 mod record;
 mod rotate;
 mod status;
@@ -46,12 +48,17 @@ enum Command {
     Status(status::StatusCommand),
     /// Delete the oldest days where there is no more room
     Rotate(rotate::Rotate),
+    /// Tell what a model is, and how long it takes
+    Model(model::ModelCommand),
     /// Ask for sentences about the events that have none
     Describe(describe::Describe),
     /// Write, check or print the configuration
     Config(config::ConfigCommand),
     /// Rebuild, verify, print and copy what was recorded: the `replay` program
     Replay(lenslog_tools::Replay),
+    /// Run a model for a recorder
+    #[command(hide = true)]
+    DetectorWorker(detector_worker::DetectorWorker),
 }
 
 /// Runs the program.
@@ -65,6 +72,8 @@ pub fn main() -> ExitCode {
         Command::Why(why) => why.run(&cli.place),
         Command::Status(status) => status.run(&cli.place),
         Command::Rotate(rotate) => rotate.run(&cli.place),
+        Command::Model(model) => model.run(&cli.place),
+        Command::DetectorWorker(worker) => worker.run(),
         Command::Describe(describe) => describe.run(&cli.place),
         Command::Config(config) => config.run(&cli.place),
         Command::Replay(replay) => {

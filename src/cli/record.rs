@@ -10,7 +10,8 @@ use super::exit::{EXIT_FATAL, EXIT_OK, EXIT_STORAGE_FULL, EXIT_UNAVAILABLE, Usag
 use super::{configuration, init_logging};
 use crate::config::Seconds;
 use crate::recorder::{
-    RecordOptions, Recorder, STORAGE_LIMIT, Signals, SourceFlags, Verdict, summary, wait_for_mount,
+    RecordOptions, Recorder, STORAGE_LIMIT, Signals, SourceFlags, StartError, Verdict, summary,
+    wait_for_mount,
 };
 
 /// Record from the configured cameras, or from one source.
@@ -59,6 +60,7 @@ impl Record {
             logging,
             reload: Box::new(move || configuration(&place, source.as_deref())),
             signals,
+            program: std::env::current_exe()?,
         };
         let recorder = Recorder::start(config.clone(), options, &mut |item| {
             if item.verdict == Verdict::Ok {
@@ -66,6 +68,10 @@ impl Record {
             } else {
                 tracing::warn!("{item}");
             }
+        })
+        .map_err(|error| match error {
+            StartError::Journal(error) => error.into(),
+            error => anyhow::Error::from(error),
         })?;
         let session = recorder.run();
         say!("{}", summary(&config, &session).trim_end());

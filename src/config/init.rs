@@ -62,11 +62,27 @@ source = {source}
 
 [motion]
 # threshold_percent = 2.0             # changed pixels
+# min_area_percent = 0.1              # what is smaller does not count: insects, rain, leaves
 # learning_frames = 25
+# frozen_after = "5m"                 # the same picture for so long is a lost camera; 0: it is not
+# blind_after = "10s"                 # a black or covered picture for so long, too
+
+# Without a model motion alone makes events. docs/OPERATIONS.md tells where to get one.
+[detector]
+# model = ""                          # an ONNX file of the YOLOX or YOLOv8 family
+# labels = ""                         # the names of its classes, one a line
+# layout = "yolox"                    # or "yolov8"; `lenslog model check FILE` tells which
+# track = ["person", "bicycle", "car", "motorcycle", "bus", "truck", "bird", "cat", "dog"]
+# blacklist = []                      # never an event, even where it is tracked
+# min_object_confidence = 0.5         # 0 to 1
+# required = true                     # end at the start without a detector; false: motion alone until it works
+# onnxruntime = ""                    # path of libonnxruntime.so, which is faster; empty: the built-in one
+# timeout = "20s"                     # of one picture; then the detector is started anew
 
 [events]
 # deduplication_window = "30s"        # begins again at every sighting
 # max_event = "10m"
+# min_duration = "0s"                 # what is not seen for so long begins no event: headlights, birds
 # newcomers = true                    # more things at once than before are a new event
 
 [images]

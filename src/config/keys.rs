@@ -11,10 +11,15 @@ const ANY: &str = "*";
 /// Every key there is, as `table.key`, cameras under `cameras.*`. Derived from the types, so that none is forgotten.
 pub(super) fn known() -> Vec<String> {
     let camera = Camera {
-        motion: CameraMotion { threshold_percent: Some(1.0), learning_frames: Some(1) },
+        motion: CameraMotion {
+            threshold_percent: Some(1.0),
+            min_area_percent: Some(1.0),
+            learning_frames: Some(1),
+        },
         events: CameraEvents {
             deduplication_window: Some(Seconds::new(1)),
             max_event: Some(Seconds::new(1)),
+            min_duration: Some(Seconds::new(1)),
             newcomers: Some(true),
         },
         ..Camera::default()

@@ -139,13 +139,25 @@ impl Default for Camera {
 pub struct Motion {
     /// Changed pixels, in per cent of the picture without its masks.
     pub threshold_percent: f64,
+    /// What is smaller does not count, in per cent of the picture.
+    pub min_area_percent: f64,
     /// Frames at the beginning from which the background is learned.
     pub learning_frames: u32,
+    /// The same picture for so long is a lost camera; 0: it is not.
+    pub frozen_after: Seconds,
+    /// A black or covered picture for so long is a lost camera; 0: it is not.
+    pub blind_after: Seconds,
 }
 
 impl Default for Motion {
     fn default() -> Self {
-        Self { threshold_percent: 2.0, learning_frames: 25 }
+        Self {
+            threshold_percent: 2.0,
+            min_area_percent: 0.1,
+            learning_frames: 25,
+            frozen_after: Seconds::new(300),
+            blind_after: Seconds::new(10),
+        }
     }
 }
 
@@ -156,6 +168,9 @@ pub struct CameraMotion {
     /// See [`Motion::threshold_percent`].
     #[serde(skip_serializing_if = "Option::is_none")]
     pub threshold_percent: Option<f64>,
+    /// See [`Motion::min_area_percent`].
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub min_area_percent: Option<f64>,
     /// See [`Motion::learning_frames`].
     #[serde(skip_serializing_if = "Option::is_none")]
     pub learning_frames: Option<u32>,
@@ -187,6 +202,8 @@ pub struct Detector {
     pub required: bool,
     /// Path of libonnxruntime.so; empty: the built-in one.
     pub onnxruntime: PathBuf,
+    /// How long one picture may take before the detector is started anew.
+    pub timeout: Seconds,
 }
 
 impl Default for Detector {
@@ -201,6 +218,7 @@ impl Default for Detector {
             min_object_confidence: policy.min_object_confidence,
             required: true,
             onnxruntime: PathBuf::new(),
+            timeout: Seconds::new(20),
         }
     }
 }
@@ -213,6 +231,8 @@ pub struct Events {
     pub deduplication_window: Seconds,
     /// An event that lasts this long is ended; the next sighting begins another.
     pub max_event: Seconds,
+    /// What is not seen for so long begins no event.
+    pub min_duration: Seconds,
     /// Whether more things at once than an event has had so far begin another: somebody else came.
     pub newcomers: bool,
 }
@@ -222,6 +242,7 @@ impl Default for Events {
         Self {
             deduplication_window: Seconds::new(30),
             max_event: Seconds::new(600),
+            min_duration: Seconds::new(0),
             newcomers: true,
         }
     }
@@ -237,6 +258,9 @@ pub struct CameraEvents {
     /// See [`Events::max_event`].
     #[serde(skip_serializing_if = "Option::is_none")]
     pub max_event: Option<Seconds>,
+    /// See [`Events::min_duration`].
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub min_duration: Option<Seconds>,
     /// See [`Events::newcomers`].
     #[serde(skip_serializing_if = "Option::is_none")]
     pub newcomers: Option<bool>,

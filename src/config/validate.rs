@@ -5,7 +5,8 @@ use std::ops::RangeInclusive;
 use std::time::Duration;
 
 use super::load::Places;
-use super::{Camera, Config, ConfigError, KeepImages};
+use super::{Camera, Config, ConfigError, Detector, KeepImages};
+use crate::detector::Layout;
 use crate::motion::{LEARNING_FRAMES_MAX, Polygon, THRESHOLD_PERCENT_MIN};
 use crate::picture::Quality;
 use crate::source::{FrameRate, SourceSpec};
@@ -15,6 +16,9 @@ const CAMERAS_MAX: usize = 64;
 /// Longest id of a camera, in characters.
 const CAMERA_ID_CHARS_MAX: usize = lenslog_events::limits::CAMERA_ID_BYTES_MAX;
 
+/// How long one picture may take the detector.
+const DETECTOR_TIMEOUTS: RangeInclusive<Duration> =
+    Duration::from_millis(100)..=Duration::from_secs(600);
 /// Longest prompt.
 const PROMPT_BYTES_MAX: usize = 10_000;
 /// How long a sentence can be waited for.
@@ -76,9 +80,11 @@ pub(super) fn validate(config: &Config, places: &Places<'_>) -> Result<Vec<Warni
         check.camera(id, camera)?;
     }
     check.threshold(&["motion", "threshold_percent"], config.motion.threshold_percent)?;
+    check.range(&["motion", "min_area_percent"], config.motion.min_area_percent, 0.0, 100.0)?;
     check.learning(&["motion", "learning_frames"], config.motion.learning_frames)?;
     let confidence = config.detector.min_object_confidence;
     check.range(&["detector", "min_object_confidence"], confidence, 0.0, 1.0)?;
+    check.detector(&config.detector)?;
     check.that(
         Quality::new(config.images.quality).is_some(),
         &["images", "quality"],
@@ -148,8 +154,9 @@ fn not_yet(config: &Config, places: &Places<'_>) -> Vec<Warning> {
             warnings.push(Warning { place: places.of(&path), key, problem });
         }
     };
-    let no_detector = "this version has no object detector: motion alone makes events";
-    tell(config.detector != default.detector, "detector.model", no_detector);
+    let has_model = !config.detector.model.as_os_str().is_empty();
+    let no_detector = "without detector.model motion alone makes events, and the rest of [detector] has no effect";
+    tell(!has_model && config.detector != default.detector, "detector.model", no_detector);
     let unkept = !config.description.endpoint.is_empty() && config.images.keep == KeepImages::None;
     let no_picture = "no picture is kept, so that there is nothing to describe; set images.keep";
     tell(unkept, "description.endpoint", no_picture);
@@ -204,6 +211,23 @@ impl Check<'_> {
         )
     }
 
+    fn detector(&self, detector: &Detector) -> Result<(), ConfigError> {
+        let key = |name| ["detector", name];
+        if let Err(problem) = detector.layout.parse::<Layout>() {
+            return Err(self.refused(&key("layout"), problem));
+        }
+        let timeout = detector.timeout;
+        let fits = DETECTOR_TIMEOUTS.contains(&timeout.0);
+        self.that(fits, &key("timeout"), timeout, "100ms to 10m")?;
+        let needs_labels = !detector.model.as_os_str().is_empty();
+        self.that(
+            !needs_labels || !detector.labels.as_os_str().is_empty(),
+            &key("labels"),
+            "empty",
+            "the file with the names of the model's classes, one a line",
+        )
+    }
+
     fn camera(&self, id: &str, camera: &Camera) -> Result<(), ConfigError> {
         let plain = |character: char| character.is_ascii_alphanumeric() || "_-".contains(character);
         self.that(
@@ -241,6 +265,9 @@ impl Check<'_> {
         }
         if let Some(percent) = camera.motion.threshold_percent {
             self.threshold(&["cameras", id, "motion", "threshold_percent"], percent)?;
+        }
+        if let Some(percent) = camera.motion.min_area_percent {
+            self.range(&["cameras", id, "motion", "min_area_percent"], percent, 0.0, 100.0)?;
         }
         if let Some(frames) = camera.motion.learning_frames {
             self.learning(&["cameras", id, "motion", "learning_frames"], frames)?;

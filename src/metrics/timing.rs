@@ -41,8 +41,12 @@ pub struct Summary {
     pub min: f64,
     /// Of the window.
     pub max: f64,
-    /// 95 of 100 in the window are no longer than this; within 0.1 %.
+    /// Half of those in the window are no longer than this; within 0.1 %.
+    pub p50: f64,
+    /// 95 of 100 are no longer than this.
     pub p95: f64,
+    /// 99 of 100 are no longer than this.
+    pub p99: f64,
 }
 
 /// All measurements since the start, as a histogram whose buckets add up.
@@ -98,14 +102,18 @@ impl Timing {
         let (min, max) = (window.iter().min()?, window.iter().max()?);
         let sum: u128 = window.iter().map(|micros| u128::from(*micros)).sum();
         let average = sum as f64 / window.len() as f64;
-        let p95 = percentile_95(&window).unwrap_or(*max).clamp(*min, *max);
+        let [p50, p95, p99] = percentiles(&window, [50.0, 95.0, 99.0])
+            .unwrap_or([*max; 3])
+            .map(|micros| micros.clamp(*min, *max) as f64);
         let milliseconds = |micros: f64| micros.round() / 1000.0;
         Some(Summary {
             count,
             average: milliseconds(average),
             min: milliseconds(*min as f64),
             max: milliseconds(*max as f64),
-            p95: milliseconds(p95 as f64),
+            p50: milliseconds(p50),
+            p95: milliseconds(p95),
+            p99: milliseconds(p99),
         })
     }
 
@@ -128,12 +136,12 @@ impl Timing {
     }
 }
 
-fn percentile_95(micros: &[u64]) -> Option<u64> {
+fn percentiles<const N: usize>(micros: &[u64], of_100: [f64; N]) -> Option<[u64; N]> {
     let mut histogram = Histogram::<u64>::new(3).ok()?;
     for value in micros {
         histogram.record(*value).ok()?;
     }
-    Some(histogram.value_at_quantile(0.95))
+    Some(of_100.map(|percent| histogram.value_at_percentile(percent)))
 }
 
 #[cfg(test)]
@@ -166,7 +174,10 @@ mod tests {
         let summary = timing.summary().unwrap();
         assert_eq!((summary.count, summary.min, summary.max), (1500, 1.0, 1000.0));
         assert_eq!(summary.average, 500.5);
-        assert!((summary.p95 - 950.0).abs() <= 0.95, "{}", summary.p95);
+        for (found, expected) in [(summary.p50, 500.0), (summary.p95, 950.0), (summary.p99, 990.0)]
+        {
+            assert!((found - expected).abs() <= expected * 0.001, "{found}");
+        }
         let buckets = timing.buckets();
         assert_eq!(buckets.count, 1500);
         let at = |bound: u64| {
@@ -179,7 +190,8 @@ mod tests {
     fn one_measurement_is_all_of_its_figures() {
         let timing = Timing::default();
         timing.record(micros(1234));
-        let expected = Summary { count: 1, average: 1.234, min: 1.234, max: 1.234, p95: 1.234 };
+        let (min, max, average) = (1.234, 1.234, 1.234);
+        let expected = Summary { count: 1, average, min, max, p50: min, p95: min, p99: min };
         assert_eq!(timing.summary(), Some(expected));
     }
 
@@ -192,7 +204,8 @@ mod tests {
             }
             let summary = timing.summary().unwrap();
             prop_assert!(summary.min <= summary.average && summary.average <= summary.max);
-            prop_assert!(summary.min <= summary.p95 && summary.p95 <= summary.max);
+            let figures = [summary.min, summary.p50, summary.p95, summary.p99, summary.max];
+            prop_assert!(figures.is_sorted(), "{figures:?}");
             let buckets = timing.buckets();
             prop_assert!(buckets.up_to.is_sorted());
             prop_assert_eq!(buckets.count, lengths.len() as u64);

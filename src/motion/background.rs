@@ -106,16 +106,25 @@ impl Background {
 
     /// Takes a picture as the background in a new light, for which `predict` tells what a cell should show
     /// (of its index and what it showed before). Where the picture shows something else, something stands
-    /// before the background, and the prediction is taken.
-    pub(super) fn relight(&mut self, grey: &[u16], predict: impl Fn(usize, u16) -> u16) {
-        for (index, (cell, now)) in self.cells.iter_mut().zip(grey).enumerate() {
+    /// before the background, and the prediction is taken. Returns how many cells show something else, without those that are left out: where something moved before.
+    pub(super) fn relight(
+        &mut self,
+        grey: &[u16],
+        left_out: &[bool],
+        predict: impl Fn(usize, u16) -> u16,
+    ) -> usize {
+        let mut strange = 0;
+        let cells = self.cells.iter_mut().zip(grey).zip(left_out).enumerate();
+        for (index, ((cell, now), left_out)) in cells {
             let predicted = predict(index, cell.mean);
             let limit = u32::from(RELIT_DIFFERENCE_MAX * GREY_LEVEL);
             let is_background = u32::from(predicted.abs_diff(*now)) <= limit;
+            strange += usize::from(!is_background && !left_out);
             cell.mean = if is_background { *now } else { predicted };
             cell.guest_frames = 0;
             cell.deviation = cell.deviation.max(2 * GREY_LEVEL);
         }
+        strange
     }
 }
 

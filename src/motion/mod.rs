@@ -6,6 +6,7 @@
 //! for being a change of light.
 
 mod background;
+mod blindness;
 mod grid;
 mod light;
 mod outcome;
@@ -13,16 +14,19 @@ mod polygon;
 mod regions;
 #[cfg(test)]
 mod tests;
+mod tone;
 
 use image::RgbImage;
 
 use background::{Background, SAMPLES_MAX};
+pub use blindness::{Blindness, Sight, SightChange, SightConfig};
 use grid::{CellBox, Grid};
 use light::{Comparison, Verdict};
 pub use outcome::{Motion, MovingPixels, Outcome, Quiet};
 pub(crate) use polygon::rasterize;
 pub use polygon::{POLYGON_CORNERS_MAX, Polygon, PolygonError};
 pub use regions::REGIONS_MAX;
+use tone::Tone;
 
 /// The longest learning time, in pictures. A longer one is cut to this.
 pub const LEARNING_FRAMES_MAX: u32 = 100_000;
@@ -38,6 +42,10 @@ const LIGHT_LASTS: u32 = 2;
 /// Changes of light in more pictures in a row mean that light is not the reason; the scene is learned anew.
 const LIGHT_CHANGES_MAX: u32 = 10;
 
+/// Where the new light does not explain more of what stood still before than this, in per cent of the picture, it is
+/// learned anew: a camera's night filter shows leaves and walls in other tones.
+const STRANGE_PERCENT_MAX: f64 = 4.0;
+
 /// The smallest threshold, in per cent. A smaller one counts as this.
 pub const THRESHOLD_PERCENT_MIN: f64 = 0.01;
 
@@ -47,6 +55,9 @@ pub struct MotionConfig {
     /// Changed area that counts as motion, in per cent of the picture without its masks; from
     /// [`THRESHOLD_PERCENT_MIN`] to 100, values beyond count as the nearest.
     pub threshold_percent: f64,
+    /// What is smaller does not count, in per cent of the picture without its masks: leaves, insects, rain. What is near
+    /// to each other is one thing.
+    pub min_area_percent: f64,
     /// Pictures from which the background is learned before anything is reported.
     pub learning_frames: u32,
     /// Pictures for which a thing has to stand still until it belongs to the background: 30 seconds at 5 frames
@@ -60,10 +71,11 @@ pub struct MotionConfig {
 }
 
 impl Default for MotionConfig {
-    /// 2 %, 25 pictures, 150 pictures, no masks, no zones.
+    /// 2 %, things of at least 0.1 %, 25 pictures, 150 pictures, no masks, no zones.
     fn default() -> Self {
         Self {
             threshold_percent: 2.0,
+            min_area_percent: 0.1,
             learning_frames: 25,
             absorb_frames: 150,
             masks: Vec::new(),
@@ -78,6 +90,11 @@ impl MotionConfig {
             return Self::default().threshold_percent;
         }
         self.threshold_percent.clamp(THRESHOLD_PERCENT_MIN, 100.0)
+    }
+
+    fn min_area_percent(&self) -> f64 {
+        // What is not a number is no limit.
+        if self.min_area_percent.is_nan() { 0.0 } else { self.min_area_percent.clamp(0.0, 100.0) }
     }
 }
 
@@ -141,6 +158,9 @@ struct Scene {
     zone: Vec<bool>,
     stage: Stage,
     light_changes: u32,
+    /// Whether the pictures have colours, as far as that was ever clear, and pictures in a row that say otherwise.
+    tone: Option<Tone>,
+    turns: u32,
     /// Cells that are masked, or moved in the picture before.
     left_out: Vec<bool>,
 }
@@ -164,6 +184,11 @@ impl MotionDetector {
         Self { config, scene: None, grey: Vec::new(), changed: Vec::new() }
     }
 
+    /// Forgets what the camera usually shows, and learns it anew.
+    pub fn forget(&mut self) {
+        self.scene = None;
+    }
+
     /// Looks at the next picture. One of another size than the last makes it learn anew.
     pub fn look(&mut self, picture: &RgbImage) -> Outcome {
         if picture.is_empty() {
@@ -174,6 +199,9 @@ impl MotionDetector {
             *scene = None;
         }
         let scene = scene.get_or_insert_with(|| Scene::new(config, picture));
+        if scene.turns(Tone::of(picture)) {
+            return Outcome::LightChanged { changed_percent: 100.0 };
+        }
         scene.grid.shrink(picture, grey);
         scene.look(config, grey, changed)
     }
@@ -194,7 +222,27 @@ impl Scene {
             grid,
             stage: Stage::learning(),
             light_changes: 0,
+            tone: None,
+            turns: 0,
         }
+    }
+
+    /// Whether the camera has turned to its night filter, or back: then the scene is learned anew.
+    fn turns(&mut self, tone: Option<Tone>) -> bool {
+        let has_turned = tone.is_some() && self.tone.is_some() && tone != self.tone;
+        if !has_turned {
+            self.tone = tone.or(self.tone);
+            self.turns = 0;
+            return false;
+        }
+        self.turns += 1;
+        if self.turns >= LIGHT_LASTS {
+            self.tone = tone;
+            self.turns = 0;
+            self.light_changes = 0;
+            self.stage = Stage::learning();
+        }
+        true
     }
 
     fn look(&mut self, config: &MotionConfig, grey: &[u16], changed: &mut Vec<bool>) -> Outcome {
@@ -229,7 +277,11 @@ impl Scene {
                     _ if self.light_changes < LIGHT_LASTS => {}
                     Verdict::Light(light) if self.light_changes <= LIGHT_CHANGES_MAX => {
                         let predict = |index, before| light.predict(&self.grid, index, before);
-                        background.relight(grey, predict);
+                        let strange = background.relight(grey, &self.left_out, predict);
+                        if 100.0 * strange as f64 >= STRANGE_PERCENT_MAX * grey.len() as f64 {
+                            self.light_changes = 0;
+                            self.stage = Stage::learning();
+                        }
                     }
                     _ => {
                         self.light_changes = 0;
@@ -254,6 +306,9 @@ impl Scene {
             let area: usize = groups.map(|group| group.area).sum();
             100.0 * area as f64 / unmasked.max(1) as f64
         };
+        let of_any_size = percent_of(&mut groups.iter().filter(|group| group.in_zone));
+        let area_min = unmasked as f64 * config.min_area_percent() / 100.0;
+        let groups = regions::without_small(&self.grid, groups, area_min);
         let everywhere = percent_of(&mut groups.iter());
         let counting: Vec<_> = groups.into_iter().filter(|group| group.in_zone).collect();
         let changed_percent = percent_of(&mut counting.iter());
@@ -262,9 +317,11 @@ impl Scene {
         }
         let reason = if everywhere >= threshold {
             Quiet::OutsideZones
+        } else if of_any_size >= threshold {
+            Quiet::TooSmall
         } else if with_masks >= threshold && count(&self.masked) > 0 {
             Quiet::Masked
-        } else if changed_percent > 0.0 {
+        } else if of_any_size > 0.0 {
             Quiet::BelowThreshold
         } else {
             Quiet::Still

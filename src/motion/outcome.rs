@@ -22,6 +22,8 @@ pub enum Outcome {
     },
     /// Something moves.
     Motion(Motion),
+    /// The picture shows nothing: it is black or covered. Motion is not looked for.
+    Blind,
     /// Much of the picture changed at once, and it is the light or the whole scene; nothing else can be said.
     /// Where it lasts, the second such picture is taken for the background in the new light, or the new scene is
     /// learned.
@@ -43,6 +45,8 @@ pub enum Quiet {
     Masked,
     /// It would be motion if there were no zones.
     OutsideZones,
+    /// It would be motion if nothing were too small to count.
+    TooSmall,
 }
 
 /// Something that moves.
@@ -84,6 +88,28 @@ impl MovingPixels {
             }
         }
         Self { grid, cells }
+    }
+
+    /// How much of `pixels` moves, 0 to 1, where what lies inside one of `without` counts as still. 0 for a box outside
+    /// the picture, or without an extent.
+    #[must_use]
+    pub fn share(&self, pixels: &BoundingBox, without: &[BoundingBox]) -> f64 {
+        let Some(CellBox { left, top, right, bottom }) = self.grid.cells_in(pixels) else {
+            return 0.0;
+        };
+        let without: Vec<CellBox> =
+            without.iter().filter_map(|pixels| self.grid.cells_in(pixels)).collect();
+        let is_left_out = |column: usize, row: usize| {
+            without.iter().any(|cells| {
+                (cells.left..cells.right).contains(&column)
+                    && (cells.top..cells.bottom).contains(&row)
+            })
+        };
+        let rows = self.cells.chunks_exact(self.grid.columns).enumerate().take(bottom).skip(top);
+        let moving = |(row, cells): (usize, &[bool])| {
+            (left..right).filter(|column| cells[*column] && !is_left_out(*column, row)).count()
+        };
+        rows.map(moving).sum::<usize>() as f64 / ((right - left) * (bottom - top)) as f64
     }
 
     /// Whether any pixel inside `pixels` moves. False for a box outside the picture, or without an extent.

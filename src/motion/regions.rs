@@ -120,25 +120,55 @@ pub(super) fn without_crumbs(mut groups: Vec<Group>) -> Vec<Group> {
     groups
 }
 
+/// Only the groups that have at least `area_min` cells, together with those that are near to them.
+pub(super) fn without_small(grid: &Grid, groups: Vec<Group>, area_min: f64) -> Vec<Group> {
+    if groups.iter().all(|group| group.area as f64 >= area_min) {
+        return groups;
+    }
+    let clusters = clusters(grid, groups).into_iter();
+    clusters
+        .filter(|cluster| cluster.area as f64 >= area_min)
+        .flat_map(|cluster| cluster.groups)
+        .collect()
+}
+
 /// Boxes around groups, near ones in one box, the largest first, at most [`REGIONS_MAX`].
-pub(super) fn merge(grid: &Grid, mut groups: Vec<Group>) -> Vec<CellBox> {
+pub(super) fn merge(grid: &Grid, groups: Vec<Group>) -> Vec<CellBox> {
+    let mut clusters = clusters(grid, groups);
+    clusters.sort_by_key(|cluster| {
+        (std::cmp::Reverse(cluster.area), cluster.cells.top, cluster.cells.left)
+    });
+    clusters.truncate(REGIONS_MAX);
+    clusters.into_iter().map(|cluster| cluster.cells).collect()
+}
+
+/// Groups that are near to each other.
+struct Cluster {
+    cells: CellBox,
+    area: usize,
+    groups: Vec<Group>,
+}
+
+/// Clusters of the largest [`GROUPS_MAX`] groups, in no order.
+fn clusters(grid: &Grid, mut groups: Vec<Group>) -> Vec<Cluster> {
     groups.sort_by_key(|group| (std::cmp::Reverse(group.area), group.cells.top, group.cells.left));
     groups.truncate(GROUPS_MAX);
     let gap = (grid.columns.max(grid.rows) as f64 * GAP_SHARE_MAX).round() as usize;
-    let mut regions: Vec<(CellBox, usize)> = Vec::new();
+    let mut clusters: Vec<Cluster> = Vec::new();
     for group in groups {
-        let (mut cells, mut area) = (group.cells, group.area);
+        let mut cluster = Cluster { cells: group.cells, area: group.area, groups: vec![group] };
         // A box that grew may have come near to others.
-        while let Some(index) = regions.iter().position(|(other, _)| other.is_near(cells, gap)) {
-            let (other, other_area) = regions.swap_remove(index);
-            cells = cells.union(other);
-            area += other_area;
+        while let Some(index) =
+            clusters.iter().position(|other| other.cells.is_near(cluster.cells, gap))
+        {
+            let other = clusters.swap_remove(index);
+            cluster.cells = cluster.cells.union(other.cells);
+            cluster.area += other.area;
+            cluster.groups.extend(other.groups);
         }
-        regions.push((cells, area));
+        clusters.push(cluster);
     }
-    regions.sort_by_key(|(cells, area)| (std::cmp::Reverse(*area), cells.top, cells.left));
-    regions.truncate(REGIONS_MAX);
-    regions.into_iter().map(|(cells, _)| cells).collect()
+    clusters
 }
 
 impl CellBox {

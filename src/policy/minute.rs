@@ -55,7 +55,8 @@ impl Minute {
                 }
             }
             Some(Outcome::Quiet { changed_percent, .. }) => self.add_motion(*changed_percent),
-            Some(Outcome::Learning { .. } | Outcome::LightChanged { .. }) | None => {}
+            Some(Outcome::Learning { .. } | Outcome::LightChanged { .. } | Outcome::Blind)
+            | None => {}
         }
         let objects = observation.objects.unwrap_or_default();
         for DetectedObject { label, confidence, .. } in objects.iter().take(OBJECTS_MAX) {

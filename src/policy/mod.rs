@@ -7,6 +7,9 @@ mod crowd;
 mod minute;
 mod objects;
 mod open;
+mod pending;
+#[cfg(test)]
+mod scenes;
 mod suppression;
 #[cfg(test)]
 mod tests;
@@ -22,6 +25,7 @@ use objects::Verdict;
 pub use objects::{MOTION_LABEL, OBJECTS_MAX};
 use open::OpenEvents;
 pub use open::{EndReason, EventEnd, EventKey, OPEN_LABELS_MAX};
+use pending::Pending;
 pub use suppression::Suppression;
 
 /// How far time may run backwards before the clock was set and what is open is ended. Smaller steps, as time
@@ -35,6 +39,8 @@ pub struct PolicyConfig {
     pub deduplication_window: Duration,
     /// An event that lasts this long is ended; the next sighting is a new one.
     pub max_event: Duration,
+    /// A label has to be seen for so long before it begins an event; what is uploaded as one picture begins it at once.
+    pub min_duration: Duration,
     /// Whether more things of a label at once than an event has had so far are a new event: somebody else came.
     /// See [`decide`].
     pub newcomers: bool,
@@ -55,6 +61,7 @@ impl Default for PolicyConfig {
         Self {
             deduplication_window: Duration::from_secs(30),
             max_event: Duration::from_secs(600),
+            min_duration: Duration::ZERO,
             newcomers: true,
             track: track.map(String::from).to_vec(),
             blacklist: Vec::new(),
@@ -126,6 +133,7 @@ pub struct EventBegin {
 pub struct CameraState {
     camera_id: String,
     open: OpenEvents,
+    pending: Pending,
     minute: Option<Minute>,
 }
 
@@ -133,7 +141,12 @@ impl CameraState {
     /// A camera that has not seen anything.
     #[must_use]
     pub fn new(camera_id: &str) -> Self {
-        Self { camera_id: camera_id.into(), open: OpenEvents::default(), minute: None }
+        Self {
+            camera_id: camera_id.into(),
+            open: OpenEvents::default(),
+            pending: Pending::default(),
+            minute: None,
+        }
     }
 
     /// The minute that is not over yet; `None` before the first frame.
@@ -235,9 +248,17 @@ impl CameraState {
         &mut self,
         config: &PolicyConfig,
         observation: &Observation<'_>,
-        objects: Vec<objects::Counted>,
+        mut objects: Vec<objects::Counted>,
         decisions: &mut Vec<Decision>,
     ) -> Option<Suppression> {
+        if observation.motion.is_some() {
+            let labels = objects.iter().map(|counted| counted.object.label.as_str());
+            let fleeting = self.pending.fleeting(config, observation.time, labels, &self.open);
+            objects.retain(|counted| !fleeting.contains(&counted.object.label));
+        }
+        if objects.is_empty() {
+            return Some(Suppression::TooShort);
+        }
         let sighting = self.open.sight(config, observation.time, &objects);
         decisions.extend(sighting.ended.into_iter().map(Decision::End));
         let Some(key) = sighting.begun else {
@@ -270,11 +291,13 @@ fn judge(config: &PolicyConfig, observation: &Observation<'_>) -> Judgement {
         None | Some(Outcome::Motion(_)) => None,
         Some(Outcome::Learning { .. }) => Some(Suppression::Learning),
         Some(Outcome::LightChanged { .. }) => Some(Suppression::LightChange),
+        Some(Outcome::Blind) => Some(Suppression::Blind),
         Some(Outcome::Quiet { reason, .. }) => match reason {
             Quiet::Still => return Judgement::Nothing,
             Quiet::BelowThreshold => Some(Suppression::BelowThreshold),
             Quiet::Masked => Some(Suppression::Masked),
             Quiet::OutsideZones => Some(Suppression::OutsideZones),
+            Quiet::TooSmall => Some(Suppression::TooSmall),
         },
     };
     if let Some(reason) = suppressed {

@@ -15,6 +15,13 @@ pub const OBJECTS_MAX: usize = 128;
 /// is none.
 const REGION_SHARE_MIN: f64 = 0.25;
 
+/// An object moves if at least this share of its box does. What stands still moves at the edges of its box, where
+/// somebody passes by, or in a shadow.
+const MOVING_SHARE_MIN: f64 = 0.05;
+
+/// Most other objects by which the motion of one is explained.
+const EXPLAINING_MAX: usize = 16;
+
 /// An object that counts.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) struct Counted {
@@ -45,10 +52,15 @@ pub(super) fn count(config: &PolicyConfig, observation: &Observation<'_>) -> Ver
             false => Verdict::Count(vec![moving]),
         };
     };
+    let objects = objects.get(..OBJECTS_MAX).unwrap_or(objects);
     let mut counted = Vec::new();
     let mut best: Option<(f64, Suppression)> = None;
-    for object in objects.iter().take(OBJECTS_MAX) {
-        match refuse(config, motion, object) {
+    for object in objects {
+        let reason = refuse(config, object).or_else(|| {
+            let moves = motion.is_none_or(|motion| moves(config, motion, object, objects));
+            (!moves).then_some(Suppression::NotMoving)
+        });
+        match reason {
             None => counted.push(Counted { object: object.clone(), things: 1 }),
             Some(reason) if best.is_none_or(|(confidence, _)| object.confidence > confidence) => {
                 best = Some((object.confidence, reason));
@@ -63,23 +75,40 @@ pub(super) fn count(config: &PolicyConfig, observation: &Observation<'_>) -> Ver
     }
 }
 
-/// Why an object does not count; `None` if it does.
-fn refuse(
-    config: &PolicyConfig,
-    motion: Option<&Motion>,
-    object: &DetectedObject,
-) -> Option<Suppression> {
+/// Why an object does not count, whether it moves or not; `None` if it may.
+fn refuse(config: &PolicyConfig, object: &DetectedObject) -> Option<Suppression> {
     if is_listed(&config.blacklist, &object.label) {
         Some(Suppression::Blacklisted)
     } else if !config.track.is_empty() && !is_listed(&config.track, &object.label) {
         Some(Suppression::NotTracked)
     } else if object.confidence >= config.min_object_confidence {
-        let moves = motion.is_none_or(|motion| motion.moving.overlaps(&object.bbox));
-        (!moves).then_some(Suppression::NotMoving)
+        None
     } else {
         // What is not a number is not certain either.
         Some(Suppression::LowConfidence)
     }
+}
+
+/// Whether enough of an object moves that is not explained by another one: somebody who passes a parked car does not
+/// make it drive.
+fn moves(
+    config: &PolicyConfig,
+    motion: &Motion,
+    object: &DetectedObject,
+    objects: &[DetectedObject],
+) -> bool {
+    let share = motion.moving.share(&object.bbox, &[]);
+    if share < MOVING_SHARE_MIN {
+        return false;
+    }
+    let explains = |other: &&DetectedObject| {
+        other.label != object.label
+            && other.confidence >= config.min_object_confidence
+            && motion.moving.share(&other.bbox, &[]) > share
+    };
+    let others: Vec<BoundingBox> =
+        objects.iter().filter(explains).take(EXPLAINING_MAX).map(|other| other.bbox).collect();
+    others.is_empty() || motion.moving.share(&object.bbox, &others) >= MOVING_SHARE_MIN
 }
 
 fn is_listed(labels: &[String], label: &str) -> bool {

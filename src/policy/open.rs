@@ -88,6 +88,11 @@ impl OpenEvents {
         self.events.len()
     }
 
+    /// Whether an event of this label is open.
+    pub(super) fn has(&self, label: &str) -> bool {
+        self.events.iter().any(|event| event.has(label))
+    }
+
     /// Ends all.
     pub(super) fn end_all(&mut self, reason: EndReason) -> impl Iterator<Item = EventEnd> {
         self.events.drain(..).map(move |event| event.end(reason))
@@ -217,7 +222,7 @@ fn count_by_label(objects: &[Counted]) -> Vec<(&str, usize)> {
 }
 
 /// Microseconds from `then` to `now`; negative where the clock was set back.
-fn since(then: Timestamp, now: Timestamp) -> i64 {
+pub(super) fn since(then: Timestamp, now: Timestamp) -> i64 {
     now.utc_micros.saturating_sub(then.utc_micros)
 }
 
@@ -225,6 +230,6 @@ fn later(one: Timestamp, other: Timestamp) -> Timestamp {
     if other.utc_micros > one.utc_micros { other } else { one }
 }
 
-fn micros(duration: Duration) -> i64 {
+pub(super) fn micros(duration: Duration) -> i64 {
     i64::try_from(duration.as_micros()).unwrap_or(i64::MAX)
 }

@@ -12,6 +12,8 @@ pub enum Suppression {
     BelowThreshold,
     /// What was recognised is never to make an event.
     Blacklisted,
+    /// The picture is black or covered.
+    Blind,
     /// It belongs to an event that is still open.
     Deduplicated,
     /// The background is still being learned.
@@ -30,13 +32,18 @@ pub enum Suppression {
     NotTracked,
     /// Nothing in a zone changed.
     OutsideZones,
+    /// It has not been there for long enough.
+    TooShort,
+    /// Everything that changed is too small.
+    TooSmall,
 }
 
 impl Suppression {
     /// Every reason, in the order of the names.
-    pub const ALL: [Self; 11] = [
+    pub const ALL: [Self; 14] = [
         Self::BelowThreshold,
         Self::Blacklisted,
+        Self::Blind,
         Self::Deduplicated,
         Self::Learning,
         Self::LightChange,
@@ -46,6 +53,8 @@ impl Suppression {
         Self::NotMoving,
         Self::NotTracked,
         Self::OutsideZones,
+        Self::TooShort,
+        Self::TooSmall,
     ];
 
     /// Its stable name.
@@ -54,6 +63,7 @@ impl Suppression {
         match self {
             Self::BelowThreshold => "below_threshold",
             Self::Blacklisted => "blacklisted",
+            Self::Blind => "blind",
             Self::Deduplicated => "deduplicated",
             Self::Learning => "learning",
             Self::LightChange => "light_change",
@@ -63,6 +73,8 @@ impl Suppression {
             Self::NotMoving => "not_moving",
             Self::NotTracked => "not_tracked",
             Self::OutsideZones => "outside_zones",
+            Self::TooShort => "too_short",
+            Self::TooSmall => "too_small",
         }
     }
 }

@@ -273,6 +273,35 @@ fn every_reason_for_no_event_has_its_name() {
 }
 
 #[test]
+fn a_parked_car_does_not_drive_because_somebody_passes_it() {
+    let rectangle = |x, y, width, height| BoundingBox { x, y, width, height };
+    // Somebody walks before the left end of a car, and moves in all of their box.
+    let walker = rectangle(100.0, 100.0, 40.0, 120.0);
+    let passing = |moving: &[BoundingBox]| {
+        let Outcome::Motion(motion) = motion(1) else { unreachable!() };
+        let moving = MovingPixels::inside(SIZE.0, SIZE.1, moving);
+        Outcome::Motion(Motion { moving, ..motion })
+    };
+    let at_box = |label, bbox| DetectedObject { bbox, ..object(label, 0.9) };
+    let person = at_box("person", walker);
+    let car = at_box("car", rectangle(90.0, 120.0, 200.0, 100.0));
+    let both = [car.clone(), person.clone()];
+    let outline_of = |outcome: &Outcome, objects: &[DetectedObject]| {
+        outline(&Camera::default().frame(at(0.0), outcome, Some(objects)))
+    };
+    assert_eq!(outline_of(&passing(&[walker]), &both), ["begin 1 person"]);
+    // Where the car moves too, both count; where the walker is not recognised, nobody knows.
+    assert_eq!(outline_of(&passing(&[walker, car.bbox]), &both), ["begin 1 car person"]);
+    assert_eq!(outline_of(&passing(&[walker]), &both[..1]), ["begin 1 car"]);
+    // Somebody unsure explains nothing.
+    let unsure = DetectedObject { confidence: 0.3, ..person };
+    assert_eq!(outline_of(&passing(&[walker]), &[car.clone(), unsure]), ["begin 1 car"]);
+    // At its edge only: the head of somebody who walks below it.
+    let edge = rectangle(100.0, 215.0, 20.0, 60.0);
+    assert_eq!(outline_of(&passing(&[edge]), &[car]), ["not_moving"]);
+}
+
+#[test]
 fn an_empty_list_tracks_every_label_and_motion_can_be_blacklisted() {
     let config = PolicyConfig { track: Vec::new(), ..PolicyConfig::default() };
     assert_eq!(outline(&Camera::new(config).sees(0.0, &["toaster"])), ["begin 1 toaster"]);

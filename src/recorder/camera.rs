@@ -11,6 +11,7 @@ use lenslog_journal::{Clock, ClockReading};
 use super::allowance::Allowance;
 use super::pipeline::{CameraSettings, Pipeline};
 use super::writer::EventWriter;
+use crate::detector::{Detector, NoDetection};
 use crate::frame::Frame;
 use crate::metrics::{CameraMetrics, MetricsCollector};
 use crate::source::{Cancel, Source, SourceError, SourceItem, SourceOptions, SourceSpec};
@@ -78,6 +79,8 @@ pub struct Surroundings {
     pub clock: Arc<dyn Clock>,
     /// A camera that cannot be opened at first is not tried again.
     pub fail_fast: bool,
+    /// Tells what is in pictures, where there is a model.
+    pub detector: Option<Arc<Detector>>,
     /// Throws when a source ends, so that whoever waits looks again.
     pub ended: Arc<Wake>,
 }
@@ -305,7 +308,9 @@ impl Reader {
                         self.arrived(link);
                     }
                     let taken = self.note(&frame);
-                    lock(&self.shared.pipeline).look(frame, is_candidate, taken);
+                    if !self.look(frame, is_candidate, taken) {
+                        return Ok(());
+                    }
                 }
                 SourceItem::Problem(problem) if problem.is_lost_picture() => {
                     self.metrics.picture_lost();
@@ -320,6 +325,23 @@ impl Reader {
             }
         }
         Ok(())
+    }
+
+    /// Brings a frame through the pipeline, which is free for others while the detector works. Returns `false` where
+    /// the recorder stops.
+    fn look(&self, frame: Frame, is_candidate: bool, taken: Instant) -> bool {
+        let watched = lock(&self.shared.pipeline).watch(frame, is_candidate);
+        let detector = self.surroundings.detector.as_ref().filter(|_| watched.is_candidate());
+        let detection = match detector.map(|detector| detector.detect(watched.picture())) {
+            Some(Ok(detection)) => {
+                self.surroundings.metrics.inference(detection.inference);
+                Some(detection)
+            }
+            Some(Err(NoDetection::Cancelled)) => return false,
+            Some(Err(NoDetection::Unavailable)) | None => None,
+        };
+        lock(&self.shared.pipeline).judge(&watched, detection, taken);
+        true
     }
 
     /// Counts a frame. Returns when it was taken, or where it is a recorded one, when it was read.
@@ -347,6 +369,7 @@ impl Reader {
 
     fn found(&self) {
         tracing::info!(camera = self.plan.settings.id, "the camera is back");
+        lock(&self.shared.pipeline).forget_sight();
         self.surroundings.writer.write(&Event::CameraFound(CameraFound {
             camera_id: self.plan.settings.id.clone(),
             at: self.surroundings.clock.read().wall,
@@ -396,7 +419,7 @@ impl Link {
 }
 
 /// The beginning of a text, at most that many bytes, cut between characters.
-fn shortened(text: &str, bytes_max: usize) -> String {
+pub(super) fn shortened(text: &str, bytes_max: usize) -> String {
     let end = (0..=bytes_max.min(text.len())).rev().find(|end| text.is_char_boundary(*end));
     text.get(..end.unwrap_or(0)).unwrap_or_default().to_owned()
 }

@@ -6,6 +6,7 @@ use lenslog_engine::{ProjectionState, Runner};
 use lenslog_journal::{Journal, Opening};
 
 use crate::config::Config;
+use crate::detector::{Detector, ModelReport};
 use crate::storage::StorageGuard;
 
 /// How an item was found.
@@ -104,6 +105,23 @@ pub(super) fn journal(journal: &Journal) -> HealthItem {
     }
     problems.extend(health.suspended.map(|reason| format!("cannot write: {reason}")));
     HealthItem::warning(name, format!("{detail}; {}", problems.join("; ")))
+}
+
+pub(super) fn detector(detector: Option<&Detector>) -> Option<HealthItem> {
+    let detector = detector?;
+    let name = "detector";
+    Some(match detector.report() {
+        Some(report) => {
+            let ModelReport { backend, model, width, height, first_ms, .. } = report;
+            let detail =
+                format!("{model}, {width} x {height}, by {backend}, {first_ms:.0} ms a picture");
+            HealthItem::ok(name, detail)
+        }
+        None => {
+            let why = detector.problem().unwrap_or_default();
+            HealthItem::warning(name, format!("{why}; motion alone makes events until it works"))
+        }
+    })
 }
 
 pub(super) fn projections(runner: &Runner, behind: &[&str]) -> Vec<HealthItem> {

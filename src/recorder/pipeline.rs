@@ -1,18 +1,24 @@
-//! [`Pipeline`]: one camera's way from a frame to the journal: motion, policy, picture, event.
+//! [`Pipeline`]: one camera's way from a frame to the journal: motion, detector, policy, picture, event.
 
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Instant;
 
-use lenslog_events::{CameraMinute, Event, EventDetected, EventEnded, EventRef, Metadata};
+use image::RgbImage;
+use lenslog_events::{
+    CameraFound, CameraLost, CameraMinute, Event, EventDetected, EventEnded, EventRef, Metadata,
+};
 use lenslog_journal::{Seq, Timestamp};
 use serde_json::{Value, json};
 
 use super::images::{EventPicture, ImageWriter};
 use super::writer::EventWriter;
+use crate::detector::Detection;
 use crate::frame::Frame;
 use crate::metrics::{CameraMetrics, MetricsCollector};
-use crate::motion::{MotionConfig, MotionDetector, Outcome, Polygon};
+use crate::motion::{
+    Blindness, MotionConfig, MotionDetector, Outcome, Polygon, Sight, SightChange, SightConfig,
+};
 use crate::picture::paint_over;
 use crate::policy::{
     CameraState, Decision, EventBegin, EventEnd, EventKey, Input, Observation, PolicyConfig, decide,
@@ -27,12 +33,37 @@ pub struct CameraSettings {
     pub name: Option<String>,
     /// When a change is motion.
     pub motion: MotionConfig,
+    /// When the camera shows nothing.
+    pub sight: SightConfig,
     /// When a sighting is an event.
     pub policy: PolicyConfig,
     /// Parts that are painted over before anything else.
     pub privacy: Vec<Polygon>,
+    /// What the model is called, where there is one.
+    pub model: Option<String>,
     /// Whether a sentence is asked for about its events.
     pub is_described: bool,
+}
+
+/// A frame in which motion was looked for.
+#[derive(Debug)]
+pub struct Watched {
+    frame: Frame,
+    outcome: Option<Outcome>,
+}
+
+impl Watched {
+    /// Its picture, without what nobody may see.
+    #[must_use]
+    pub const fn picture(&self) -> &RgbImage {
+        &self.frame.picture
+    }
+
+    /// Whether it is worth looking for objects: something moves, or it was taken because something happened.
+    #[must_use]
+    pub const fn is_candidate(&self) -> bool {
+        matches!(self.outcome, None | Some(Outcome::Motion(_)))
+    }
 }
 
 /// One camera's way from a frame to the journal.
@@ -40,6 +71,7 @@ pub struct CameraSettings {
 pub struct Pipeline {
     settings: CameraSettings,
     detector: MotionDetector,
+    sight: Sight,
     state: CameraState,
     /// Events that have begun, by what the policy calls them.
     open: HashMap<EventKey, EventRef>,
@@ -63,6 +95,7 @@ impl Pipeline {
         Self {
             camera: metrics.camera(&settings.id),
             detector: MotionDetector::new(settings.motion.clone()),
+            sight: Sight::default(),
             state: CameraState::new(&settings.id),
             open: HashMap::new(),
             settings,
@@ -73,25 +106,67 @@ impl Pipeline {
         }
     }
 
-    /// Looks at a frame that was taken at `taken`. `is_candidate`: it was taken because something happened, so motion
-    /// is not asked for.
-    pub fn look(&mut self, mut frame: Frame, is_candidate: bool, taken: Instant) {
+    /// Paints over what nobody may see, and looks for motion. `is_candidate`: the frame was taken because something
+    /// happened, so motion is not asked for.
+    pub fn watch(&mut self, mut frame: Frame, is_candidate: bool) -> Watched {
+        if !is_candidate {
+            self.watch_sight(&frame);
+        }
         paint_over(&mut frame.picture, &self.settings.privacy);
-        let outcome = (!is_candidate).then(|| self.detector.look(&frame.picture));
+        let outcome = (!is_candidate).then(|| match self.sight.is_doubtful() {
+            true => Outcome::Blind,
+            false => self.detector.look(&frame.picture),
+        });
         if let Some(outcome) = &outcome {
             self.camera.motion(matches!(outcome, Outcome::Motion(_)));
         }
+        Watched { frame, outcome }
+    }
+
+    /// The camera was away: what it shows is looked at anew.
+    pub fn forget_sight(&mut self) {
+        self.sight = Sight::default();
+    }
+
+    /// A camera that shows nothing is as good as lost.
+    fn watch_sight(&mut self, frame: &Frame) {
+        let camera_id = self.settings.id.clone();
+        match self.sight.look(&self.settings.sight, &frame.picture, frame.time) {
+            None => {}
+            Some(SightChange::Lost(blindness)) => {
+                let reason = blindness.to_string();
+                tracing::error!(camera = camera_id, reason, "the camera is blind");
+                let lost = CameraLost { camera_id, at: frame.time, reason };
+                self.writer.write(&Event::CameraLost(lost));
+                // Whoever brings a light into the dark is to be seen.
+                self.detector.forget();
+            }
+            Some(SightChange::Found(blindness)) => {
+                // What was learned of a cover is of no use; what is seen in the dark may be somebody.
+                if blindness == Blindness::Covered {
+                    self.detector.forget();
+                }
+                tracing::info!(camera = camera_id, "the camera sees again");
+                let found = CameraFound { camera_id, at: frame.time };
+                self.writer.write(&Event::CameraFound(found));
+            }
+        }
+    }
+
+    /// Decides what becomes of a frame that was taken at `taken`, with what a detector saw in it, where one looked.
+    pub fn judge(&mut self, watched: &Watched, detection: Option<Detection>, taken: Instant) {
+        let frame = &watched.frame;
         let observation = Observation {
             time: frame.time,
             size: frame.picture.dimensions(),
             dropped_before: frame.dropped_before,
-            motion: outcome.as_ref(),
-            objects: None,
+            motion: watched.outcome.as_ref(),
+            objects: detection.as_ref().map(|detection| detection.objects.as_slice()),
         };
         let input = Input::Frame(observation);
         for decision in decide(&mut self.state, &self.settings.policy, input) {
             match decision {
-                Decision::Begin(begin) => self.begin(begin, &frame, outcome.as_ref(), taken),
+                Decision::Begin(begin) => self.begin(begin, watched, detection.as_ref(), taken),
                 other => self.carry_out(other),
             }
         }
@@ -134,10 +209,11 @@ impl Pipeline {
     fn begin(
         &mut self,
         begin: EventBegin,
-        frame: &Frame,
-        outcome: Option<&Outcome>,
+        watched: &Watched,
+        detection: Option<&Detection>,
         taken: Instant,
     ) {
+        let frame = &watched.frame;
         let event_id = format!("evt_{}", uuid::Uuid::now_v7());
         let picture = EventPicture {
             event_id: &event_id,
@@ -170,7 +246,7 @@ impl Pipeline {
             description_expected: self.settings.is_described && image_path.is_some(),
             image_path,
             llm_description: None,
-            metadata: self.metadata(frame, outcome),
+            metadata: self.metadata(watched, detection),
         };
         let seq = self.writer.write(&Event::Detected(event.clone()));
         if seq.is_some() {
@@ -200,16 +276,24 @@ impl Pipeline {
         self.writer.write(&Event::Ended(EventEnded { event, last_seen, sightings }));
     }
 
-    fn metadata(&self, frame: &Frame, outcome: Option<&Outcome>) -> Metadata {
+    fn metadata(&self, watched: &Watched, detection: Option<&Detection>) -> Metadata {
+        let frame = &watched.frame;
         let mut metadata = Metadata::new();
         metadata.insert("frame_number".to_owned(), json!(frame.number));
         let (width, height) = frame.picture.dimensions();
         metadata.insert("frame_size".to_owned(), json!([width, height]));
-        if let Some(Outcome::Motion(motion)) = outcome {
+        if let Some(Outcome::Motion(motion)) = &watched.outcome {
             let rounded = (motion.changed_percent * 1000.0).round() / 1000.0;
             metadata.insert("changed_percent".to_owned(), json!(rounded));
             let threshold = self.settings.motion.threshold_percent;
             metadata.insert("threshold_percent".to_owned(), json!(threshold));
+        }
+        if let Some(detection) = detection {
+            let milliseconds = (detection.inference.as_secs_f64() * 1e5).round() / 100.0;
+            metadata.insert("inference_ms".to_owned(), json!(milliseconds));
+            metadata.insert("model".to_owned(), json!(self.settings.model));
+            let confidence = self.settings.policy.min_object_confidence;
+            metadata.insert("min_object_confidence".to_owned(), json!(confidence));
         }
         if let Some(origin) = &frame.origin {
             let name = origin.file_name().unwrap_or_default().to_string_lossy().into_owned();

@@ -9,7 +9,7 @@ use lenslog_journal::{SystemClock, Timestamp};
 use super::camera::CameraPlan;
 use super::pipeline::CameraSettings;
 use crate::config::{Camera, Config};
-use crate::motion::{MotionConfig, Polygon};
+use crate::motion::{MotionConfig, Polygon, SightConfig};
 use crate::policy::PolicyConfig;
 use crate::source::{FrameRate, LocalOffset, SourceOptions};
 
@@ -80,6 +80,7 @@ fn settings(config: &Config, id: &str, camera: &Camera) -> CameraSettings {
             .motion
             .threshold_percent
             .unwrap_or(config.motion.threshold_percent),
+        min_area_percent: camera.motion.min_area_percent.unwrap_or(config.motion.min_area_percent),
         learning_frames: camera.motion.learning_frames.unwrap_or(config.motion.learning_frames),
         absorb_frames: (ABSORB.as_secs_f64() * camera.fps).ceil().max(1.0) as u32,
         masks: polygons(&camera.masks),
@@ -92,6 +93,7 @@ fn settings(config: &Config, id: &str, camera: &Camera) -> CameraSettings {
             .unwrap_or(config.events.deduplication_window)
             .0,
         max_event: events.max_event.unwrap_or(config.events.max_event).0,
+        min_duration: events.min_duration.unwrap_or(config.events.min_duration).0,
         newcomers: events.newcomers.unwrap_or(config.events.newcomers),
         track: config.detector.track.clone(),
         blacklist: config.detector.blacklist.clone(),
@@ -101,10 +103,21 @@ fn settings(config: &Config, id: &str, camera: &Camera) -> CameraSettings {
         id: id.to_owned(),
         name: Some(camera.name.clone()).filter(|name| !name.is_empty()),
         motion,
+        sight: SightConfig {
+            frozen_after: config.motion.frozen_after.0,
+            blind_after: config.motion.blind_after.0,
+        },
         policy,
         privacy: polygons(&camera.privacy_masks),
+        model: model_name(config),
         is_described: !config.description.endpoint.is_empty(),
     }
+}
+
+/// What events call the model: its file without folder and ending.
+fn model_name(config: &Config) -> Option<String> {
+    let name = config.detector.model.file_stem()?.to_string_lossy();
+    Some(name.into_owned()).filter(|name| !name.is_empty())
 }
 
 /// The clock in the time zone that is configured.

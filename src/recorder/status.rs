@@ -5,7 +5,8 @@ use std::time::Instant;
 
 use lenslog_journal::{Error, Journal};
 use lenslog_tools::control::{
-    CameraStatus, CounterStatus, JournalStatus, Status, SyncStatus, projection_reports,
+    CameraStatus, CounterStatus, DetectorStatus, JournalStatus, Status, SyncStatus,
+    projection_reports,
 };
 
 use super::camera::CameraState;
@@ -48,6 +49,7 @@ impl StatusSource {
             journal,
             projections: projection_reports(&home.runner.status(), head),
             cameras: cameras(&shared),
+            detector: detector(&shared),
             counters: Some(CounterStatus {
                 frames: counted.frames,
                 frames_dropped: counted.frames_dropped,
@@ -66,6 +68,16 @@ impl StatusSource {
     pub(super) fn problems(&self) -> Vec<String> {
         self.status().map_or_else(|error| vec![error], |status| status.problems())
     }
+}
+
+fn detector(shared: &Shared) -> Option<DetectorStatus> {
+    let detector = shared.detector()?;
+    let model = detector.settings().model.file_name().unwrap_or_default();
+    Some(DetectorStatus {
+        model: model.to_string_lossy().into_owned(),
+        backend: detector.report().map(|report| report.backend),
+        reason: detector.problem(),
+    })
 }
 
 /// The state of a recorder without a data directory.

@@ -39,6 +39,7 @@ pub use error::SourceError;
 pub use file::{FIRST_PICTURE_WITHIN_BYTES, FileOptions, FileSource};
 pub use live::{LIVE_FRAMES_MAX, LiveSource};
 pub use local_offset::LocalOffset;
+pub(crate) use mailbox::{Mailbox, Taken};
 pub use options::SourceOptions;
 pub use pace::FrameRate;
 pub use patience::{FIRST_PICTURE_MAX, SILENCE_MAX};

@@ -113,6 +113,7 @@ pub fn status_at_rest(layout: &Layout) -> Result<Status, Error> {
         projections,
         cameras: Vec::new(),
         counters: None,
+        detector: None,
         storage: None,
         descriptions: None,
     })

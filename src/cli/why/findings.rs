@@ -22,6 +22,8 @@ pub(super) struct Findings {
     pub(super) lost: BTreeMap<String, Vec<Outage>>,
     /// When the recorder did not run, between two runs or after the last one.
     pub(super) stopped: Vec<Outage>,
+    /// When the detector failed, and why.
+    pub(super) detector_failures: Vec<(Timestamp, String)>,
     /// When the recorder was started first, of what is left in the journal.
     pub(super) first_start: Option<Timestamp>,
     /// Older records were deleted.
@@ -127,6 +129,9 @@ impl Findings {
             Event::CameraFound(found) => {
                 self.sign(found.at);
                 self.end_loss(&found.camera_id, found.at);
+            }
+            Event::DetectorFailed(failed) if wanted.span.contains(failed.at) => {
+                self.detector_failures.push((failed.at, failed.reason));
             }
             Event::RecorderStarted(started) => self.started(started.at, started.cameras),
             Event::RecorderStopped(stopped) => {

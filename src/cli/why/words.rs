@@ -87,6 +87,13 @@ impl Answer<'_> {
                 ),
             );
         }
+        for (at, reason) in &findings.detector_failures {
+            let (at, reason) = (second(*at), sentence(reason));
+            line(
+                text,
+                &format!("  The detector failed at {at}, and motion alone made events: {reason}"),
+            );
+        }
         if self.is_unknown(camera) {
             let known: Vec<&str> =
                 self.config.cameras.keys().chain(&findings.cameras).map(String::as_str).collect();
@@ -238,6 +245,9 @@ pub(super) fn explained(reason: &str) -> String {
         "not_tracked" => "what was seen is not tracked",
         "low_confidence" => "the detector was not sure enough",
         "no_object" => "the detector recognised nothing",
+        "blind" => "the picture was black or covered",
+        "too_short" => "it was not seen for long enough (events.min_duration)",
+        "too_small" => "everything that changed is too small (motion.min_area_percent)",
         "not_moving" => "what was seen did not move",
         other => return plain(&other.replace('_', " ")),
     }
@@ -271,4 +281,19 @@ fn sentence(reason: &str) -> String {
 pub(super) fn line(text: &mut String, words: &str) {
     // Writing to a string cannot fail.
     let _ = writeln!(text, "{words}");
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::policy::Suppression;
+
+    #[test]
+    fn every_suppression_is_explained_in_words_of_its_own() {
+        for reason in Suppression::ALL {
+            let name = reason.name();
+            assert_ne!(explained(name), name.replace('_', " "), "{name}");
+        }
+        assert_eq!(explained("of_a_newer\u{1b} version"), "of a newer version");
+    }
 }

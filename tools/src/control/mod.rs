@@ -19,8 +19,8 @@ pub use protocol::{Minute, Outcome, Reply, Request, Totals};
 pub use rotation::{GoneDay, KeptDay, RotationReport};
 pub use server::{Handler, Server};
 pub use status::{
-    CameraStatus, CounterStatus, DescriptionStatus, JournalStatus, ProjectionReport, Status,
-    StorageStatus, SyncStatus, length, projection_reports,
+    CameraStatus, CounterStatus, DescriptionStatus, DetectorStatus, JournalStatus,
+    ProjectionReport, Status, StorageStatus, SyncStatus, length, projection_reports,
 };
 
 /// Name of the socket in the data directory.

@@ -25,6 +25,9 @@ pub struct Status {
     pub projections: Vec<ProjectionReport>,
     /// The cameras, while a recorder runs.
     pub cameras: Vec<CameraStatus>,
+    /// The object detector, where there is one.
+    #[serde(default)]
+    pub detector: Option<DetectorStatus>,
     /// What it did since it started.
     pub counters: Option<CounterStatus>,
     /// How much is used of how much, where it was counted.
@@ -107,6 +110,17 @@ pub struct ProjectionReport {
     pub errors: u64,
     /// The latest of them, while it is not following.
     pub last_error: Option<String>,
+}
+
+/// How the object detector fares.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DetectorStatus {
+    /// Its model.
+    pub model: String,
+    /// What runs it, while it works.
+    pub backend: Option<String>,
+    /// Why it does not work.
+    pub reason: Option<String>,
 }
 
 /// How a camera fares.
@@ -199,6 +213,9 @@ impl Status {
         if let Some(storage) = self.storage.as_ref().filter(|storage| storage.is_over_limit) {
             problems.push(format!("the storage limit is exceeded: {}", storage.text));
         }
+        if let Some(reason) = self.detector.as_ref().and_then(|detector| detector.reason.as_ref()) {
+            problems.push(format!("detector: {reason}; motion alone makes events"));
+        }
         for camera in &self.cameras {
             if let Some(reason) = &camera.reason {
                 problems.push(format!("camera {}: {reason}", camera.id));
@@ -244,6 +261,11 @@ impl fmt::Display for Status {
             let name = camera.name.as_deref().unwrap_or(&camera.id);
             let (id, state, source) = (&camera.id, &camera.state, &camera.source);
             writeln!(formatter, "camera     {id} ({name}): {state}, {source}")?;
+        }
+        if let Some(DetectorStatus { model, backend, .. }) = &self.detector {
+            let state =
+                backend.as_ref().map_or_else(|| "failed".to_owned(), |by| format!("by {by}"));
+            writeln!(formatter, "detector   {model}, {state}")?;
         }
         if let Some(counters) = &self.counters {
             writeln!(

@@ -1,0 +1,90 @@
+//! The end of a session: cameras first, then what they wrote, then the journal; within [`DRAIN_MAX`].
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+use lenslog_events::{Event, RecorderStopped};
+
+use super::camera::CameraState;
+use super::home::Home;
+use super::{CATCH_UP_PATIENCE, DRAIN_MAX, Recorder, STORAGE_LIMIT, Session};
+use crate::storage::{Reserve, StorageStats};
+
+impl Recorder {
+    pub(super) fn finish(mut self, reason: &'static str) -> Session {
+        tracing::info!(reason, "stopping");
+        self.reporting.stopping();
+        let done = watch_the_end(if reason == STORAGE_LIMIT { 3 } else { 1 });
+        self.stop.store(true, Ordering::Release);
+        self.cancel.cancel();
+        let mut failed = Vec::new();
+        for (id, mut camera) in std::mem::take(&mut *self.shared.cameras()) {
+            camera.stop();
+            if let CameraState::Failed(why) | CameraState::Lost(why) = camera.state() {
+                failed.push((id, why));
+            }
+        }
+        let home = self.shared.home();
+        if let Ok(home) = &home {
+            *home.describer() = None;
+            // What is not described by now is described later; the files do not end before the journal does.
+            home.defer_descriptions(&self.opener, Duration::ZERO);
+            home.storage.stop();
+            // So that the projections can commit what they have, and can be read afterwards.
+            Reserve::of(&self.config.storage).give_up_if_full(&home.journal);
+        }
+        self.server = None;
+        let uptime = self.started.elapsed();
+        self.shared.writer.write(&Event::RecorderStopped(RecorderStopped {
+            at: self.clock.read().wall,
+            reason: reason.to_owned(),
+            uptime_s: uptime.as_secs(),
+            events: self.shared.metrics.counted().events,
+        }));
+        self.shared.writer.tick();
+        let behind = home.as_ref().map_or_else(|_| Vec::new(), |home| catch_up(home));
+        let lost = self.shared.writer.lost();
+        // Before the followers stop: the last line is to tell how far they have come.
+        self.reporting.stop();
+        let unclosed = match &home {
+            Ok(home) => {
+                home.runner.stop();
+                home.journal.close().err()
+            }
+            Err(error) => Some(error.clone()),
+        };
+        done.store(true, Ordering::Release);
+        let counted = self.shared.metrics.counted();
+        let last_event = self.shared.metrics.last_event().map(|(_, event)| event);
+        let storage =
+            home.map_or_else(|_| StorageStats::default(), |home| home.storage.figures().stats);
+        Session { counted, last_event, uptime, reason, failed, behind, storage, lost, unclosed }
+    }
+}
+
+/// Waits, a bounded time, for the projections; names those that have not caught up.
+fn catch_up(home: &Home) -> Vec<&'static str> {
+    match home.journal.sync().and_then(|()| home.view.head()) {
+        Ok(head) => home.runner.wait_for(head, CATCH_UP_PATIENCE),
+        Err(_) => Vec::new(),
+    }
+}
+
+/// Ends the process, with that exit code, where its end takes too long; what was acknowledged is durable all the same.
+fn watch_the_end(code: i32) -> Arc<AtomicBool> {
+    let done = Arc::new(AtomicBool::new(false));
+    let watched = Arc::clone(&done);
+    let _ = std::thread::Builder::new().name("watch the end".to_owned()).spawn(move || {
+        let deadline = Instant::now() + DRAIN_MAX;
+        while !watched.load(Ordering::Acquire) {
+            let left = deadline.saturating_duration_since(Instant::now());
+            if left.is_zero() {
+                tracing::error!("the end took longer than {DRAIN_MAX:?}; the next start recovers");
+                std::process::exit(code);
+            }
+            std::thread::park_timeout(left.min(Duration::from_millis(100)));
+        }
+    });
+    done
+}
