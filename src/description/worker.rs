@@ -379,3 +379,86 @@ fn candidates(data: &Path, image_path: &str) -> Vec<PathBuf> {
     let clean = file.rsplit_once('.').map(|(stem, ending)| format!("{stem}_clean.{ending}"));
     clean.iter().map(String::as_str).chain([file]).map(|name| directory.join(name)).collect()
 }
+
+#[cfg(test)]
+mod tests {
+    use lenslog_engine::Vocabulary;
+    use lenslog_events::{EventRef, Metadata};
+    use lenslog_journal::{Journal, Options, SimulatedClock, Timestamp};
+
+    use super::*;
+    use crate::config::Description;
+
+    const DAY: Duration = Duration::from_secs(24 * 60 * 60);
+
+    /// A worker of events that wait, at a server that is not there, with that budget.
+    fn worker(data: &Path, clock: &Arc<SimulatedClock>, events: u64, daily_budget: u32) -> Worker {
+        let journal = Journal::open(data, &Options::default()).unwrap();
+        let time = clock.read().wall;
+        let mut waiting = Vec::new();
+        for number in 0..events {
+            let event_id = format!("evt_{number}");
+            let image_path = format!("data/events/{}/{event_id}.jpg", time.day());
+            let directory = data.join("events").join(time.day().to_string());
+            std::fs::create_dir_all(&directory).unwrap();
+            std::fs::write(directory.join(format!("{event_id}.jpg")), b"x").unwrap();
+            let record = RecorderVocabulary::encode(&Event::Detected(EventDetected {
+                event_id: event_id.clone(),
+                timestamp: time,
+                camera_id: "door".to_owned(),
+                camera_name: None,
+                motion_confidence: None,
+                detected_objects: Vec::new(),
+                image_path: Some(image_path),
+                llm_description: None,
+                description_expected: true,
+                metadata: Metadata::new(),
+            }));
+            let event_seq = journal.append(&[record.as_record()]).unwrap().seq();
+            let event = EventRef { event_seq, event_day: time.day(), event_id };
+            waiting.push(Waiting { event, appended: time, deferred: true });
+        }
+        let config =
+            Description { endpoint: "http://127.0.0.1:1".to_owned(), ..Description::default() };
+        let around = Surroundings {
+            view: journal.view(),
+            data: data.to_owned(),
+            queue: DescriptionQueue::default().beside(waiting),
+            clock: Arc::clone(clock) as Arc<dyn Clock>,
+            write: Arc::new(|_| ()),
+            measure: Arc::new(|_| ()),
+        };
+        let client = Client::new(&config, &Cancel::new()).unwrap();
+        Worker::new(client, around, daily_budget, Problem::default())
+    }
+
+    #[test]
+    fn a_budget_that_is_used_up_is_there_again_after_midnight() {
+        let data = tempfile::tempdir().unwrap();
+        let clock = Arc::new(SimulatedClock::new(Timestamp::default()));
+        let mut worker = worker(data.path(), &clock, 2, 3);
+        let cancel = Cancel::new();
+        for _ in 0..2 {
+            for _ in 0..3 {
+                assert!(matches!(worker.step(&cancel), Step::Pause(_)));
+            }
+            assert_eq!(worker.step(&cancel), Step::Spent);
+            clock.advance(DAY);
+        }
+    }
+
+    #[test]
+    fn a_directory_that_is_away_costs_no_event_its_sentence() {
+        let data = tempfile::tempdir().unwrap();
+        let clock = Arc::new(SimulatedClock::new(Timestamp::default()));
+        let mut worker = worker(data.path(), &clock, 1, 0);
+        std::fs::rename(data.path().join("journal"), data.path().join("away")).unwrap();
+        assert!(matches!(worker.step(&Cancel::new()), Step::Pause(_)));
+        std::fs::rename(data.path().join("events"), data.path().join("pictures")).unwrap();
+        assert!(matches!(worker.step(&Cancel::new()), Step::Pause(_)));
+        assert_eq!(worker.given_up, 0);
+        std::fs::rename(data.path().join("away"), data.path().join("journal")).unwrap();
+        assert_eq!(worker.step(&Cancel::new()), Step::Settled, "the pictures alone are gone");
+        assert_eq!(worker.given_up, 1);
+    }
+}

@@ -59,7 +59,8 @@ impl StreamDecoder {
     pub(crate) fn decode(&mut self, bytes: &[u8]) -> Result<RgbImage, PictureFault> {
         let strictness =
             if matches!(self, Self::Lenient) { Strictness::Lenient } else { Strictness::Complete };
-        let decoded = decode_jpeg(&with_tables(bytes), strictness).map(|(picture, _)| picture);
+        let decoded = decode_jpeg(&with_tables(without_padding(bytes)), strictness)
+            .map(|(picture, _)| picture);
         if let Self::Undecided { refusals } = self {
             *self = match (&decoded, *refusals + 1) {
                 (Ok(_), _) => Self::Strict,
@@ -69,6 +70,12 @@ impl StreamDecoder {
         }
         decoded
     }
+}
+
+/// A picture as far as its end marker: cameras fill their buffers up with zeros, behind which nobody finds it.
+fn without_padding(bytes: &[u8]) -> &[u8] {
+    let end = bytes.iter().rposition(|byte| *byte != 0).map_or(0, |last| last + 1);
+    bytes.get(..end).filter(|picture| picture.ends_with(END_OF_IMAGE)).unwrap_or(bytes)
 }
 
 /// Decodes a whole JPEG or PNG file, turned upright as its EXIF says.
@@ -249,6 +256,9 @@ mod tests {
             "if this fails, the detour is not needed"
         );
         assert!(StreamDecoder::default().decode(&cut).is_err());
+        let padded = |picture: &[u8]| [picture, &[0; 100]].concat();
+        assert!(StreamDecoder::default().decode(&padded(&cut)).is_err());
+        assert!(StreamDecoder::default().decode(&padded(&whole)).is_ok());
     }
 
     #[test]

@@ -333,3 +333,26 @@ fn a_describe_beside_another_one_says_who_is_at_it() {
     lab.run(&args).expect(0).says("1 described");
     check_described(&lab, 1);
 }
+
+#[test]
+fn a_key_that_is_there_at_last_is_used_after_a_reload() {
+    let lab = Lab::new();
+    backlog(&lab, 2);
+    let server = ModelServer::start(|asked: &Asked| {
+        assert!(asked.head.contains("uthorization: Bearer sk-late\r\n"), "{}", asked.head);
+        asked.sentence()
+    });
+    configure(&lab, &server.endpoint, "test:", "api_key_file = \"key\"");
+    let mut recording = record(&lab);
+    let problem = lab.status()["descriptions"]["problem"].clone();
+    assert!(problem.as_str().unwrap().contains("cannot read the key in"), "{problem}");
+    fs::write(lab.path("key"), "sk-late\n").unwrap();
+    recording.signal(rustix::process::Signal::HUP);
+    recording.wait_for("the configuration is reloaded");
+    lab.until("both are described", || {
+        (by_event(&lab, "DescriptionAdded").len() >= 2).then_some(())
+    });
+    let ran = recording.stop().expect(0);
+    assert!(!ran.err.contains("sk-late"), "{}", ran.err);
+    lab.verify();
+}

@@ -53,8 +53,8 @@ impl Findings {
     pub(super) fn read(view: &JournalView, span: Span, camera: Option<&str>) -> Result<Self> {
         let wanted = Wanted { span, camera };
         let (segments, floor) = (view.segments()?, view.floor()?);
-        let mut findings = Self::default();
-        findings.was_pruned = view.pruned_through()?.is_some();
+        let was_pruned = view.pruned_through()?.is_some();
+        let mut findings = Self { was_pruned, ..Self::default() };
         let bounds: Vec<(Seq, Seq)> = segments
             .iter()
             .enumerate()
