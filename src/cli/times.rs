@@ -5,12 +5,12 @@ use chrono::{
 };
 use lenslog_journal::Timestamp;
 
-/// Reads `now`, `today`, `yesterday`, `10m ago`, `14:32`, `2026-11-23`, `2026-11-23 14:32:15` or RFC 3339; without an
-/// offset in the machine's time zone.
+/// Reads `now`, `today`, `yesterday 14:32`, `10m ago`, `14:32`, `2026-11-23`, `2026-11-23 14:32:15` or RFC 3339; without
+/// an offset in the machine's time zone.
 pub(super) fn parse(text: &str, now: DateTime<Local>) -> Result<Timestamp, String> {
     let error = || {
         format!(
-            "'{text}' is not a time; expected now, today, yesterday, \"10m ago\", 14:32, 2026-11-23, \
+            "'{text}' is not a time; expected now, today, \"yesterday 14:32\", \"10m ago\", 14:32, 2026-11-23, \
              \"2026-11-23 14:32\" or 2026-11-23T14:32:15+01:00"
         )
     };
@@ -19,11 +19,8 @@ pub(super) fn parse(text: &str, now: DateTime<Local>) -> Result<Timestamp, Strin
         return Ok(Timestamp::from_local(time));
     }
     let today = now.date_naive();
-    let midnight = NaiveTime::MIN;
     let naive = match trimmed {
         "now" => return Ok(Timestamp::from_local(now.fixed_offset())),
-        "today" => today.and_time(midnight),
-        "yesterday" => today.pred_opt().ok_or_else(error)?.and_time(midnight),
         _ => match trimmed.strip_suffix(" ago") {
             Some(length) => {
                 let seconds: crate::config::Seconds = length.parse().map_err(|_| error())?;
@@ -47,8 +44,12 @@ fn naive(text: &str, today: NaiveDate) -> Option<NaiveDateTime> {
         return Some(today.and_time(time));
     }
     let (day, rest) = text.split_once([' ', 'T']).unwrap_or((text, "00:00"));
-    let day = NaiveDate::parse_from_str(day, "%Y-%m-%d").ok()?;
-    Some(day.and_time(time(rest)?))
+    let day = match day {
+        "today" => today,
+        "yesterday" => today.pred_opt()?,
+        day => NaiveDate::parse_from_str(day, "%Y-%m-%d").ok()?,
+    };
+    Some(day.and_time(time(rest.trim())?))
 }
 
 /// Local time that does not exist, because clocks went forward over it, is the hour after.
@@ -78,6 +79,8 @@ mod tests {
             ("now", "2026-11-23 15:00:00"),
             ("today", "2026-11-23 00:00:00"),
             ("yesterday", "2026-11-22 00:00:00"),
+            ("yesterday 07:08", "2026-11-22 07:08:00"),
+            ("today 07:08:09", "2026-11-23 07:08:09"),
             ("30m ago", "2026-11-23 14:30:00"),
             ("14:32", "2026-11-23 14:32:00"),
             ("14:32:15", "2026-11-23 14:32:15"),
@@ -94,7 +97,7 @@ mod tests {
 
     #[test]
     fn what_is_no_time_is_refused_with_examples() {
-        for text in ["", "noon", "25:00", "2026-13-01", "m ago", "yesterday 14:00"] {
+        for text in ["", "noon", "25:00", "2026-13-01", "m ago", "yesterday noon"] {
             assert!(parse(text, now()).unwrap_err().contains("expected now"), "{text}");
         }
     }

@@ -48,7 +48,10 @@ struct Message {
 ///
 /// What is wrong with it.
 pub(super) fn sentence(answer: &[u8]) -> Result<String, String> {
-    let completion: Completion = serde_json::from_slice(answer)
+    // Some servers write another encoding than they have to, or a mark in front: a sentence with an odd character in it is
+    // better than none.
+    let text = String::from_utf8_lossy(answer);
+    let completion: Completion = serde_json::from_str(text.trim_start_matches('\u{FEFF}'))
         .map_err(|error| format!("its answer is not of the expected form: {error}"))?;
     let content = completion.choices.into_iter().next().and_then(|choice| choice.message.content);
     let sentence = plain(&content.unwrap_or_default());
@@ -117,6 +120,17 @@ mod tests {
         let long = sentence(&answer(&"word ".repeat(10_000))).unwrap();
         assert_eq!(long.chars().count(), SENTENCE_CHARS_MAX);
         assert!(long.ends_with('…'));
+    }
+
+    #[test]
+    fn a_sentence_in_another_encoding_is_better_than_none() {
+        let marked = [b"\xEF\xBB\xBF", &answer("A person.")[..]].concat();
+        assert_eq!(sentence(&marked).unwrap(), "A person.");
+        let latin: Vec<u8> =
+            answer("A caf@.").into_iter().map(|b| if b == b'@' { 0xE9 } else { b }).collect();
+        assert_eq!(sentence(&latin).unwrap(), "A caf\u{FFFD}.");
+        let wide: Vec<u8> = answer("x").into_iter().flat_map(|byte| [byte, 0]).collect();
+        assert!(sentence(&wide).unwrap_err().contains("expected form"));
     }
 
     #[test]

@@ -191,7 +191,9 @@ impl Worker {
         }
         let jpeg = match self.picture(&waiting) {
             Ok(jpeg) => jpeg,
-            Err(reason) => return self.give_up(&waiting, reason),
+            Err(NoPicture::Never(reason)) => return self.give_up(&waiting, reason),
+            Err(NoPicture::Unreadable(reason)) => return self.try_later(&waiting, reason, now),
+            Err(NoPicture::NotNow(reason)) => return self.leave_alone(&reason, None),
         };
         if let Some((_, made)) = &mut self.made {
             *made += 1;
@@ -294,20 +296,52 @@ impl Worker {
     }
 
     /// The picture of an event.
-    fn picture(&self, waiting: &Waiting) -> Result<Vec<u8>, String> {
-        let event = read_event(&self.around.view, waiting.event.event_seq)?
-            .ok_or("the event is not in the journal any more")?;
-        let path = event.image_path.ok_or("the event has no picture")?;
-        let path = find_picture(&self.around.data, &path)
-            .ok_or_else(|| format!("its picture {path} is gone"))?;
-        let refused = |error: std::io::Error| format!("its picture cannot be read: {error}");
-        let length = std::fs::metadata(&path).map_err(refused)?.len();
-        if length > PICTURE_BYTES_MAX {
-            return Err(format!(
-                "its picture has {length} bytes; at most {PICTURE_BYTES_MAX} are sent"
-            ));
+    fn picture(&self, waiting: &Waiting) -> Result<Vec<u8>, NoPicture> {
+        let never = NoPicture::Never;
+        let event = read_event(&self.around.view, waiting.event.event_seq)
+            .map_err(NoPicture::NotNow)?
+            .ok_or_else(|| never("the event is not in the journal any more".to_owned()))?;
+        let image = event.image_path.ok_or_else(|| never("the event has no picture".to_owned()))?;
+        for path in candidates(&self.around.data, &image) {
+            if let Some(jpeg) = read_picture(&path)? {
+                return Ok(jpeg);
+            }
         }
-        std::fs::read(&path).map_err(refused)
+        // With the whole directory away, no picture is there, and all of them come back.
+        let data = &self.around.data;
+        match data.join("journal").try_exists() {
+            Ok(true) => Err(never(format!("its picture {image} is gone"))),
+            _ => Err(NoPicture::NotNow(format!("{} is gone", data.display()))),
+        }
+    }
+}
+
+/// Why there is no picture to send.
+enum NoPicture {
+    /// It is gone for good.
+    Never(String),
+    /// This one cannot be read.
+    Unreadable(String),
+    /// None can be read at present.
+    NotNow(String),
+}
+
+/// The bytes of a picture; `None` where there is no such file.
+fn read_picture(path: &Path) -> Result<Option<Vec<u8>>, NoPicture> {
+    let length = std::fs::metadata(path).map(|found| found.len());
+    if let Ok(length) = length
+        && length > PICTURE_BYTES_MAX
+    {
+        return Err(NoPicture::Never(format!(
+            "its picture has {length} bytes; at most {PICTURE_BYTES_MAX} are sent"
+        )));
+    }
+    match length.and_then(|_| std::fs::read(path)) {
+        Ok(jpeg) => Ok(Some(jpeg)),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
+        Err(error) => {
+            Err(NoPicture::Unreadable(format!("{} cannot be read: {error}", path.display())))
+        }
     }
 }
 
@@ -338,11 +372,93 @@ fn read_event(view: &JournalView, seq: Seq) -> Result<Option<EventDetected>, Str
     read().map_err(|error| format!("the journal cannot be read: {error}"))
 }
 
-/// The file of a picture: the one without boxes drawn into it, where both are kept.
-fn find_picture(data: &Path, image_path: &str) -> Option<PathBuf> {
-    let (day, file) = parse_image_path(image_path)?;
+/// The files in which a picture may be: the one without boxes drawn into it, where both are kept, comes first.
+fn candidates(data: &Path, image_path: &str) -> Vec<PathBuf> {
+    let Some((day, file)) = parse_image_path(image_path) else { return Vec::new() };
     let directory = data.join("events").join(day.to_string());
     let clean = file.rsplit_once('.').map(|(stem, ending)| format!("{stem}_clean.{ending}"));
-    let candidates = clean.iter().map(String::as_str).chain([file]);
-    candidates.map(|name| directory.join(name)).find(|path| path.is_file())
+    clean.iter().map(String::as_str).chain([file]).map(|name| directory.join(name)).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use lenslog_engine::Vocabulary;
+    use lenslog_events::{EventRef, Metadata};
+    use lenslog_journal::{Journal, Options, SimulatedClock, Timestamp};
+
+    use super::*;
+    use crate::config::Description;
+
+    const DAY: Duration = Duration::from_secs(24 * 60 * 60);
+
+    /// A worker of events that wait, at a server that is not there, with that budget.
+    fn worker(data: &Path, clock: &Arc<SimulatedClock>, events: u64, daily_budget: u32) -> Worker {
+        let journal = Journal::open(data, &Options::default()).unwrap();
+        let time = clock.read().wall;
+        let mut waiting = Vec::new();
+        for number in 0..events {
+            let event_id = format!("evt_{number}");
+            let image_path = format!("data/events/{}/{event_id}.jpg", time.day());
+            let directory = data.join("events").join(time.day().to_string());
+            std::fs::create_dir_all(&directory).unwrap();
+            std::fs::write(directory.join(format!("{event_id}.jpg")), b"x").unwrap();
+            let record = RecorderVocabulary::encode(&Event::Detected(EventDetected {
+                event_id: event_id.clone(),
+                timestamp: time,
+                camera_id: "door".to_owned(),
+                camera_name: None,
+                motion_confidence: None,
+                detected_objects: Vec::new(),
+                image_path: Some(image_path),
+                llm_description: None,
+                description_expected: true,
+                metadata: Metadata::new(),
+            }));
+            let event_seq = journal.append(&[record.as_record()]).unwrap().seq();
+            let event = EventRef { event_seq, event_day: time.day(), event_id };
+            waiting.push(Waiting { event, appended: time, deferred: true });
+        }
+        let config =
+            Description { endpoint: "http://127.0.0.1:1".to_owned(), ..Description::default() };
+        let around = Surroundings {
+            view: journal.view(),
+            data: data.to_owned(),
+            queue: DescriptionQueue::default().beside(waiting),
+            clock: Arc::clone(clock) as Arc<dyn Clock>,
+            write: Arc::new(|_| ()),
+            measure: Arc::new(|_| ()),
+        };
+        let client = Client::new(&config, &Cancel::new()).unwrap();
+        Worker::new(client, around, daily_budget, Problem::default())
+    }
+
+    #[test]
+    fn a_budget_that_is_used_up_is_there_again_after_midnight() {
+        let data = tempfile::tempdir().unwrap();
+        let clock = Arc::new(SimulatedClock::new(Timestamp::default()));
+        let mut worker = worker(data.path(), &clock, 2, 3);
+        let cancel = Cancel::new();
+        for _ in 0..2 {
+            for _ in 0..3 {
+                assert!(matches!(worker.step(&cancel), Step::Pause(_)));
+            }
+            assert_eq!(worker.step(&cancel), Step::Spent);
+            clock.advance(DAY);
+        }
+    }
+
+    #[test]
+    fn a_directory_that_is_away_costs_no_event_its_sentence() {
+        let data = tempfile::tempdir().unwrap();
+        let clock = Arc::new(SimulatedClock::new(Timestamp::default()));
+        let mut worker = worker(data.path(), &clock, 1, 0);
+        std::fs::rename(data.path().join("journal"), data.path().join("away")).unwrap();
+        assert!(matches!(worker.step(&Cancel::new()), Step::Pause(_)));
+        std::fs::rename(data.path().join("events"), data.path().join("pictures")).unwrap();
+        assert!(matches!(worker.step(&Cancel::new()), Step::Pause(_)));
+        assert_eq!(worker.given_up, 0);
+        std::fs::rename(data.path().join("away"), data.path().join("journal")).unwrap();
+        assert_eq!(worker.step(&Cancel::new()), Step::Settled, "the pictures alone are gone");
+        assert_eq!(worker.given_up, 1);
+    }
 }

@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 use lenslog_events::{CameraFound, CameraLost, CameraMinute, Event};
 use lenslog_journal::{Clock, ClockReading};
 
+use super::allowance::Allowance;
 use super::pipeline::{CameraSettings, Pipeline};
 use super::writer::EventWriter;
 use crate::detector::{Detector, NoDetection};
@@ -313,7 +314,10 @@ impl Reader {
                 }
                 SourceItem::Problem(problem) if problem.is_lost_picture() => {
                     self.metrics.picture_lost();
-                    tracing::warn!(camera = self.plan.settings.id, %problem, "a picture is skipped");
+                    if let Some(left_out) = link.skipped.take(Instant::now()) {
+                        let camera = &self.plan.settings.id;
+                        tracing::warn!(camera, %problem, left_out, "a picture is skipped");
+                    }
                 }
                 SourceItem::Problem(problem) => {
                     tracing::debug!(camera = self.plan.settings.id, %problem, "not a picture");
@@ -379,11 +383,13 @@ struct Link {
     is_lost: bool,
     up_since: Option<Instant>,
     pause: Duration,
+    /// How much is said about pictures that cannot be decoded.
+    skipped: Allowance,
 }
 
 impl Default for Link {
     fn default() -> Self {
-        Self { is_lost: false, up_since: None, pause: PAUSE_MIN }
+        Self { is_lost: false, up_since: None, pause: PAUSE_MIN, skipped: Allowance::default() }
     }
 }
 

@@ -7,6 +7,7 @@
 //! metrics:       metrics.json, status line, service manager, HTTP: told by all, asked by nobody
 //! ```
 
+mod allowance;
 mod camera;
 mod detection;
 mod ending;

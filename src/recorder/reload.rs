@@ -50,7 +50,9 @@ impl Recorder {
             // A recording is not read twice.
             cameras.retain(|_, camera| camera.is_recording());
         }
-        if old.description != self.config.description
+        // A key in a file may be another one by now, or be there at last.
+        let has_key = !self.config.description.api_key_file.as_os_str().is_empty();
+        if (has_key || old.description != self.config.description)
             && let Ok(home) = self.shared.home()
         {
             home.describe(&self.config, &self.opener);

@@ -13,6 +13,7 @@ use zune_jpeg::zune_core::colorspace::ColorSpace;
 use zune_jpeg::zune_core::options::DecoderOptions;
 
 use super::PICTURE_PIXELS_MAX;
+use super::huffman::with_tables;
 use super::problem::PictureFault;
 
 /// How many pictures at the beginning of a stream, all of them, the strict decoder refuses before the lenient
@@ -58,7 +59,8 @@ impl StreamDecoder {
     pub(crate) fn decode(&mut self, bytes: &[u8]) -> Result<RgbImage, PictureFault> {
         let strictness =
             if matches!(self, Self::Lenient) { Strictness::Lenient } else { Strictness::Complete };
-        let decoded = decode_jpeg(bytes, strictness).map(|(picture, _)| picture);
+        let decoded = decode_jpeg(&with_tables(without_padding(bytes)), strictness)
+            .map(|(picture, _)| picture);
         if let Self::Undecided { refusals } = self {
             *self = match (&decoded, *refusals + 1) {
                 (Ok(_), _) => Self::Strict,
@@ -70,10 +72,16 @@ impl StreamDecoder {
     }
 }
 
+/// A picture as far as its end marker: cameras fill their buffers up with zeros, behind which nobody finds it.
+fn without_padding(bytes: &[u8]) -> &[u8] {
+    let end = bytes.iter().rposition(|byte| *byte != 0).map_or(0, |last| last + 1);
+    bytes.get(..end).filter(|picture| picture.ends_with(END_OF_IMAGE)).unwrap_or(bytes)
+}
+
 /// Decodes a whole JPEG or PNG file, turned upright as its EXIF says.
 pub(crate) fn decode_file(bytes: &[u8]) -> Result<RgbImage, PictureFault> {
     if bytes.starts_with(JPEG_MAGIC) {
-        let (picture, exif) = decode_jpeg(bytes, Strictness::Strict)?;
+        let (picture, exif) = decode_jpeg(&with_tables(bytes), Strictness::Strict)?;
         let orientation = exif.as_deref().and_then(Orientation::from_exif_chunk);
         return Ok(upright(picture, orientation.unwrap_or(Orientation::NoTransforms)));
     }
@@ -169,7 +177,7 @@ mod tests {
     use image::{GrayImage, ImageFormat, Luma};
     use proptest::prelude::*;
 
-    use super::super::samples::{encode, jpeg, picture, with_segment};
+    use super::super::samples::{encode, jpeg, picture, with_segment, without_segments};
     use super::*;
 
     fn png(picture: &DynamicImage) -> Vec<u8> {
@@ -192,6 +200,20 @@ mod tests {
         assert!(distance(&decoded, &original) < 4.0);
         let png = png(&DynamicImage::ImageRgb8(original.clone()));
         assert_eq!(decode_file(&png).unwrap(), original);
+    }
+
+    #[test]
+    fn a_picture_without_huffman_tables_decodes_to_the_same_pixels() {
+        for whole in [jpeg(160, 120, 3), jpeg(17, 33, 9)] {
+            let bare = without_segments(&whole, 0xC4);
+            assert!(
+                decode_jpeg(&bare, Strictness::Lenient).is_err(),
+                "the decoder has none itself"
+            );
+            let expected = StreamDecoder::default().decode(&whole).unwrap();
+            assert_eq!(StreamDecoder::default().decode(&bare).unwrap(), expected);
+            assert_eq!(decode_file(&bare).unwrap(), expected);
+        }
     }
 
     #[test]
@@ -234,6 +256,9 @@ mod tests {
             "if this fails, the detour is not needed"
         );
         assert!(StreamDecoder::default().decode(&cut).is_err());
+        let padded = |picture: &[u8]| [picture, &[0; 100]].concat();
+        assert!(StreamDecoder::default().decode(&padded(&cut)).is_err());
+        assert!(StreamDecoder::default().decode(&padded(&whole)).is_ok());
     }
 
     #[test]

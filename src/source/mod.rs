@@ -11,6 +11,7 @@ mod error;
 mod figure;
 mod file;
 mod http;
+mod huffman;
 mod live;
 mod local_offset;
 mod mailbox;

@@ -78,3 +78,18 @@ pub(crate) fn exif_segment(original: &str, subsec: &str, offset: &str) -> Vec<u8
     tiff.extend(texts);
     [b"Exif\0\0", &tiff[..]].concat()
 }
+
+/// `jpeg` without its segments of that marker, as far as its scan.
+pub(crate) fn without_segments(jpeg: &[u8], marker: u8) -> Vec<u8> {
+    let (mut kept, mut rest) = jpeg.split_at(2);
+    let mut bare = kept.to_vec();
+    while rest[1] != 0xDA {
+        let length = 2 + usize::from(u16::from_be_bytes([rest[2], rest[3]]));
+        (kept, rest) = rest.split_at(length);
+        if kept[1] != marker {
+            bare.extend(kept);
+        }
+    }
+    bare.extend(rest);
+    bare
+}

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::str::FromStr;
 
 use super::SourceError;
-use super::words::split_words;
+use super::words::{joined, split_words};
 use crate::redact::redacted;
 
 /// What this version reads, for messages.
@@ -27,7 +27,7 @@ const ECHO_CHARS_MAX: usize = 60;
 /// assert_eq!(spec.to_string(), "rtsp://***@door/1");
 /// # Ok::<(), lenslog::source::SourceError>(())
 /// ```
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+#[derive(Clone, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum SourceSpec {
     /// `file:PATH`: JPEG pictures one after another in a file.
@@ -138,6 +138,13 @@ fn url(kind: &str, rest: &str, text: &str) -> Result<Private, SourceError> {
     }
 }
 
+impl fmt::Debug for SourceSpec {
+    /// As it is printed: a password may be a word of its own.
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(formatter, "SourceSpec({self})")
+    }
+}
+
 impl fmt::Display for SourceSpec {
     /// The form that parses, but for passwords, which are left out: this is what gets logged.
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -149,12 +156,8 @@ impl fmt::Display for SourceSpec {
             Self::Rpicam(number) => write!(formatter, "rpicam:{number}"),
             Self::Rtsp(url) | Self::Http(url) => url.fmt(formatter),
             Self::Exec(words) => {
-                formatter.write_str("exec:")?;
-                for (index, word) in words.iter().enumerate() {
-                    let blank = if index == 0 { "" } else { " " };
-                    write!(formatter, "{blank}{word}")?;
-                }
-                Ok(())
+                let words = words.iter().map(Private::reveal);
+                write!(formatter, "exec:{}", redacted(&joined(words)))
             }
         }
     }
@@ -185,6 +188,7 @@ mod tests {
             "http://10.0.0.7:8080/video?x=1",
             "https://door/",
             "exec:ffmpeg -i in.mp4 -f mjpeg -",
+            "exec:sh -c 'cat a | b' ''",
         ] {
             assert_eq!(text.parse::<SourceSpec>().unwrap().to_string(), text);
         }
@@ -216,8 +220,13 @@ mod tests {
             let message = text.parse::<SourceSpec>().unwrap_err().to_string();
             assert!(!message.contains("hunter2"), "{message}");
         }
-        for text in ["rtsp://u:hunter2@c/", "http://u:hunter2@c/", "exec:curl http://u:hunter2@c/"]
-        {
+        for text in [
+            "rtsp://u:hunter2@c/",
+            "http://u:hunter2@c/",
+            "exec:curl http://u:hunter2@c/",
+            "exec:curl -u u:hunter2 http://x@c/",
+            "exec:sh -c 'curl -u \"u:my hunter2\" http://x@c/'",
+        ] {
             let spec = text.parse::<SourceSpec>().unwrap();
             let printed = format!("{spec} {spec:?}");
             assert!(!printed.contains("hunter2") && printed.contains("***@c/"), "{printed}");

@@ -25,6 +25,8 @@ pub(super) struct PictureStream<R> {
     patience: Patience,
     clock: StreamClock,
     number: u64,
+    /// What is wrong with the last picture, where it could not be decoded.
+    fault: Option<PictureFault>,
 }
 
 /// What dates the frames.
@@ -53,17 +55,28 @@ impl<R: Read> PictureStream<R> {
             patience,
             clock: StreamClock(clock),
             number: 0,
+            fault: None,
         }
     }
 
     /// The next frame or problem; `None` at the end of the stream.
     pub(super) fn next_item(&mut self) -> io::Result<Option<SourceItem>> {
+        self.read().map_err(|error| match &self.fault {
+            Some(fault) if error.kind() == io::ErrorKind::TimedOut => {
+                let text =
+                    format!("it sends no picture that can be decoded; the last one: {fault}");
+                io::Error::new(io::ErrorKind::InvalidData, text)
+            }
+            _ => error,
+        })
+    }
+
+    fn read(&mut self) -> io::Result<Option<SourceItem>> {
         loop {
             self.patience.check()?;
             let Some(piece) = self.reader.next_piece()? else { return Ok(None) };
             match piece {
                 Piece::Picture { bytes, .. } => {
-                    self.patience.renew();
                     if self.rhythm.is_due(Some(Instant::now())) {
                         return Ok(Some(self.frame(&bytes)));
                     }
@@ -82,13 +95,70 @@ impl<R: Read> PictureStream<R> {
         self.number += 1;
         match self.decoder.decode(bytes) {
             Ok(picture) => {
+                // What cannot be decoded shows nobody anything: a camera that sends nothing else is lost.
+                self.patience.renew();
+                self.fault = None;
                 SourceItem::Frame(Frame { number, time, picture, dropped_before: 0, origin: None })
             }
-            Err(fault) => self.problem(None, fault),
+            Err(fault) => {
+                self.fault = Some(fault.clone());
+                self.problem(None, fault)
+            }
         }
     }
 
     fn problem(&self, offset: Option<u64>, fault: PictureFault) -> SourceItem {
         SourceItem::Problem(FrameProblem { place: self.name.clone(), offset, fault })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use lenslog_journal::{SimulatedClock, Timestamp};
+
+    use super::super::Cancel;
+    use super::super::samples::jpeg;
+    use super::*;
+
+    /// The same bytes again and again.
+    struct Endless(Vec<u8>, usize);
+
+    impl Read for Endless {
+        fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+            for byte in &mut *buffer {
+                *byte = self.0[self.1 % self.0.len()];
+                self.1 += 1;
+            }
+            Ok(buffer.len())
+        }
+    }
+
+    #[test]
+    fn a_camera_of_which_no_picture_can_be_decoded_is_given_up() {
+        let good = jpeg(32, 24, 1);
+        let scan = good.windows(2).position(|marker| marker == [0xFF, 0xDA]).unwrap();
+        let bad = [&good[..scan + 14], b"\0\0\xFF\xD9"].concat();
+        for (bytes, is_given_up) in [(bad, true), (good, false)] {
+            let patience = Patience::new(FrameRate::MAX, Cancel::new());
+            let clock = Arc::new(SimulatedClock::new(Timestamp::default()));
+            let mut stream = PictureStream::new(
+                "x".to_owned(),
+                Endless(bytes, 0),
+                FrameRate::MAX,
+                patience.clone(),
+                clock,
+            );
+            let mut seen = Vec::new();
+            while seen.len() < 3 {
+                let item = stream.next_item().unwrap().unwrap();
+                seen.push(matches!(item, SourceItem::Frame(_)));
+            }
+            assert_eq!(seen.iter().all(|is_frame| !is_frame), is_given_up);
+            if is_given_up {
+                patience.expire();
+                let error = stream.next_item().unwrap_err().to_string();
+                assert!(error.contains("can be decoded; the last one"), "{error}");
+            }
+        }
     }
 }

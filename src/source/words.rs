@@ -1,4 +1,4 @@
-//! Splits a command line into words, without a shell.
+//! Splits a command line into words, without a shell, and joins them.
 
 /// The words of `text`: separated by blanks; between quotes blanks count; a backslash takes the next character as it
 /// is, but not between single quotes. `None` where a quote is not closed or nothing follows a backslash.
@@ -23,6 +23,21 @@ pub(super) fn split_words(text: &str) -> Option<Vec<String>> {
     quote.is_none().then_some(words)
 }
 
+/// A command line of these words, which splits into them again.
+pub(super) fn joined<'a>(words: impl Iterator<Item = &'a str>) -> String {
+    let words: Vec<String> = words.map(quoted).collect();
+    words.join(" ")
+}
+
+fn quoted(word: &str) -> String {
+    let is_special = |character: char| character.is_whitespace() || "'\"\\".contains(character);
+    if !word.is_empty() && !word.contains(is_special) {
+        return word.to_owned();
+    }
+    // Between single quotes everything is what it is, but for themselves.
+    format!("'{}'", word.replace('\'', "'\\''"))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -37,7 +52,10 @@ mod tests {
             ("a'b'\"c\" ''", &["abc", ""]),
             ("$HOME *", &["$HOME", "*"]),
         ] {
-            assert_eq!(split_words(text).unwrap(), expected, "{text}");
+            let words = split_words(text).unwrap();
+            assert_eq!(words, expected, "{text}");
+            let again = split_words(&joined(words.iter().map(String::as_str)));
+            assert_eq!(again.unwrap(), expected, "{text}");
         }
         for text in ["'a", "\"a", "a\\", "a 'b\" c"] {
             assert_eq!(split_words(text), None, "{text}");

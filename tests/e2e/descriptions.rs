@@ -269,3 +269,90 @@ fn without_a_server_recording_goes_on_and_the_status_says_so() {
     let args = [&args[..], &["describe", "--since", "today"]].concat();
     lab.run(&args).expect(4).says("cannot be reached");
 }
+
+#[test]
+fn pictures_that_are_away_with_the_whole_directory_are_described_once_it_is_back() {
+    let lab = Lab::new();
+    backlog(&lab, 5);
+    let (data, away) = (lab.data.clone(), lab.path("away"));
+    let (from, to) = (data.clone(), away.clone());
+    let server = ModelServer::start(move |asked: &Asked| {
+        // Gone in the middle of a request.
+        if asked.number == 0 {
+            fs::rename(&from, &to).unwrap();
+        }
+        asked.sentence()
+    });
+    configure(&lab, &server.endpoint, "test:", "");
+    let config = lab.path("lenslog.toml");
+    let args = ["--config", config.to_str().unwrap(), "describe", "--since", "today"];
+    lab.run(&args).expect(4);
+    assert_eq!(server.asked(), 1);
+    fs::rename(&away, &data).unwrap();
+    lab.run(&args).expect(0).says("0 given up, 0 left");
+    assert!(by_event(&lab, "DescriptionFailed").is_empty());
+    check_described(&lab, 5);
+}
+
+#[test]
+fn a_picture_that_cannot_be_read_stops_no_other() {
+    let lab = Lab::new();
+    backlog(&lab, 4);
+    let server = ModelServer::start(Asked::sentence);
+    let day = SystemClock { fixed_offset_minutes: None }.read().wall.day();
+    let picture = lab.data.join("events").join(day.to_string()).join("evt_3.jpg");
+    fs::remove_file(&picture).unwrap();
+    // Reading a directory fails, and it is not the same as no file.
+    fs::create_dir(&picture).unwrap();
+    configure(&lab, &server.endpoint, "test:", "");
+    let config = lab.path("lenslog.toml");
+    let args = ["--config", config.to_str().unwrap(), "describe", "--since", "today"];
+    lab.run(&args).says("3 described");
+    assert_eq!(by_event(&lab, "DescriptionAdded").len(), 3);
+}
+
+#[test]
+fn a_describe_beside_another_one_says_who_is_at_it() {
+    let lab = Lab::new();
+    backlog(&lab, 1);
+    let (asked, is_asked) = std::sync::mpsc::channel();
+    let server = ModelServer::start(move |_: &Asked| {
+        asked.send(()).unwrap();
+        Reaction::Hang
+    });
+    configure(&lab, &server.endpoint, "test:", "timeout = \"60s\"");
+    let config = lab.path("lenslog.toml");
+    let args = ["--config", config.to_str().unwrap(), "describe", "--since", "today"];
+    let mut first = lab.command(&args).stdout(std::process::Stdio::null()).spawn().unwrap();
+    is_asked.recv().unwrap();
+    lab.run(&args).says("in use by process");
+    lab.ingest(&[]).says("in use by process");
+    first.kill().unwrap();
+    first.wait().unwrap();
+    server.change(Asked::sentence);
+    lab.run(&args).expect(0).says("1 described");
+    check_described(&lab, 1);
+}
+
+#[test]
+fn a_key_that_is_there_at_last_is_used_after_a_reload() {
+    let lab = Lab::new();
+    backlog(&lab, 2);
+    let server = ModelServer::start(|asked: &Asked| {
+        assert!(asked.head.contains("uthorization: Bearer sk-late\r\n"), "{}", asked.head);
+        asked.sentence()
+    });
+    configure(&lab, &server.endpoint, "test:", "api_key_file = \"key\"");
+    let mut recording = record(&lab);
+    let problem = lab.status()["descriptions"]["problem"].clone();
+    assert!(problem.as_str().unwrap().contains("cannot read the key in"), "{problem}");
+    fs::write(lab.path("key"), "sk-late\n").unwrap();
+    recording.signal(rustix::process::Signal::HUP);
+    recording.wait_for("the configuration is reloaded");
+    lab.until("both are described", || {
+        (by_event(&lab, "DescriptionAdded").len() >= 2).then_some(())
+    });
+    let ran = recording.stop().expect(0);
+    assert!(!ran.err.contains("sk-late"), "{}", ran.err);
+    lab.verify();
+}

@@ -35,3 +35,4 @@ mod sources;
 mod storage;
 mod uploads;
 mod virtual_camera;
+mod why;

@@ -170,3 +170,51 @@ fn without_ffmpeg_an_rtsp_camera_says_what_to_install() {
         .says("install ffmpeg");
     lab.run(&["record", "--source", "rpicam:0", "--fail-fast"]).expect(4).says("rpicam-apps");
 }
+
+#[test]
+fn what_a_program_leaves_behind_is_not_listened_to_for_ever() {
+    let lab = Lab::new();
+    let command = "setsid tail -f /dev/null >/dev/null & echo $! >> pids; exit 3";
+    let recording = record_lost(&lab, &format!("exec:sh -c '{command}'"));
+    // Each of them holds the standard error of a program that ended.
+    let left = lab.until("it is started three times", || {
+        let pids = fs::read_to_string(lab.path("pids")).ok()?;
+        let pids: Vec<String> = pids.lines().map(str::to_owned).collect();
+        (pids.len() >= 3).then_some(pids)
+    });
+    let tasks = format!("/proc/{}/task", recording.child.id());
+    let listeners = || {
+        let names = fs::read_dir(&tasks).unwrap().flatten();
+        let names = names.filter_map(|task| fs::read_to_string(task.path().join("comm")).ok());
+        names.filter(|name| name.starts_with("program's words")).count()
+    };
+    lab.until("only the newest is listened to", || (listeners() <= 1).then_some(()));
+    recording.stop().expect(0);
+    for pid in left {
+        let _ = Command::new("kill").arg(pid).status();
+    }
+}
+
+/// A recorder of a camera that is lost at once.
+fn record_lost(lab: &Lab, source: &str) -> Recording {
+    let source = serde_json::to_string(source).unwrap();
+    fs::write(lab.path("lenslog.toml"), format!("[cameras.door]\nsource = {source}\n")).unwrap();
+    lab.record_until("the camera is lost", &[])
+}
+
+#[test]
+fn passwords_in_the_arguments_of_a_program_are_told_to_nobody() {
+    let lab = Lab::new();
+    let source = "exec:sh -c 'echo cannot log in with joe:hunter2 >&2; exit 1' --user joe:hunter2";
+    let recording = record_lost(&lab, source);
+    let status = lab.status().to_string();
+    let shown = lab.run(&["config", "show"]).expect(0).out;
+    let ran = recording.stop().expect(0);
+    let journal = lab.run(&["replay", "cat", "--json"]).expect(0).out;
+    assert!(journal.contains("cannot log in with ***"), "{journal}");
+    // What the program's own text says is part of the command; that is not hidden behind an option.
+    let told =
+        [status, ran.err, journal].join("\n").replace("'echo cannot log in with joe:hunter2", "");
+    assert!(!told.contains("hunter2"), "{told}");
+    assert!(shown.contains("--user ***"), "{shown}");
+}

@@ -100,18 +100,6 @@ fn two_cameras_record_side_by_side() {
 }
 
 #[test]
-fn why_explains_the_session() {
-    let lab = Lab::new();
-    lab.run(&["record", "--source", "test:", "--duration", "8s"]).expect(0);
-    let first = lab.journal().into_values().find(|value| value["kind"] == "EventDetected").unwrap();
-    let at = first["record"]["timestamp"].as_str().unwrap();
-    let ran = lab.run(&["why", "--camera", "camera_1", "--at", at]).expect(0);
-    assert!(ran.out.contains("There was an event") && ran.out.contains("frames"), "{}", ran.out);
-    let before = lab.run(&["why", "--camera", "camera_1", "--at", "2020-01-01T00:00:00Z"]);
-    assert!(!before.out.is_empty(), "{}", before.err);
-}
-
-#[test]
 fn a_moved_data_directory_goes_on_as_if_nothing_had_happened() {
     let lab = Lab::new();
     lab.ingest(&lines(0..20)).expect(0);

@@ -9,9 +9,11 @@ mod death_signal;
 mod words;
 
 use std::io::{self, Read, Write};
+use std::os::fd::AsFd;
 use std::os::unix::process::{CommandExt, ExitStatusExt};
-use std::process::{Child, ChildStdout, Command, ExitStatus, Stdio};
+use std::process::{Child, ChildStderr, ChildStdout, Command, ExitStatus, Stdio};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
@@ -59,10 +61,11 @@ impl ChildSource {
         let mut child = command.spawn().map_err(|error| refused(program.not_started(&error)))?;
         let (input, output) = (child.stdin.take(), child.stdout.take());
         let errors = child.stderr.take();
-        let mut child = Running { child, listener: None };
+        let mut child = Running { child, listener: None, is_over: Arc::default() };
         let words = Words::default();
         if let Some(errors) = errors {
             let (words, program) = (words.clone(), program.clone());
+            let errors = Errors { errors, is_over: Arc::clone(&child.is_over) };
             let listen = move || words.listen(errors, &program.name, &program.all_words());
             let listener = std::thread::Builder::new().name("program's words".into()).spawn(listen);
             child.listener = Some(listener.map_err(|error| refused(error.to_string()))?);
@@ -118,16 +121,43 @@ struct Output {
 
 impl Read for Output {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        let step = Timespec { tv_sec: 0, tv_nsec: i64::from(patience::STEP.subsec_nanos()) };
         loop {
             self.patience.check()?;
-            let mut waiting = [PollFd::new(&self.output, PollFlags::IN)];
-            match poll(&mut waiting, Some(&step)) {
-                Ok(0) | Err(rustix::io::Errno::INTR) => {}
-                Ok(_) => return self.output.read(buffer),
-                Err(error) => return Err(error.into()),
+            if has_something(&self.output)? {
+                return self.output.read(buffer);
             }
         }
+    }
+}
+
+/// The standard error of a program. It ends when the program is over, even where something that the program started has
+/// left its group and holds it open: such a listener would stay for each time the program is started.
+struct Errors {
+    errors: ChildStderr,
+    is_over: Arc<AtomicBool>,
+}
+
+impl Read for Errors {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        loop {
+            let is_over = self.is_over.load(Ordering::Acquire);
+            if has_something(&self.errors)? {
+                return if is_over { Ok(0) } else { self.errors.read(buffer) };
+            }
+            if is_over {
+                return Ok(0);
+            }
+        }
+    }
+}
+
+/// Whether a read returns at once, now or within a moment.
+fn has_something(pipe: &impl AsFd) -> io::Result<bool> {
+    let step = Timespec { tv_sec: 0, tv_nsec: i64::from(patience::STEP.subsec_nanos()) };
+    match poll(&mut [PollFd::new(pipe, PollFlags::IN)], Some(&step)) {
+        Ok(count) => Ok(count > 0),
+        Err(rustix::io::Errno::INTR) => Ok(false),
+        Err(error) => Err(error.into()),
     }
 }
 
@@ -136,6 +166,8 @@ impl Read for Output {
 struct Running {
     child: Child,
     listener: Option<JoinHandle<()>>,
+    /// Nobody is listened to any more.
+    is_over: Arc<AtomicBool>,
 }
 
 impl Running {
@@ -152,6 +184,8 @@ impl Running {
         let status = self.child.wait().ok();
         if let Some(listener) = self.listener.take() {
             // The pipe ends with the last process that has it; one that has left the group is not waited for.
+            within(END_MAX, || listener.is_finished());
+            self.is_over.store(true, Ordering::Release);
             within(END_MAX, || listener.is_finished());
         }
         status.filter(|_| ended_itself)

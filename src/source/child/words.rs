@@ -5,6 +5,7 @@ use std::io::{BufRead, BufReader, Read};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
+use super::super::words::joined;
 use crate::redact::{hidden, secrets};
 
 /// Longest line that is kept; the rest of it is left out.
@@ -35,7 +36,9 @@ impl Words {
 
     /// Logs what `output` says until it ends. `arguments` are those of the child: passwords in them are hidden.
     pub(super) fn listen(&self, output: impl Read, program: &str, arguments: &[String]) {
-        let secrets: Vec<&str> = arguments.iter().flat_map(|word| secrets(word)).collect();
+        // Together: a password may stand behind the word that says so.
+        let arguments = joined(arguments.iter().map(String::as_str));
+        let secrets: Vec<&str> = secrets(&arguments).collect();
         let mut reader = BufReader::new(output);
         let (mut minute, mut logged, mut left_out) = (Instant::now(), 0, 0_u32);
         while let Some(line) = next_line(&mut reader) {

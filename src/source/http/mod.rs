@@ -321,6 +321,10 @@ fn told(error: &ureq::Error) -> String {
         ureq::Error::Io(error) if error.kind() == io::ErrorKind::TimedOut => {
             "it sends nothing any more; check its network and its power".to_owned()
         }
+        ureq::Error::Io(error) if error.kind() == io::ErrorKind::InvalidData => format!(
+            "its encryption is not accepted: {error}; a camera that signs its certificate itself is read with http://, or \
+             with exec:curl --silent --insecure ADDRESS"
+        ),
         error => format!("{error}; check the address, its network and its power"),
     }
 }

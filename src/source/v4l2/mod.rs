@@ -158,7 +158,6 @@ impl V4l2Source {
             if !self.wait()? {
                 return Ok(None);
             }
-            self.patience.renew();
             let now = self.clock.read().wall;
             let (buffer, metadata) = self.stream.next()?;
             let age = age(metadata);
@@ -178,6 +177,9 @@ impl V4l2Source {
                 raw => raw.to_rgb(bytes, size, self.format.stride),
             };
             let micros = i64::try_from(age.as_micros()).unwrap_or_default();
+            if decoded.is_ok() {
+                self.patience.renew();
+            }
             return Ok(Some(match decoded {
                 Ok(picture) => SourceItem::Frame(Frame {
                     number,
