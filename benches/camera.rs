@@ -72,14 +72,18 @@ fn run(name: &str, scene: Scene, fps: u32, seconds: u64, more: &str) {
     let lines = fs::read_to_string(directory.path().join("logs/metrics.json")).unwrap();
     let last: Value = serde_json::from_str(lines.lines().last().unwrap()).unwrap();
     let latency = &last["frame_processing_latency_ms"];
+    let count = |name: &str| last[name].as_u64().unwrap();
+    // Without an event there is none.
+    let milliseconds =
+        |name: &str| latency[name].as_f64().map_or("–".to_owned(), |ms| ms.to_string());
     println!(
         "{name:<20}{cpu:>7.1} %{:>6} MB{:>9}{:>9}{:>8}  {} ms, {} ms",
         peak_kb / 1000,
-        last["frames_processed"],
-        last["frames_dropped"],
-        last["events_created"],
-        latency["p50"],
-        latency["p99"],
+        count("frames_processed"),
+        count("frames_dropped"),
+        count("events_created"),
+        milliseconds("p50"),
+        milliseconds("p99"),
     );
 }
 
