@@ -143,7 +143,11 @@ fn a_disk_that_is_full_ends_the_recorder_in_good_order_and_it_starts_again_with_
         assert!(exceeded >= 100, "{kind}: {exceeded}");
         // Whoever ingested was cut off, or told why.
         assert!(matches!(refused.code, Some(1 | 3)), "{kind}: {}", refused.err);
-        lab.verify();
+        // Filled to its last byte, a disk has no room for the index without which SQLite reads nothing: that is told, and
+        // nothing else differs.
+        let ran = lab.run(&["replay", "verify"]);
+        let is_unread = ran.out.contains("no room is left") && ran.out.contains("journal    ok");
+        assert!(ran.code == Some(0) || is_unread, "{kind}: {}{}", ran.out, ran.err);
         assert_eq!(days(&lab).iter().filter(|day| **day < day_of(&lines(200, 1)[0])).count(), 6);
         fs::remove_file(&ballast).unwrap();
         lab.record(&["--source", "test:"]).stop().expect(0);
