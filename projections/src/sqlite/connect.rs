@@ -106,19 +106,19 @@ pub(super) fn loader(files: &DatabaseFiles, page_bytes: u32) -> Result<Connectio
 pub(crate) fn reader(path: &Path, patience: Duration) -> Result<Connection> {
     let readable = |connection| readable(connection, patience);
     let files = DatabaseFiles::at(path);
-    match room_to_read(&files) {
-        // Nobody writes where there is no room, and without a log no index is needed.
-        Err(_) if !has_log(&files) => return immutable(&files).and_then(readable),
-        result => result?,
-    }
     // The file may be missing for the moment in which a rebuild puts it in place.
-    match read_write(&files).and_then(readable) {
-        Err(error) if is_refused(&error) => match read_only(&files).and_then(readable) {
-            Err(error) if is_refused(&error) && !has_log(&files) => {
-                immutable(&files).and_then(readable)
-            }
-            result => result,
-        },
+    let beside = match room_to_read(&files).and_then(|()| read_write(&files)).and_then(readable) {
+        Err(error) if is_refused(&error) => read_only(&files).and_then(readable),
+        result => result,
+    };
+    match beside {
+        Err(error) if is_refused(&error) || is_full(&error) => {
+            let opened = if has_log(&files) { alone(&files) } else { immutable(&files) };
+            opened.and_then(readable).map_err(|other| match is_refused(&other) || is_busy(&other) {
+                true => error,
+                false => other,
+            })
+        }
         result => result,
     }
 }
@@ -140,12 +140,19 @@ fn read_only(files: &DatabaseFiles) -> Result<Connection> {
     Connection::open_with_flags(files.path(), flags)
 }
 
-/// On a medium that takes no log's index. Nobody writes there, and there is no log.
+/// Where no index of a log can be made: nobody writes there, and without a log none is needed.
 fn immutable(files: &DatabaseFiles) -> Result<Connection> {
     let flags = OpenFlags::SQLITE_OPEN_READ_ONLY
         | OpenFlags::SQLITE_OPEN_NO_MUTEX
         | OpenFlags::SQLITE_OPEN_URI;
     Connection::open_with_flags(uri(files.path()) + "?immutable=1", flags)
+}
+
+/// Where no index of the log can be made: it is in memory then, so that nobody else may have the database open.
+fn alone(files: &DatabaseFiles) -> Result<Connection> {
+    let connection = read_write(files)?;
+    connection.pragma_update_and_check(None, "locking_mode", "exclusive", |_| Ok(()))?;
+    Ok(connection)
 }
 
 fn readable(connection: Connection, patience: Duration) -> Result<Connection> {
@@ -155,6 +162,14 @@ fn readable(connection: Connection, patience: Duration) -> Result<Connection> {
     // The file is opened for good by the first look at it.
     connection.query_row("SELECT count(*) FROM sqlite_schema", [], |_| Ok(()))?;
     Ok(connection)
+}
+
+fn is_busy(error: &rusqlite::Error) -> bool {
+    error.sqlite_error_code() == Some(ErrorCode::DatabaseBusy)
+}
+
+fn is_full(error: &rusqlite::Error) -> bool {
+    error.sqlite_error_code() == Some(ErrorCode::DiskFull)
 }
 
 fn is_refused(error: &rusqlite::Error) -> bool {

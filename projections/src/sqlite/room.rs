@@ -56,7 +56,7 @@ pub(super) fn prepare_index(files: &DatabaseFiles) {
     let _ = fs::remove_file(&name);
 }
 
-/// Whether there is room to read beside a log.
+/// Whether there is room for the index with which a log is read beside others.
 ///
 /// # Errors
 ///
