@@ -40,6 +40,8 @@ const WORTH_BYTES: u64 = 64 << 10;
 /// Pictures made less than this before a tombstone stay with it: their events may be on the way. Those that the
 /// journal knows already are purged by name.
 const ON_THE_WAY: Duration = Duration::from_secs(120);
+/// Name of the projection that is the database.
+const DATABASE: &str = "sqlite";
 /// Records appended at once.
 const BATCH: usize = 1000;
 
@@ -140,6 +142,28 @@ impl LogRotator {
         }
     }
 
+    /// Whether there is too little room for nothing but a database on a disk of its own, and it cannot be written even
+    /// so: no row goes before it can, and days would go for nothing.
+    fn waits_for_database(&self) -> Result<bool, Error> {
+        if !self.surveyor.monitor().usage_without_database_disk().is_below_target() {
+            return Ok(false);
+        }
+        let head = self.surveyor.view().head()?;
+        let mut is_stuck = self.database_is_stuck(head);
+        if is_stuck && self.reserve.give_up(&self.journal) {
+            is_stuck = self.database_is_stuck(head);
+        }
+        Ok(is_stuck)
+    }
+
+    /// Whether the database does not get as far as that, because it cannot be written.
+    fn database_is_stuck(&self, head: Seq) -> bool {
+        let is_behind = self.wait(head).contains(&DATABASE);
+        let status = self.runner.status();
+        let mut database = status.iter().filter(|status| status.name == DATABASE);
+        is_behind && database.any(|status| status.state.is_degraded())
+    }
+
     /// Journals that pictures go, and waits until they have.
     fn purge(&self, pictures: &[Picture]) -> Result<(), Error> {
         for batch in pictures.chunks(BATCH) {
@@ -203,6 +227,14 @@ impl Rotation<'_> {
             Step::PicturesOfToday { .. } => true,
             Step::Pictures { .. } => false,
         };
+        if makes_room && self.rotator.waits_for_database()? {
+            self.problem(
+                "the disk of the database is full, and deleting days gives it no room while the database cannot be \
+                 written; free some there, or delete the database: it is made again from the journal"
+                    .to_owned(),
+            );
+            return Ok(false);
+        }
         let before = self.mode;
         if makes_room && !matches!(self.mode, Mode::Continuing { .. }) {
             self.mode = Mode::Continuing { was_full: survey.stats.needs_rotation() };
