@@ -75,6 +75,11 @@ impl Reserve {
         given > 0 || self.give_up_spare(journal)
     }
 
+    /// Gives up the one beside a database that is on another file system. Returns whether there was one.
+    pub fn give_up_beside_database(&self) -> bool {
+        self.paths().filter(|path| *path == self.beside_database).any(given_up)
+    }
+
     fn give_up_spare(&self, journal: &Journal) -> bool {
         let is_given = journal.give_up_spare().unwrap_or(false);
         if is_given {

@@ -150,7 +150,7 @@ impl LogRotator {
         }
         let head = self.surveyor.view().head()?;
         let mut is_stuck = self.database_is_stuck(head);
-        if is_stuck && self.reserve.give_up(&self.journal) {
+        if is_stuck && self.reserve.give_up_beside_database() {
             is_stuck = self.database_is_stuck(head);
         }
         Ok(is_stuck)

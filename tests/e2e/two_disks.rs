@@ -18,8 +18,8 @@ fn overwriting() -> Lab {
 }
 
 /// One whose database is there. It belongs to the data directory that is configured with it.
-fn with_database(database: &Path) -> Lab {
-    let lab = overwriting();
+fn with_database(database: &Path, check_interval: &str) -> Lab {
+    let lab = overwriting().with("LENSLOG__STORAGE__STORAGE_CHECK_INTERVAL", check_interval);
     let data = lab.data.to_str().unwrap().to_owned();
     lab.with("LENSLOG__STORAGE__DATA_DIR", &data)
         .with("LENSLOG__STORAGE__DB_PATH", database.to_str().unwrap())
@@ -56,7 +56,7 @@ fn logs_on_a_small_disk_cost_no_day_even_when_that_is_full() {
 fn a_database_on_a_small_disk_costs_no_more_days_than_it_needs() {
     let Some(disk) = small(40 << 20) else { return };
     let database = disk.point.join("events.db");
-    let lab = with_database(&database);
+    let lab = with_database(&database, "10");
     // Half as much again as fits.
     for age in (1..=20).rev() {
         for batch in lines(age, 3000).chunks(750) {
@@ -76,7 +76,7 @@ fn a_database_on_a_small_disk_costs_no_more_days_than_it_needs() {
 fn a_database_whose_disk_others_fill_costs_no_day_and_stops_no_recording() {
     let Some(disk) = small(16 << 20) else { return };
     let database = disk.point.join("events.db");
-    let lab = with_database(&database);
+    let lab = with_database(&database, "5000");
     for age in (1..=10).rev() {
         lab.ingest(&lines(age, 500)).expect(0);
     }
