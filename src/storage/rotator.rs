@@ -272,8 +272,8 @@ impl Rotation<'_> {
     fn prune(&mut self, through: Day, days: &[(Day, u64)], why: Why) -> Result<bool, Error> {
         let rotator = self.rotator;
         self.tried_through = Some(through);
-        self.purge_young(days);
         let directories = rotator.directories();
+        self.purge_young(days);
         let free_before = rotator.surveyor.monitor().database_free();
         let segments = rotator.surveyor.segments()?;
         let pruned_before = rotator.surveyor.view().pruned_through()?;

@@ -328,6 +328,29 @@ fn history_that_shares_a_segment_with_today_goes_by_its_own_day() {
 }
 
 #[test]
+fn what_a_day_gives_back_is_told_with_pictures_that_came_just_now() {
+    let lab = lab(1_000_000_000, &[("MIN_RETENTION_DAYS", "1")]);
+    let mut all = Vec::new();
+    for age in [2, 1] {
+        let directory = lab.data.join("events").join(date(age).to_string());
+        fs::create_dir_all(&directory).unwrap();
+        for line in lines(age, 5) {
+            let mut value: Value = serde_json::from_str(&line).unwrap();
+            let file = format!("{}.jpg", value["event_id"].as_str().unwrap());
+            fs::write(directory.join(&file), vec![1; 200_000]).unwrap();
+            value["image_path"] = json!(format!("data/events/{}/{file}", date(age)));
+            all.push(value.to_string());
+        }
+    }
+    lab.ingest(&all).expect(0);
+    let ran = lab.run(&["rotate", "--force"]).expect(0);
+    let told = ran.out.lines().find(|line| line.contains("is gone")).unwrap();
+    let mut words = told.split_whitespace().skip_while(|word| *word != "all").skip(1);
+    let freed: f64 = words.next().unwrap().strip_suffix("MB").unwrap().parse().unwrap();
+    assert!(told.starts_with(&date(2).to_string()) && freed >= 1.0, "{told}");
+}
+
+#[test]
 fn contradictory_settings_are_errors_of_the_configuration() {
     for (keys, name) in [
         (vec![("MAX_RETENTION_DAYS", "3"), ("MIN_RETENTION_DAYS", "7")], "max_retention_days"),
