@@ -20,7 +20,7 @@ use lenslog_tools::control::{GoneDay, RotationReport};
 
 use super::amount::Megabytes;
 use super::pictures::{self, Picture};
-use super::policy::{Mode, Step, Why};
+use super::policy::{Mode, Protection, Step, Why};
 use super::report;
 use super::reserve::Reserve;
 use super::surveyor::{Survey, Surveyor};
@@ -217,6 +217,12 @@ impl Rotation<'_> {
         let gone: Vec<_> = self.report.gone.iter().map(|gone| gone.day.clone()).collect();
         self.report.kept = report::kept(&survey);
         self.report.kept.retain(|kept| !gone.contains(&kept.day) || kept.bytes > 0);
+        for (data, protection) in &survey.plan.kept {
+            if *protection == Protection::Tried && data.bytes > 0 {
+                let (day, left) = (data.day, Megabytes(data.bytes));
+                self.problem(format!("{day} could not be deleted: {left} of it are left"));
+            }
+        }
         Ok(self.report)
     }
 
@@ -300,7 +306,9 @@ impl Rotation<'_> {
             let left = after.get(day).copied().unwrap_or(0);
             *freed.entry(*day).or_default() += before.saturating_sub(left);
         }
-        let from_directories: u64 = freed.values().sum();
+        // What could not be deleted earlier says nothing about this step.
+        let of_step = |day: &Day| days.iter().any(|(of_step, _)| of_step == day);
+        let from_directories = freed.iter().filter(|(day, _)| of_step(day)).map(|(_, b)| b).sum();
         for segment in &pruned.segments {
             // What was sealed just now is not in the list yet.
             let known = segments.iter().find(|(base, ..)| segment.range.contains(*base));
@@ -319,7 +327,7 @@ impl Rotation<'_> {
                 self.gone(*day, bytes, why);
             }
         }
-        let expected: u64 = directories.range(..=through).map(|(_, bytes)| bytes).sum();
+        let expected = directories.iter().filter(|(day, _)| of_step(day)).map(|(_, b)| b).sum();
         Ok(self.gave_back(from_directories, expected, through))
     }
 

@@ -443,6 +443,52 @@ fn a_file_that_cannot_be_deleted_stops_nothing_and_goes_later() {
 }
 
 #[test]
+fn a_pruned_day_that_somebody_puts_back_is_told_and_goes_with_the_next_one() {
+    let original = with_days(4);
+    let lab = again(&original, 1_000_000_000, &[("MIN_RETENTION_DAYS", "1")]);
+    let oldest = lab.data.join("events").join(date(4).to_string());
+    let copy = lab.path("copy");
+    crate::harness::copy_tree(&oldest, &copy);
+    lab.run(&["rotate", "--force"]).expect(0);
+    assert!(!oldest.exists());
+    crate::harness::copy_tree(&copy, &oldest);
+    let told = lab.run(&["replay", "verify"]).expect(1);
+    assert!(told.out.contains("jsonl      DIFFERS"), "{}", told.out);
+    assert!(told.out.contains("plaintext  DIFFERS"), "{}", told.out);
+    lab.run(&["rotate", "--force"]).expect(0);
+    assert_eq!(days(&lab), dates((1..=3).rev()));
+    stays_pruned(&lab);
+}
+
+#[test]
+fn old_days_that_cannot_be_deleted_do_not_end_a_rotation() {
+    let original = with_days(8);
+    let lab = again(&original, 1_000_000_000, &[("MIN_RETENTION_DAYS", "1")]);
+    let stuck = lab.data.join("events").join(date(8).to_string()).join("stuck.jpg");
+    fs::write(&stuck, vec![1; 8_000_000]).unwrap();
+    let chattr = |flag: &str| {
+        let output = std::process::Command::new("chattr").arg(flag).arg(&stuck).output();
+        output.is_ok_and(|output| output.status.success())
+    };
+    if lacks("root, and a file system with immutable files", chattr("+i")) {
+        return;
+    }
+    let before = used(&lab);
+    // Full to more than 90 %, and only most of the other days make that less than 80 %.
+    let lab = lab.with(
+        "LENSLOG__STORAGE__MAX_STORAGE_GB",
+        &format!("{}", (before as f64 - 2_600_000.0) / 0.8 / 1e9),
+    );
+    let ran = lab.run(&["rotate", "--force"]);
+    assert!(chattr("-i"));
+    assert_eq!(ran.code, Some(1), "{}", ran.err);
+    assert!(ran.err.contains(&format!("{} could not be deleted", date(8))), "{}", ran.err);
+    assert!(!ran.err.contains("rotation ends"), "{}", ran.err);
+    assert!(lab.status()["storage"]["percentage_used"].as_f64().unwrap() < 80.0, "{}", ran.out);
+    assert!(days(&lab).len() <= 4, "{:?}", days(&lab));
+}
+
+#[test]
 fn what_lies_elsewhere_is_counted_and_goes_too() {
     let other = tempfile::tempdir().unwrap();
     let original = with_days(3);
