@@ -169,7 +169,7 @@ mod tests {
         let journal = Journal::open(directory.path(), &Options::default()).unwrap();
         reserve.give_up_if_full(&journal);
         assert!(reserve.path.exists(), "there is room");
-        fs::remove_file(reserve.path()).unwrap();
+        fs::remove_file(&reserve.path).unwrap();
         let greedy = Reserve { bytes: u64::MAX / PLENTY, ..reserve };
         greedy.make();
         assert!(!greedy.path.exists(), "there is too little room for it");
