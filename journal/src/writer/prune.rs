@@ -28,7 +28,8 @@ pub struct Pruned {
     pub tombstone: Seq,
     /// The newest day pruned; later than asked for where a later one was pruned before.
     pub day: Day,
-    /// The segments that [`Journal::unlink_pruned`](crate::Journal::unlink_pruned) will remove.
+    /// The segments that [`Journal::unlink_pruned`](crate::Journal::unlink_pruned) will remove. On a full disk these
+    /// may be fewer than could go: with their room the next pruning takes more.
     pub segments: Vec<PrunedSegment>,
 }
 
@@ -48,10 +49,18 @@ impl Writer {
     pub(crate) fn prune_through(&self, day: Day) -> Result<Pruned, Error> {
         let _one_at_a_time = self.bookkeeping();
         let day = self.seal_if_prunable(day)?;
-        let segments = self.prunable(day)?;
-        let record = SystemRecord::PrunedThrough(PrunedThrough { day, segments: segments.clone() });
-        let tombstone = self.append_system(&record)?;
-        Ok(Pruned { tombstone, day, segments })
+        let mut segments = self.prunable(day)?;
+        loop {
+            let pruned = PrunedThrough { day, segments: segments.clone() };
+            match self.append_system(&SystemRecord::PrunedThrough(pruned)) {
+                Ok(tombstone) => return Ok(Pruned { tombstone, day, segments }),
+                // A shorter one may fit into what is kept back, and what it names makes room for the next.
+                Err(Error::StorageFull { .. }) if segments.len() > 1 => {
+                    segments.truncate(segments.len() / 2);
+                }
+                Err(error) => return Err(error),
+            }
+        }
     }
 
     /// Removes every segment that a durable tombstone names.
