@@ -5,6 +5,7 @@ use std::path::Path;
 use crate::directory::Directory;
 use crate::error::Context;
 use crate::format::SegmentName;
+use crate::open::make_directories;
 use crate::storage::{Access, EntryKind, read_full};
 use crate::view::JournalView;
 use crate::{Error, Journal, Options, Seq};
@@ -64,7 +65,7 @@ impl JournalView {
         let head = self.readable_end()?.durable;
         let names = self.directory().segments()?;
         let storage = &*copy.storage;
-        storage.create_directory(&copy.journal).context("create", &copy.journal)?;
+        make_directories(copy)?;
         for old in copy.segments()? {
             let path = copy.segment(old);
             storage.remove(&path).context("remove", &path)?;

@@ -137,6 +137,14 @@ pub(crate) fn open(root: &Path, options: &Options) -> Result<(Writer, Opening), 
     Ok((writer, plan.opening))
 }
 
+/// Makes the directories of a journal that is about to be copied to them; their names survive a power cut.
+pub(crate) fn make_directories(directory: &Directory) -> Result<(), Error> {
+    prepare(&*directory.storage, &directory.root)?;
+    prepare_journal(directory)?;
+    sync_names_above(directory);
+    Ok(())
+}
+
 /// Makes sure that `root` is a directory.
 fn prepare(storage: &dyn Storage, root: &Path) -> Result<(), Error> {
     match storage.stat(root) {
