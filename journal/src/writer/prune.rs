@@ -115,24 +115,32 @@ impl Writer {
         };
         let known = pruned.clone();
         let mut segments = Vec::new();
+        // Nothing stays that stands before what is looked at.
+        let mut is_first = true;
         for pair in names.windows(2) {
             let &[name, successor] = pair else { continue };
-            if Some(name) == active
-                || pruned.covers(SeqRange::new(name.base, name.base.next()))
-                || segments.len() >= TOMBSTONE_SEGMENTS_MAX
-            {
+            if pruned.covers(SeqRange::new(name.base, name.base.next())) {
+                continue;
+            }
+            let was_first = std::mem::take(&mut is_first);
+            if Some(name) == active || segments.len() >= TOMBSTONE_SEGMENTS_MAX {
                 continue;
             }
             let newest = newest_day(&self.directory, name, successor, &known)?;
             if newest > day {
                 continue;
             }
-            let range = range_of(&self.directory, name, successor, &known)?;
+            let mut range = range_of(&self.directory, name, successor, &known)?;
+            if was_first {
+                // Segments that are missing before it were older: that loss is pruned with it, as they would have been.
+                range.from = range.from.min(pruned.floor());
+            }
             let mut with = pruned.clone();
             with.insert(range);
             if with.len() <= PRUNED_RANGES_MAX {
                 pruned = with;
                 segments.push(PrunedSegment { range, day: name.day });
+                is_first = was_first;
             }
         }
         Ok(segments)
