@@ -49,8 +49,8 @@ pub struct Rebuilt {
 pub enum RebuildError {
     /// The journal has lost records that the old projection may still hold.
     #[error(
-        "the journal is damaged ({}); the projection is left as it is, it may hold the last copy; \
-         `replay rebuild --accept-loss` replaces it and keeps the old one aside",
+        "the journal is damaged ({}); the projection is left as it is, it may hold the last copy; accepting the loss \
+         (`replay rebuild --accept-loss`) replaces it and keeps the old one aside",
         told(lost)
     )]
     Damaged {

@@ -10,9 +10,7 @@ use common::{
     ROOT, append, clock, file_bytes, open, options, read_all, record, segments, try_append, view,
 };
 use lenslog_journal::storage::{Access, Fault, FaultyStorage, Storage};
-use lenslog_journal::{
-    Appended, Clock, Error, Journal, NewRecord, Opening, Options, Random, Seq,
-};
+use lenslog_journal::{Appended, Clock, Error, Journal, NewRecord, Opening, Options, Random, Seq};
 
 #[test]
 fn a_failed_sync_moves_its_records_to_a_new_segment_and_the_append_succeeds() {

@@ -60,6 +60,7 @@ fn a_journal_that_vanished_is_a_loss_behind_which_it_goes_on() {
             assert_eq!(found.lost.len(), 1, "{:?}", found.lost);
             assert_eq!(found.lost[0].cause, LossCause::SegmentMissing);
             assert_eq!(found.lost[0].range.from, Seq::FIRST);
+            assert_eq!(found.lost[0].segment.base, Seq::FIRST, "not the one that is there");
             assert_eq!(journal.report_lost(&found.lost[0]).unwrap(), None, "it is known");
             // What was made of the lost records is kept and goes on behind them.
             match view.resume(&before, ReaderOptions::default()).unwrap() {
