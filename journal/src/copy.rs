@@ -42,7 +42,7 @@ impl JournalView {
         ensure_empty(&copy)?;
         let mut attempt = 1;
         let copied = loop {
-            match self.copy_segments(&copy, progress) {
+            match self.copy_segments(&copy, attempt < ATTEMPTS_MAX, progress) {
                 Err(Error::Pruned { .. }) if attempt < ATTEMPTS_MAX => attempt += 1,
                 result => break result?,
             }
@@ -59,11 +59,18 @@ impl JournalView {
     fn copy_segments(
         &self,
         copy: &Directory,
+        is_patient: bool,
         progress: &mut dyn FnMut(u64),
     ) -> Result<Copied, Error> {
-        // The end first: everything before it is in segments that exist now.
+        // The end first: everything before it is in segments that exist now, but for those pruned just then.
         let head = self.readable_end()?.durable;
         let names = self.directory().segments()?;
+        if let Some((active, _)) = head.segment
+            && is_patient
+            && !names.contains(&active)
+        {
+            return Err(Error::Pruned { floor: self.floor()? });
+        }
         let storage = &*copy.storage;
         make_directories(copy)?;
         for old in copy.segments()? {

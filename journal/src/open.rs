@@ -234,6 +234,8 @@ fn make_plan(
             && witness.offset <= segment.len
             && witness.offset >= header.born_offset
             && witness.seq >= header.born_seq
+            // A mark older than the segment, such as a copy beside the writer may have taken, is none.
+            && segment.is_blank_behind(witness.offset)
     });
     match (clean, footer) {
         (Some(witness), None) => resume_clean(&segment, header, witness),

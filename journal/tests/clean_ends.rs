@@ -307,3 +307,17 @@ fn a_close_that_failed_leaves_no_clean_end_that_later_records_lie_behind() {
         check_both(&after, &format!("seed {seed}"));
     }
 }
+
+#[test]
+fn a_clean_end_with_something_behind_it_is_none() {
+    // A copy that took the witness before the recorder was started and the segments after it, or a medium that lost
+    // the sync which took the mark back.
+    let storage = closed();
+    let witness = file_bytes(&storage, Path::new(WITNESS));
+    let journal = open(&storage);
+    append(&journal, b"two");
+    let copied = storage.snapshot();
+    write_bytes(&copied, Path::new(WITNESS), &witness);
+    assert_eq!(read_all(&view(&copied)).payloads(), [&b"one"[..], b"two"]);
+    check_both(&copied, "an older witness");
+}
