@@ -231,17 +231,17 @@ fn a_checkpoint_beyond_the_head_or_of_another_journal_is_made_again_and_the_old_
     // What it was made of is nowhere else.
     let kept = directory.path().join("balances.old");
     assert_eq!(value(&RealStorage, &kept), "1 15\n");
-    fs::remove_file(&kept).unwrap();
     // As far as the other one, but of other records.
     let third = Setting::new();
     third.pay(3, 1);
     assert_eq!(follow(&third), "3 1\n");
     assert_eq!(value(&RealStorage, &kept), "2 7\n");
-    fs::remove_file(&kept).unwrap();
     let fourth = Setting::with_seed(4);
     fourth.pay(4, 1);
     assert_eq!(follow(&fourth), "4 1\n");
     assert_eq!(value(&RealStorage, &kept), "3 1\n");
+    assert_eq!(value(&RealStorage, &directory.path().join("balances.old-3")), "1 15\n");
+    assert!(!directory.path().join("balances.old-4").exists());
     fs::remove_file(&kept).unwrap();
     // Everything in it is in this journal: nothing is kept.
     fourth.pay(4, 1);
