@@ -12,7 +12,7 @@ use lenslog_engine::{
     Checkpoint, CommitKind, Opened, Projection, ProjectionError, RebuildError, RebuildOptions,
     Recorded, Runner, Scope, Spec, Verifier, rebuild, verify,
 };
-use lenslog_journal::{JournalView, Lost, ReaderOptions, Seq, SeqRange};
+use lenslog_journal::{JournalView, Kind, Lost, NewRecord, ReaderOptions, Seq, SeqRange};
 
 const PATIENCE: Duration = Duration::from_secs(20);
 
@@ -22,6 +22,8 @@ struct Diary {
     opened: Opened,
     /// A durable commit is asked for before this record.
     must_commit_before: Seq,
+    /// This record cannot be applied.
+    rejects: Seq,
     /// Commits that find the content broken.
     broken_commits: usize,
     /// The verifier's checkpoint.
@@ -32,8 +34,14 @@ impl Diary {
     fn new(opened: Opened) -> (Self, Arc<Mutex<Vec<String>>>) {
         let calls = Arc::<Mutex<Vec<String>>>::default();
         let seen = Arc::clone(&calls);
-        let diary =
-            Self { calls, opened, must_commit_before: Seq(0), broken_commits: 0, kept: None };
+        let diary = Self {
+            calls,
+            opened,
+            must_commit_before: Seq(0),
+            rejects: Seq(0),
+            broken_commits: 0,
+            kept: None,
+        };
         (diary, seen)
     }
 
@@ -67,6 +75,9 @@ impl Projection<Ledger> for Diary {
 
     fn apply(&mut self, record: &Recorded<Entry>) -> Result<(), ProjectionError> {
         self.note(format!("apply {}", record.seq));
+        if record.seq == self.rejects {
+            return Err(ProjectionError::Rejected { reason: "no such account".to_owned() });
+        }
         Ok(())
     }
 
@@ -77,6 +88,9 @@ impl Projection<Ledger> for Diary {
     fn commit(&mut self, checkpoint: &Checkpoint, kind: CommitKind) -> Result<(), ProjectionError> {
         let last = checkpoint.position.last.map_or(Seq(0), |last| last.seq);
         self.note(format!("commit {kind:?} behind {last}, next {}", checkpoint.position.next));
+        for parked in &checkpoint.parked {
+            self.note(format!("parked {}: {}", parked.seq, parked.reason));
+        }
         if self.broken_commits > 0 {
             self.broken_commits -= 1;
             return Err(ProjectionError::Broken { reason: "it rotted".to_owned() });
@@ -187,6 +201,24 @@ fn what_the_journal_has_lost_is_told_in_its_place() {
     let (diary, _) = Diary::new(Opened::At { checkpoint, needs: BTreeSet::new() });
     let calls = follow(&setting, diary);
     assert_eq!(calls[1..4], ["apply 2", "lost 3", "apply 4"]);
+}
+
+#[test]
+fn what_cannot_be_read_or_applied_is_parked_while_following_and_the_rest_goes_on() {
+    let setting = four();
+    let broken =
+        NewRecord { kind: Kind(1), version: 1, day: None, key: None, payload: b"\x01short" };
+    setting.journal.append(&[broken]).unwrap();
+    setting.pay(1, 5);
+    let checkpoint = behind(&setting.journal.view(), 3);
+    let (mut diary, _) = Diary::new(Opened::At { checkpoint, needs: BTreeSet::new() });
+    diary.rejects = Seq(4);
+    let calls = follow(&setting, diary);
+    assert_eq!(
+        calls[1..5],
+        ["apply 4", "apply 6", "commit Visible behind 6, next 7", "parked 4: no such account"]
+    );
+    assert!(calls[5].starts_with("parked 5: "), "{calls:?}");
 }
 
 #[test]
