@@ -321,3 +321,22 @@ fn a_clean_end_with_something_behind_it_is_none() {
     assert_eq!(read_all(&view(&copied)).payloads(), [&b"one"[..], b"two"]);
     check_both(&copied, "an older witness");
 }
+
+#[test]
+fn a_clean_end_of_an_empty_segment_is_not_that_of_the_one_in_its_place() {
+    let storage = FaultyStorage::new();
+    open(&storage).close().unwrap();
+    let before = segments(&storage);
+    let hooked = Hooked::new(storage.clone(), |step, path| {
+        if step == Step::Write && is_witness(path) {
+            return Err(rustix::io::Errno::IO.into());
+        }
+        Ok(())
+    });
+    let journal = Journal::open(ROOT, &hooked_options(&hooked, &clock())).unwrap();
+    append(&journal, b"one");
+    append(&journal, b"two");
+    // The mark cannot be taken back: the segment is replaced by one of the same name.
+    assert_eq!(segments(&storage), before);
+    check_both(&storage.snapshot(), "an empty segment was replaced");
+}
