@@ -201,6 +201,13 @@ fn make_plan(
     let names = directory.segments()?;
     let Some(&last) = names.last() else {
         sync_names_above(directory);
+        if witness.is_none() && directory.read_identity().is_some() {
+            tracing::error!(
+                journal = %directory.journal.display(),
+                "IDENTITY names a journal of which no file is left, and a new one is begun; if it was moved, stop and \
+                 put it back"
+            );
+        }
         return Ok(match witness {
             None => create(entropy),
             Some(witness) => all_lost(options, witness, entropy),
@@ -489,15 +496,24 @@ fn unreadable(
 
 /// The plan where no segment is left, though the witness tells of some.
 fn all_lost(options: &Options, witness: &Witness, entropy: &Entropy) -> Plan {
-    let next = witness.seq.plus(SEGMENT_BYTES_MAX / RECORD_BYTES_MIN);
+    let known_to = witness.seq.max(Seq::FIRST.next());
+    let next = known_to.plus(SEGMENT_BYTES_MAX / RECORD_BYTES_MIN);
     let gaps = vec![Gap {
-        range: SeqRange::new(Seq::FIRST, witness.seq.max(Seq::FIRST.next())),
+        range: SeqRange::new(Seq::FIRST, known_to),
         segment: (witness.name.base, witness.name.day),
         offset: 0,
         upper_bound_unknown: true,
     }];
-    let ids = (Some(witness.journal), None);
-    lost_plan(options, entropy, Ledger::default(), ids, None, (Seq::FIRST, next), gaps)
+    // Without it the seqs that were never given out would be missing before the first frame, and that refused.
+    let previous = PreviousEnd {
+        name: witness.name,
+        offset: 0,
+        seq: known_to,
+        digest: [0; 32],
+        unreadable: true,
+    };
+    let (ids, ledger) = ((Some(witness.journal), None), Ledger::default());
+    lost_plan(options, entropy, ledger, ids, Some(previous), (known_to, next), gaps)
 }
 
 fn lost_plan(

@@ -155,6 +155,22 @@ fn a_missing_sealed_segment_is_named_with_its_seqs() {
 }
 
 #[test]
+fn where_every_segment_is_missing_those_seqs_are_lost_and_no_others() {
+    let storage = two_segments();
+    for path in segments(&storage) {
+        storage.remove(&path).unwrap();
+    }
+    for openings in [1, 2] {
+        let journal = reopen(&storage);
+        append(&journal, b"later");
+        let found = read_and_report(&journal);
+        assert_eq!(found.lost_seqs(), [1, 2, 3, 4, 5, 6, 7, 8], "opening {openings}");
+        assert_eq!(found.payloads().len(), openings);
+        assert_eq!(journal.health().gaps.len(), 1, "{:?}", journal.health());
+    }
+}
+
+#[test]
 fn a_missing_active_segment_is_noticed_because_the_last_one_is_sealed() {
     for with_witness in [true, false] {
         let storage = two_segments();

@@ -153,3 +153,19 @@ fn a_missing_segment_is_named_and_the_rest_is_read() {
     lab.ingest(&lines(2001..2002)).says("WARNING");
     lab.run(&["status"]).expect(1).says("degraded");
 }
+
+#[test]
+fn a_journal_that_was_deleted_leaves_the_last_copies_of_its_events() {
+    let lab = Lab::new();
+    lab.ingest(&lines(0..20)).expect(0);
+    let before = lab.projected();
+    fs::remove_dir_all(lab.data.join("journal")).unwrap();
+    let told = lab.ingest(&[line(5000)]).expect(0).err;
+    for word in ["IDENTITY", "events.db.old-1", "events.json.old-1", "events.log.old-1"] {
+        assert!(told.contains(word), "{word}: {told}");
+    }
+    assert_eq!(lab.projected().rows.len(), 1);
+    lab.verify().expect(0);
+    fs::rename(lab.data.join("events.db.old-1"), lab.data.join("events.db")).unwrap();
+    assert_eq!(lab.projected().rows.len(), before.rows.len());
+}

@@ -289,6 +289,10 @@ fn a_database_whose_recorder_was_killed_is_read_on_a_disk_without_a_byte_left() 
         disk.fill(&disk.point.join("filler"));
         let before = fs::read(&log).unwrap();
         lab.verify();
-        assert_eq!(fs::read(&log).unwrap(), before, "{kind}: whoever reads leaves the log as it is");
+        assert_eq!(
+            fs::read(&log).unwrap(),
+            before,
+            "{kind}: whoever reads leaves the log as it is"
+        );
     }
 }
