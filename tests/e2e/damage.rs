@@ -169,3 +169,19 @@ fn a_journal_that_was_deleted_leaves_the_last_copies_of_its_events() {
     fs::rename(lab.data.join("events.db.old-1"), lab.data.join("events.db")).unwrap();
     assert_eq!(lab.projected().rows.len(), before.rows.len());
 }
+
+#[test]
+fn a_newest_segment_that_was_deleted_is_told_for_good_and_its_events_stay_where_they_were_projected()
+ {
+    let lab = original().with("LENSLOG__STORAGE__MAX_STORAGE_GB", "0.01");
+    let before = lab.projected();
+    fs::remove_file(segments(&lab).last().unwrap()).unwrap();
+    lab.ingest(&[line(5000)]).expect(0);
+    let after = ids(&lab);
+    assert!(after.len() < 1201, "{}", after.len());
+    let report: Value =
+        serde_json::from_str(&lab.run(&["replay", "verify", "--json"]).expect(3).out).unwrap();
+    assert!(told_lost(&report) >= 1201 - after.len() as u64, "{report:#}");
+    lab.run(&["replay", "rebuild"]).expect(3);
+    assert_eq!(lab.projected().rows.len(), before.rows.len() + 1);
+}

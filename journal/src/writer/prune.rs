@@ -100,9 +100,10 @@ impl Writer {
 
     fn prunable(&self, day: Day) -> Result<Vec<PrunedSegment>, Error> {
         let names = self.directory.segments()?;
-        let (active, mut pruned) = {
+        let (active, gaps, mut pruned) = {
             let state = self.lock();
-            (state.active.as_ref().map(|active| active.header.name), state.ledger.pruned.clone())
+            let active = state.active.as_ref().map(|active| active.header.name);
+            (active, state.ledger.gaps.clone(), state.ledger.pruned.clone())
         };
         let known = pruned.clone();
         let mut segments = Vec::new();
@@ -119,6 +120,10 @@ impl Writer {
                 continue;
             }
             let range = range_of(&self.directory, name, successor, &known)?;
+            // What was lost with segments that are missing before it has no file of its own that could go.
+            let missing =
+                gaps.ranges().iter().find(|gap| gap.from < range.from && gap.to >= range.from);
+            let range = SeqRange::new(missing.map_or(range.from, |gap| gap.from), range.to);
             let mut with = pruned.clone();
             with.insert(range);
             if with.len() <= PRUNED_RANGES_MAX {
