@@ -170,7 +170,7 @@ impl EventWriter {
         if in_order {
             match self.append(event) {
                 Ok(seq) => {
-                    self.note_unsynced(event);
+                    self.note_appended(&mut self.lock(), event);
                     let noter = self.noter.read().unwrap_or_else(PoisonError::into_inner);
                     if let Some(noter) = &*noter {
                         noter(seq.next());
@@ -207,12 +207,10 @@ impl EventWriter {
         let Ok(journal) = self.journal() else { return };
         let is_due = state.unsynced_since.is_some_and(|since| since.elapsed() >= UNSYNCED_MAX);
         // Nobody may append for long: what the journal keeps in memory is written as soon as the medium works.
-        if is_due || !state.unsettled.is_empty() || journal.health().suspended.is_some() {
+        let has_ended = state.trouble.is_some() && state.backlog.is_empty();
+        if is_due || has_ended || journal.health().suspended.is_some() {
             match journal.sync() {
-                Ok(()) => {
-                    state.unsynced_since = None;
-                    self.end_trouble(&mut state);
-                }
+                Ok(()) => self.note_durable(&mut state),
                 Err(error) => self.begin_trouble(&mut state, &error),
             }
         }
@@ -255,9 +253,13 @@ impl EventWriter {
         }
     }
 
-    /// Everything that waited is in the journal.
-    fn end_trouble(&self, state: &mut Waiting) {
+    /// Everything that the journal was given is durable; all is well again once nothing waits to be given to it.
+    fn note_durable(&self, state: &mut Waiting) {
         state.unsettled.clear();
+        state.unsynced_since = None;
+        if !state.backlog.is_empty() {
+            return;
+        }
         if let Some(Trouble { written, given_up }) = state.trouble.take() {
             tracing::warn!(
                 "the journal takes events again: {written} records that waited are in it, {given_up} were given up"
@@ -293,22 +295,21 @@ impl EventWriter {
         while let Some(kept) = state.backlog.front() {
             let appended = match kept.may_be_known {
                 true => self.append_unless_known(&kept.event),
-                false => self.append(&kept.event).map(drop),
+                false => self.append(&kept.event).map(Some),
             };
             let is_unsettled = matches!(appended, Err(Error::Sync { .. }));
             if appended.is_err() && !is_unsettled {
                 return;
             }
-            let Some(kept) = state.backlog.pop_front() else { return };
-            if is_unsettled {
-                state.unsettled.push(kept.event);
-            }
+            let Some(Kept { event, .. }) = state.backlog.pop_front() else { return };
             self.waiting.store(state.backlog.len(), Ordering::Relaxed);
             if let Some(trouble) = &mut state.trouble {
                 trouble.written += 1;
             }
-            if state.backlog.is_empty() && !is_unsettled {
-                self.end_trouble(state);
+            match appended {
+                Ok(Some(_)) => self.note_appended(state, &event),
+                Ok(None) => {}
+                Err(_) => state.unsettled.push(event),
             }
         }
     }
@@ -335,23 +336,21 @@ impl EventWriter {
     }
 
     /// Appends an event that may have been appended before it was known to be. What has no key would be there twice.
-    fn append_unless_known(&self, event: &Event) -> Result<(), Error> {
+    fn append_unless_known(&self, event: &Event) -> Result<Option<Seq>, Error> {
         if !matches!(event, Event::Detected(_)) {
-            return Ok(());
+            return Ok(None);
         }
         let journal = self.journal()?;
-        journal.append(&[RecorderVocabulary::encode(event).as_record()]).map(drop)
+        let appended = journal.append(&[RecorderVocabulary::encode(event).as_record()])?;
+        Ok(Some(appended.seq()))
     }
 
-    fn note_unsynced(&self, event: &Event) {
-        let mut state = self.lock();
+    /// The sync that covered this event covered everything before it.
+    fn note_appended(&self, state: &mut Waiting, event: &Event) {
         if rides_along(event) {
             state.unsynced_since.get_or_insert_with(Instant::now);
         } else {
-            state.unsynced_since = None;
-            if state.backlog.is_empty() {
-                self.end_trouble(&mut state);
-            }
+            self.note_durable(state);
         }
     }
 }
@@ -363,7 +362,7 @@ const fn rides_along(event: &Event) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use lenslog_events::parse_line;
+    use lenslog_events::{CameraMinute, parse_line};
     use lenslog_journal::{Options, Timestamp};
 
     use super::*;
@@ -400,6 +399,33 @@ mod tests {
         let lost = writer.lost();
         assert_eq!((lost.events, lost.records, lost.named.len()), (3, 0, 3));
         assert_eq!(lost.named[0].event_id, "e0", "the oldest are given up");
+    }
+
+    #[test]
+    fn trouble_ends_when_everything_that_waited_is_durable() {
+        let (directory, options, writer) = lab();
+        let minute = CameraMinute {
+            camera_id: "c".to_owned(),
+            minute: Timestamp::default(),
+            frames: 0,
+            dropped: 0,
+            max_motion: 0.0,
+            best_label: None,
+            best_confidence: None,
+            suppressed: Vec::new(),
+        };
+        writer.write(&event(1));
+        writer.write(&Event::CameraMinute(minute));
+        writer.detach(Error::Closed);
+        writer.note_durable(&mut writer.lock());
+        assert!(writer.lock().trouble.is_some(), "something waits");
+        writer.lock().unsettled.push(event(2));
+        writer.attach(Journal::open(directory.path(), &options).unwrap());
+        assert_eq!(writer.backlog(), 0);
+        assert!(writer.lock().trouble.is_some(), "what came last waits for a sync");
+        writer.tick();
+        assert!(writer.lock().trouble.is_none());
+        assert!(!writer.lost().is_any());
     }
 
     #[test]

@@ -27,14 +27,22 @@ if [ -z "$work" ] || [ -z "$disk" ] || [ -z "$script" ] || [ $# -eq 0 ]; then
 fi
 mkdir -p "$work"
 
-# The kernel, unpacked once.
-package=$(apt-cache depends linux-image-amd64 | awk '/Depends: linux-image/ {print $2; exit}')
-version=${package#linux-image-}
-if [ ! -e "$work/kernel/ready" ]; then
-  rm -rf "$work/kernel" && mkdir "$work/kernel"
-  (cd "$work/kernel" && apt-get download "$package" >/dev/null 2>&1 && dpkg -x "$package"_*.deb . && rm "$package"_*.deb)
-  depmod -b "$work/kernel" "$version"
-  touch "$work/kernel/ready"
+# The kernel, unpacked once; again when Debian has a newer one.
+newest() {
+  package=$(apt-cache depends linux-image-amd64 | awk '/Depends: linux-image/ {print $2; exit}')
+  version=${package#linux-image-}
+  kernel=$work/kernel-$version
+}
+unpack() {
+  rm -rf "$kernel" && mkdir "$kernel"
+  (cd "$kernel" && apt-get download "$package" >/dev/null 2>&1 && dpkg -x "$package"_*.deb . && rm "$package"_*.deb)
+}
+newest
+if [ ! -e "$kernel/ready" ]; then
+  # What the lists name may be there no longer.
+  unpack || { apt-get update -qq && newest && unpack; }
+  depmod -b "$kernel" "$version"
+  touch "$kernel/ready"
 fi
 
 # What runs before the guest's script.
@@ -47,7 +55,7 @@ for library in $(ldd "$@" 2>/dev/null | grep -o '/[^ :]*' | sort -u); do
   mkdir -p "$root$(dirname "$library")" && cp -L "$library" "$root$library"
 done
 for module in vivid virtio_pci virtio_blk ext4; do
-  modprobe -d "$work/kernel" -S "$version" --show-depends "$module" | awk '/^insmod/ {print $2}'
+  modprobe -d "$kernel" -S "$version" --show-depends "$module" | awk '/^insmod/ {print $2}'
 done | awk '!seen[$0]++' | while read -r module; do
   cp "$module" "$root/modules/"
   basename "$module" >>"$root/modules/order"
@@ -78,7 +86,7 @@ fi
 console=$work/console
 : >"$console"
 timeout "$limit" qemu-system-x86_64 -accel tcg,thread=multi -cpu max -m 768 -nographic -no-reboot -nic none \
-  -drive "file=$disk,format=raw,if=virtio,cache=writeback" -kernel "$work/kernel/boot/vmlinuz-$version" \
+  -drive "file=$disk,format=raw,if=virtio,cache=writeback" -kernel "$kernel/boot/vmlinuz-$version" \
   -initrd "$work/initrd.gz" -append "console=ttyS0 quiet panic=-1" </dev/null >"$console" 2>&1 &
 qemu=$!
 if [ -n "$cut" ]; then
