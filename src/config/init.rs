@@ -85,7 +85,7 @@ source = {source}
 
 [events]
 # deduplication_window = "30s"        # begins again at every sighting
-# max_event = "10m"                   # then it ends, and the next sighting is a new one
+# max_event = "10m"                   # then it ends, and the next sighting is a new one; 0: every sighting is
 # min_duration = "0s"                 # what is not seen for so long begins no event: headlights, birds
 # newcomers = true                    # more things at once than before are a new event
 
