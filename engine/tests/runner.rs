@@ -228,6 +228,8 @@ fn a_checkpoint_beyond_the_head_or_of_another_journal_is_made_again() {
     let second = Setting::new();
     second.pay(2, 7);
     assert_eq!(follow(&second), "2 7\n");
+    // It may have been the last copy of the other one.
+    assert_eq!(value(&RealStorage, &directory.path().join("balances.old")), "1 15\n");
 }
 
 #[test]
