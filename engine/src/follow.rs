@@ -27,10 +27,8 @@ pub(crate) enum Start {
     Absent,
     /// What there is cannot be used.
     Broken(String),
-    /// What there is can be used, but is not of this logic.
+    /// What there is can be used, but is not of this journal or not of this logic.
     Outdated(String),
-    /// It was made from another journal, or from records that this one does not have: it may be the last copy of them.
-    Foreign(String),
 }
 
 /// How far one step went.
@@ -86,13 +84,12 @@ impl<V: Vocabulary> Follower<V> {
             Opened::At { checkpoint, needs } => (checkpoint, needs),
         };
         if let Some(reason) = checkpoint.mismatch(self.view.journal_id(), &self.spec) {
-            let is_foreign = checkpoint.journal != self.view.journal_id();
-            return Ok(if is_foreign { Start::Foreign(reason) } else { Start::Outdated(reason) });
+            return Ok(Start::Outdated(reason));
         }
         let reader = match self.view.resume(&checkpoint.position, ReaderOptions::default())? {
             Resume::At(reader) | Resume::Pruned(reader) => reader,
-            Resume::Mismatch { reason } => return Ok(Start::Foreign(reason)),
-            _ => return Ok(Start::Foreign("its place in the journal is not known".to_owned())),
+            Resume::Mismatch { reason } => return Ok(Start::Outdated(reason)),
+            _ => return Ok(Start::Outdated("its place in the journal is not known".to_owned())),
         };
         if let Some(&first) = needs.first() {
             self.restore(first, checkpoint.position.next, |seq| needs.contains(&seq))?;

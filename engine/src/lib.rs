@@ -107,6 +107,6 @@ pub use projection::{
 pub use rebuild::{Progress, RebuildError, RebuildOptions, Rebuilt, rebuild};
 pub use recorded::{Fact, Recorded};
 pub use runner::{OnLost, ProjectionState, ProjectionStatus, Runner};
-pub use snapshot::{SNAPSHOT_BYTES_MAX, Snapshot, Summary};
+pub use snapshot::{SNAPSHOT_ASIDES_MAX, SNAPSHOT_BYTES_MAX, Snapshot, Summary};
 pub use verify::{ProjectionReport, VerifyReport, verify};
 pub use vocabulary::{DecodeError, Encoded, Vocabulary};

@@ -1,6 +1,6 @@
 //! [`rebuild`]: makes a projection again from the journal, beside the old one, and puts it in place at the end.
 
-use lenslog_journal::{Entry, Error, JournalView, Lost, Position, ReaderOptions, Seq};
+use lenslog_journal::{Entry, Error, JournalView, Lost, Position, ReaderOptions, Resume, Seq};
 
 use crate::{Checkpoint, Fact, Opened, Projection, ProjectionError, Recorded, Scope, Vocabulary};
 
@@ -49,8 +49,8 @@ pub struct Rebuilt {
 pub enum RebuildError {
     /// The journal has lost records that the old projection may still hold.
     #[error(
-        "the journal is damaged ({}); the projection is left as it is, it may hold the last copy; \
-         `replay rebuild --accept-loss` replaces it and keeps the old one aside",
+        "the journal is damaged ({}); the projection is left as it is, it may hold the last copy; accepting the loss \
+         (`replay rebuild --accept-loss`) replaces it and keeps the old one aside",
         told(lost)
     )]
     Damaged {
@@ -89,8 +89,9 @@ pub struct Progress {
 
 /// Rebuilds one projection, or the part of it that `options.scope` names.
 ///
-/// A part is rebuilt up to where the projection stands; the whole, up to the journal's durable end. `progress` is
-/// called every thousand records or so; where it returns `false` the rebuild ends and changes nothing.
+/// A part is rebuilt up to where the projection stands; the whole, up to the journal's durable end. What was made of
+/// records that this journal does not have (another journal's, or some behind its end) may be the last trace of them
+/// and is kept aside, whatever the options say. `progress` is called every thousand records or so; where it returns `false` the rebuild ends and changes nothing.
 ///
 /// # Errors
 ///
@@ -115,17 +116,40 @@ pub fn rebuild<V: Vocabulary>(
             _ => scope = Scope::All,
         }
     }
+    let foreign = foreign_to(projection, view);
     projection.begin_rebuild(&scope)?;
     let result = fold(projection, view, options, until, progress);
     if result.is_err() {
         projection.abort_rebuild();
     }
-    let (mut rebuilt, keep_old) = result?;
+    let (mut rebuilt, mut keep_old) = result?;
+    if let Some(reason) = foreign {
+        keep_old = true;
+        tracing::error!(
+            projection = spec.name,
+            reason,
+            "the projection was made of records that this journal does not have; it is kept aside"
+        );
+    }
     projection.finish_rebuild(&rebuilt.checkpoint, keep_old)?;
     if !options.accept_loss {
         rebuilt.lost.clear();
     }
     Ok(rebuilt)
+}
+
+/// Why a projection may hold what the journal does not; `None` where the journal has all of it, or says what it lost.
+fn foreign_to<V: Vocabulary>(projection: &dyn Projection<V>, view: &JournalView) -> Option<String> {
+    // What cannot be read has no records to lose, or is kept aside as broken.
+    let verifier = projection.verifier().ok()??;
+    let checkpoint = verifier.checkpoint();
+    if checkpoint.journal != view.journal_id() {
+        return Some("it was made from another journal".to_owned());
+    }
+    match view.resume(&checkpoint.position, ReaderOptions::default()) {
+        Ok(Resume::Mismatch { reason }) => Some(reason),
+        _ => None,
+    }
 }
 
 fn fold<V: Vocabulary>(

@@ -343,14 +343,6 @@ impl<V: Vocabulary> Thread<V> {
                 tracing::warn!(projection = name, reason, "outdated; made again from the journal");
                 (false, false, reason)
             }
-            Start::Foreign(reason) => {
-                tracing::warn!(
-                    projection = name,
-                    reason,
-                    "not of this journal; made again from it, what was there is kept aside"
-                );
-                (false, true, reason)
-            }
         };
         let options = RebuildOptions { accept_loss, keep_old, ..RebuildOptions::default() };
         match self.rebuild(&options) {

@@ -1,7 +1,7 @@
 //! [`Snapshot`]: the simplest projection there is: a value in memory, kept in one small file with its checkpoint.
 
 use std::io;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use lenslog_journal::storage::{EntryKind, Storage, read_file, replace_file};
@@ -13,6 +13,9 @@ use crate::{
 
 /// Largest file of a snapshot, in bytes: a larger one is taken for broken.
 pub const SNAPSHOT_BYTES_MAX: usize = 64 << 20;
+
+/// Files that rebuilds set aside: `.old`, then `.old-2` and so on, the newest first; the oldest goes.
+pub const SNAPSHOT_ASIDES_MAX: usize = 3;
 
 const SEPARATOR: &str = "---\n";
 
@@ -36,7 +39,8 @@ pub trait Summary<V: Vocabulary>: Default + Send + 'static {
 /// A [`Summary`] kept in a file: the text, after the lines of the checkpoint.
 ///
 /// The file is replaced in one step at every durable commit, every few seconds while something happens: it is never
-/// half written.
+/// half written. What a rebuild keeps goes to `PATH.old`, what was there before to `PATH.old-2`, at most
+/// [`SNAPSHOT_ASIDES_MAX`] of them.
 #[derive(Debug)]
 pub struct Snapshot<S> {
     storage: Arc<dyn Storage>,
@@ -66,6 +70,23 @@ impl<S: Default> Snapshot<S> {
             Err(error) if error.kind() == io::ErrorKind::FileTooLarge => Ok(Some(String::new())),
             Err(error) => Err(ProjectionError::retry("cannot read", &self.path)(error)),
         }
+    }
+
+    /// Where the file goes that is set aside `number` times, from 1 on.
+    fn aside(&self, number: usize) -> PathBuf {
+        let mut aside = self.path.clone().into_os_string();
+        aside.push(if number == 1 { ".old".to_owned() } else { format!(".old-{number}") });
+        aside.into()
+    }
+
+    fn set_aside(&self) -> io::Result<()> {
+        for number in (1..SNAPSHOT_ASIDES_MAX).rev() {
+            match self.storage.rename(&self.aside(number), &self.aside(number + 1)) {
+                Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+                _ => {}
+            }
+        }
+        self.storage.rename(&self.path, &self.aside(1))
     }
 
     fn write(&mut self, text: &str) -> Result<(), ProjectionError> {
@@ -143,10 +164,7 @@ impl<V: Vocabulary, S: Summary<V>> Projection<V> for Snapshot<S> {
         keep_old: bool,
     ) -> Result<(), ProjectionError> {
         if keep_old && self.read()?.is_some() {
-            let mut aside = self.path.clone().into_os_string();
-            aside.push(".old");
-            let kept = self.storage.rename(&self.path, Path::new(&aside));
-            kept.map_err(ProjectionError::retry("cannot set aside", &self.path))?;
+            self.set_aside().map_err(ProjectionError::retry("cannot set aside", &self.path))?;
         }
         self.live = self.rebuilt.take().unwrap_or_default();
         Projection::<V>::commit(self, checkpoint, CommitKind::Durable)

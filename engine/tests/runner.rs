@@ -209,7 +209,7 @@ fn an_outdated_projection_is_made_again_but_kept_where_the_journal_is_damaged() 
 }
 
 #[test]
-fn a_checkpoint_beyond_the_head_or_of_another_journal_is_made_again() {
+fn a_checkpoint_beyond_the_head_or_of_another_journal_is_made_again_and_the_old_one_is_kept() {
     let directory = tempfile::tempdir().unwrap();
     let first = Setting::new();
     for cents in 1..=5 {
@@ -228,8 +228,56 @@ fn a_checkpoint_beyond_the_head_or_of_another_journal_is_made_again() {
     let second = Setting::new();
     second.pay(2, 7);
     assert_eq!(follow(&second), "2 7\n");
-    // It may have been the last copy of the other one.
-    assert_eq!(value(&RealStorage, &directory.path().join("balances.old")), "1 15\n");
+    // What it was made of is nowhere else.
+    let kept = directory.path().join("balances.old");
+    assert_eq!(value(&RealStorage, &kept), "1 15\n");
+    // As far as the other one, but of other records.
+    let third = Setting::new();
+    third.pay(3, 1);
+    assert_eq!(follow(&third), "3 1\n");
+    assert_eq!(value(&RealStorage, &kept), "2 7\n");
+    let fourth = Setting::with_seed(4);
+    fourth.pay(4, 1);
+    assert_eq!(follow(&fourth), "4 1\n");
+    assert_eq!(value(&RealStorage, &kept), "3 1\n");
+    assert_eq!(value(&RealStorage, &directory.path().join("balances.old-3")), "1 15\n");
+    assert!(!directory.path().join("balances.old-4").exists());
+    fs::remove_file(&kept).unwrap();
+    // Everything in it is in this journal: nothing is kept.
+    fourth.pay(4, 1);
+    let view = fourth.journal.view();
+    let mut projection = balances(directory.path());
+    rebuild::<Ledger>(&mut projection, &view, &RebuildOptions::default(), &mut |_| true).unwrap();
+    assert!(!kept.exists());
+}
+
+#[test]
+fn a_projection_outlives_the_journal_that_vanished_and_goes_on_behind_the_loss() {
+    let setting = Setting::new();
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("balances");
+    for cents in 1..=3 {
+        setting.pay(1, cents);
+    }
+    let start = |setting: &Setting| {
+        let projection = Box::new(balances(directory.path()));
+        let runner = Runner::start::<Ledger>(&setting.journal.view(), vec![projection], ignore());
+        caught_up(&runner, setting);
+        runner
+    };
+    start(&setting).stop();
+    let setting = setting.without_segments();
+    assert!(setting.journal.health().is_degraded());
+    let runner = start(&setting);
+    setting.pay(1, 10);
+    caught_up(&runner, &setting);
+    let status = runner.stop().remove(0);
+    assert_eq!((status.rebuilds, value(&RealStorage, &path).as_str()), (0, "1 16\n"));
+    let mut projection = balances(directory.path());
+    let view = setting.journal.view();
+    let refused =
+        rebuild::<Ledger>(&mut projection, &view, &RebuildOptions::default(), &mut |_| true);
+    assert!(matches!(refused, Err(RebuildError::Damaged { .. })), "{refused:?}");
 }
 
 #[test]

@@ -5,6 +5,7 @@ use std::path::Path;
 use crate::directory::Directory;
 use crate::error::Context;
 use crate::format::SegmentName;
+use crate::open::make_directories;
 use crate::storage::{Access, EntryKind, read_full};
 use crate::view::JournalView;
 use crate::{Error, Journal, Options, Seq};
@@ -41,7 +42,7 @@ impl JournalView {
         ensure_empty(&copy)?;
         let mut attempt = 1;
         let copied = loop {
-            match self.copy_segments(&copy, progress) {
+            match self.copy_segments(&copy, attempt < ATTEMPTS_MAX, progress) {
                 Err(Error::Pruned { .. }) if attempt < ATTEMPTS_MAX => attempt += 1,
                 result => break result?,
             }
@@ -58,13 +59,20 @@ impl JournalView {
     fn copy_segments(
         &self,
         copy: &Directory,
+        is_patient: bool,
         progress: &mut dyn FnMut(u64),
     ) -> Result<Copied, Error> {
-        // The end first: everything before it is in segments that exist now.
+        // The end first: everything before it is in segments that exist now, but for those pruned just then.
         let head = self.readable_end()?.durable;
         let names = self.directory().segments()?;
+        if let Some((active, _)) = head.segment
+            && is_patient
+            && !names.contains(&active)
+        {
+            return Err(Error::Pruned { floor: self.floor()? });
+        }
         let storage = &*copy.storage;
-        storage.create_directory(&copy.journal).context("create", &copy.journal)?;
+        make_directories(copy)?;
         for old in copy.segments()? {
             let path = copy.segment(old);
             storage.remove(&path).context("remove", &path)?;

@@ -224,6 +224,13 @@ impl Directory {
 }
 
 impl OpenSegment {
+    /// Whether the block behind `offset` was never written: nothing can have been appended there.
+    pub(crate) fn is_blank_behind(&self, offset: u64) -> bool {
+        let mut block = [0; BLOCK_BYTES as usize];
+        // What cannot be read may be anything, and is not to be written again.
+        read_full(&*self.file, &mut block, offset).is_ok() && block.iter().all(|byte| *byte == 0)
+    }
+
     /// The footer, where the segment is sealed.
     pub(crate) fn footer(&self, salt: Salt) -> Result<Option<Footer>, Error> {
         let Some(offset) = self.len.checked_sub(BLOCK_BYTES).filter(|at| *at >= FRAMES_OFFSET)

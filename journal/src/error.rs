@@ -70,7 +70,7 @@ pub enum Error {
 
     /// Another process writes to this directory.
     #[error(
-        "{} is in use by {}; stop it first, or let it do the work (ingest, rotate and rebuild go to it by themselves)",
+        "{} is in use by {}; stop it first, or let it do the work (lenslog's ingest, rotate and rebuild go to it by themselves)",
         path.display(), holder.as_deref().unwrap_or("another process")
     )]
     Locked {

@@ -62,6 +62,13 @@ impl Journal {
     /// Where a new segment is needed and cannot be written (a full disk), the journal opens all the same: it can be
     /// read, [`Journal::health`] says why nothing can be appended, and every append tries again.
     ///
+    /// Where the segments are gone but the file `IDENTITY`, or the journal's witness, tells that there were some, no new
+    /// journal is begun: it goes on as the same one, far behind every seq it may have given out, and [`Journal::opening`]
+    /// and [`Journal::health`] say that everything before is lost. To begin anew, move the whole directory away.
+    ///
+    /// A relative `root` is resolved at every call: do not change the working directory while the journal is open. The lock
+    /// belongs to the process and what it forks: a child that does not `exec` holds it beyond this process's end.
+    ///
     /// # Errors
     ///
     /// [`Error::Locked`] names who writes already; [`Error::Newer`]; [`Error::Unexpected`]; [`Error::Io`].

@@ -5,7 +5,6 @@
 
 use std::collections::HashMap;
 use std::io;
-use std::sync::Arc;
 
 use crate::chain::segment_end;
 use crate::directory::Directory;
@@ -42,11 +41,12 @@ struct SealedKeys {
     file: Option<KeysFile>,
 }
 
-/// The file of a sealed segment's keys.
+/// The file of a sealed segment's keys. It is opened for each look-up that the filter lets pass: there may be more
+/// segments than a process may have files open.
 #[derive(Debug)]
 struct KeysFile {
+    name: SegmentName,
     header: KeysHeader,
-    file: Arc<dyn StorageFile>,
 }
 
 impl KeyIndex {
@@ -165,7 +165,7 @@ impl SealedKeys {
             return Ok(None);
         }
         if let Some(file) = &self.file {
-            match file.find(key) {
+            match file.find(directory, key) {
                 Ok(found) => return Ok(found),
                 Err(error) => {
                     let file = self.name.keys_file_name();
@@ -197,14 +197,15 @@ impl KeysFile {
         let mut filter = vec![0; len];
         read_full(&*file, &mut filter, offset).ok()?;
         let filter = header.decode_filter(&filter)?;
-        Some((Self { header, file }, filter))
+        Some((Self { name, header }, filter))
     }
 
-    fn find(&self, key: &Key) -> io::Result<Option<Seq>> {
+    fn find(&self, directory: &Directory, key: &Key) -> io::Result<Option<Seq>> {
+        let file = directory.storage.open(&directory.keys(self.name), Access::Read)?;
         let (mut low, mut high) = (0, self.header.blocks());
         while low < high {
             let middle = low + (high - low) / 2;
-            let block = self.block(middle)?;
+            let block = self.block(&*file, middle)?;
             match block.binary_search_by(|(found, _)| found.cmp(key)) {
                 Ok(index) => return Ok(block.get(index).map(|(_, seq)| *seq)),
                 Err(0) => high = middle,
@@ -215,9 +216,9 @@ impl KeysFile {
         Ok(None)
     }
 
-    fn block(&self, index: u64) -> io::Result<Vec<(Key, Seq)>> {
+    fn block(&self, file: &dyn StorageFile, index: u64) -> io::Result<Vec<(Key, Seq)>> {
         let mut block = [0; BLOCK_BYTES as usize];
-        read_full(&*self.file, &mut block, self.header.block_offset(index))?;
+        read_full(file, &mut block, self.header.block_offset(index))?;
         self.header.decode_block(index, &block).ok_or_else(|| io::ErrorKind::InvalidData.into())
     }
 }

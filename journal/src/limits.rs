@@ -31,6 +31,13 @@ pub const SEGMENT_OFFSET_MAX: u64 = 4 * SEGMENT_BYTES_MAX;
 /// larger one is damaged, whatever its checksum says.
 pub const SEQ_MAX: u64 = 1 << 62;
 
+/// Smallest seq with which a journal goes on of which nothing but its identity is left; no journal comes as far as the
+/// microseconds since 1970 by counting, so that those are taken where the clock is right.
+pub const SEQ_AFTER_VANISHING_MIN: u64 = 1 << 40;
+
+/// Largest seq with which such a journal goes on, however wrong the clock is: half of those that are believed are left.
+pub const SEQ_AFTER_VANISHING_MAX: u64 = SEQ_MAX / 2;
+
 /// Smallest segment size that is ever used, in bytes, however small the file system.
 pub const SEGMENT_BYTES_MIN: u64 = 256 << 10;
 

@@ -20,7 +20,8 @@ use crate::format::{
 use crate::keys::KeyIndex;
 use crate::ledger::Ledger;
 use crate::limits::{
-    BLOCK_BYTES, SEGMENT_BYTES_MAX, SEGMENT_BYTES_MIN, SEGMENT_SHARE, UNSYNCED_RECORDS_MAX,
+    BLOCK_BYTES, SEGMENT_BYTES_MAX, SEGMENT_BYTES_MIN, SEGMENT_SHARE, SEQ_AFTER_VANISHING_MAX,
+    SEQ_AFTER_VANISHING_MIN, UNSYNCED_RECORDS_MAX,
 };
 use crate::notable::system_records;
 use crate::options::Options;
@@ -136,6 +137,14 @@ pub(crate) fn open(root: &Path, options: &Options) -> Result<(Writer, Opening), 
     Ok((writer, plan.opening))
 }
 
+/// Makes the directories of a journal that is about to be copied to them; their names survive a power cut.
+pub(crate) fn make_directories(directory: &Directory) -> Result<(), Error> {
+    prepare(&*directory.storage, &directory.root)?;
+    prepare_journal(directory)?;
+    sync_names_above(directory);
+    Ok(())
+}
+
 /// Makes sure that `root` is a directory.
 fn prepare(storage: &dyn Storage, root: &Path) -> Result<(), Error> {
     match storage.stat(root) {
@@ -201,16 +210,11 @@ fn make_plan(
     let names = directory.segments()?;
     let Some(&last) = names.last() else {
         sync_names_above(directory);
-        if witness.is_none() && directory.read_identity().is_some() {
-            tracing::error!(
-                journal = %directory.journal.display(),
-                "IDENTITY names a journal of which no file is left, and a new one is begun; if it was moved, stop and \
-                 put it back"
-            );
-        }
-        return Ok(match witness {
-            None => create(entropy),
-            Some(witness) => all_lost(options, witness, entropy),
+        // The identity is written once a segment has its name: where it stands, there were records.
+        return Ok(match (witness, directory.read_identity()) {
+            (None, None) => create(entropy),
+            (Some(witness), _) => all_lost(options, witness, entropy),
+            (None, Some(journal)) => vanished(directory, options, journal, entropy),
         });
     };
     let segment = directory
@@ -230,6 +234,8 @@ fn make_plan(
             && witness.offset <= segment.len
             && witness.offset >= header.born_offset
             && witness.seq >= header.born_seq
+            // A mark older than the segment, such as a copy beside the writer may have taken, is none.
+            && segment.is_blank_behind(witness.offset)
     });
     match (clean, footer) {
         (Some(witness), None) => resume_clean(&segment, header, witness),
@@ -508,10 +514,37 @@ fn all_lost(options: &Options, witness: &Witness, entropy: &Entropy) -> Plan {
         offset: 0,
         upper_bound_unknown: true,
     }];
-    // Without it the seqs that were never given out would be missing before the first frame, and that refused.
+    // Numbering goes on far behind what is known: the header says where that ended.
     let previous = missing(witness.name, known_to);
-    let (ids, ledger) = ((Some(witness.journal), None), Ledger::default());
-    lost_plan(options, entropy, ledger, ids, Some(previous), (known_to, next), gaps)
+    let ids = (Some(witness.journal), None);
+    let seqs = (known_to, next);
+    lost_plan(options, entropy, Ledger::default(), ids, Some(previous), seqs, gaps)
+}
+
+/// The plan where nothing but the identity says that there was a journal. It stays the same journal, so that what was
+/// made of the lost records is not taken for another one's and made again without them.
+fn vanished(
+    directory: &Directory,
+    options: &Options,
+    journal: [u8; 16],
+    entropy: &Entropy,
+) -> Plan {
+    let now = options.clock.read().wall;
+    let micros = u64::try_from(now.utc_micros).unwrap_or_default();
+    let next = Seq(micros.clamp(SEQ_AFTER_VANISHING_MIN, SEQ_AFTER_VANISHING_MAX));
+    tracing::error!(
+        root = %directory.root.display(),
+        "IDENTITY tells of a journal, but none of its segments is there; every record is lost, and recording goes on \
+         behind them. Put journal/ back from a backup; to begin anew, move the whole directory away"
+    );
+    let gaps = vec![Gap {
+        range: SeqRange::new(Seq::FIRST, next),
+        segment: (Seq::FIRST, now.day()),
+        offset: 0,
+        upper_bound_unknown: true,
+    }];
+    let ids = (Some(journal), None);
+    lost_plan(options, entropy, Ledger::default(), ids, None, (next, next), gaps)
 }
 
 /// What a header says of a previous segment of which nothing can be read.

@@ -9,7 +9,8 @@ use crate::time::{Clock, SystemClock};
 
 /// Told how long each sync of a segment took.
 ///
-/// Called while the journal is locked: it must return at once, and must not call the journal.
+/// Called while the journal is locked: it must return at once, must not call the journal and must not panic, for all
+/// who append wait for it.
 pub type OnSync = Arc<dyn Fn(Duration) + Send + Sync>;
 
 /// How a journal is opened; the defaults suit a recorder.

@@ -1,4 +1,4 @@
-//! [`repair`]: mends what can be mended without touching a record: header copies, padding, left-overs.
+//! [`repair`]: mends what can be mended without touching a record: header copies and padding.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -25,8 +25,8 @@ pub struct Repair {
 }
 
 /// Mends the journal below `root`: a damaged header copy is written again from the other one, damaged padding is
-/// zeroed, temporary files of a crash are removed. Records are neither changed nor moved; lost ones stay lost. With
-/// `dry_run` it only tells.
+/// zeroed. Records are neither changed nor moved; lost ones stay lost. With `dry_run` it only tells. The newest segment's
+/// end, and what a crash left, are for [`Journal::open`](crate::Journal::open) to judge.
 ///
 /// # Errors
 ///

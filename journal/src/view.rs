@@ -366,6 +366,7 @@ impl Other {
             && witness.clean
             && (witness.name, witness.salt) == (last, header.salt)
             && footer.is_none()
+            && segment.is_blank_behind(witness.offset)
         {
             let segment = Some((last, header.salt));
             let durable = Durable { seq: witness.seq, segment, offset: witness.offset };

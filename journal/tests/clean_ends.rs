@@ -283,3 +283,41 @@ fn every_directory_that_was_made_for_the_journal_survives_a_power_cut() {
         assert_eq!(read_all(&view.unwrap()).payloads(), [b"one"], "seed {seed}");
     }
 }
+
+#[test]
+fn a_close_that_failed_leaves_no_clean_end_that_later_records_lie_behind() {
+    let storage = FaultyStorage::new();
+    let broken = Arc::new(AtomicBool::new(false));
+    let breaks = Arc::clone(&broken);
+    let hooked = Hooked::new(storage.clone(), move |step, path| {
+        if step == Step::Sync && is_witness(path) && breaks.load(Ordering::Relaxed) {
+            return Err(rustix::io::Errno::IO.into());
+        }
+        Ok(())
+    });
+    let journal = Journal::open(ROOT, &hooked_options(&hooked, &clock())).unwrap();
+    append(&journal, b"one");
+    broken.store(true, Ordering::Relaxed);
+    // The mark of a clean end is written, whether it reaches the medium is unknown, and the journal stays open.
+    journal.close().unwrap_err();
+    broken.store(false, Ordering::Relaxed);
+    append(&journal, b"two");
+    for seed in 0..100 {
+        let after = storage.fork().power_cut(seed);
+        check_both(&after, &format!("seed {seed}"));
+    }
+}
+
+#[test]
+fn a_clean_end_with_something_behind_it_is_none() {
+    // A copy that took the witness before the recorder was started and the segments after it, or a medium that lost
+    // the sync which took the mark back.
+    let storage = closed();
+    let witness = file_bytes(&storage, Path::new(WITNESS));
+    let journal = open(&storage);
+    append(&journal, b"two");
+    let copied = storage.snapshot();
+    write_bytes(&copied, Path::new(WITNESS), &witness);
+    assert_eq!(read_all(&view(&copied)).payloads(), [&b"one"[..], b"two"]);
+    check_both(&copied, "an older witness");
+}

@@ -4,9 +4,14 @@
 mod common;
 
 use std::path::Path;
-use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, OnceLock};
 
-use common::{ROOT, append, clock, file_bytes, open, options, read_all, record, segments, view};
+use common::hooked::{Hooked, Step};
+use common::{
+    ROOT, append, clock, file_bytes, hooked_options, open, options, read_all, record, segments,
+    view,
+};
 use lenslog_journal::storage::{FaultyStorage, Storage};
 use lenslog_journal::{Error, Journal, JournalView, Opening, Options, repair};
 
@@ -87,4 +92,46 @@ fn a_repair_beside_a_writer_is_refused() {
     let _journal = open(&storage);
     let arc: Arc<dyn Storage> = Arc::new(storage.clone());
     assert!(matches!(repair(Path::new(ROOT), &arc, true), Err(Error::Locked { .. })));
+}
+
+#[test]
+fn a_copy_survives_a_power_cut_right_behind_it() {
+    for seed in 0..40 {
+        let storage = FaultyStorage::new();
+        let journal = small(&storage);
+        append(&journal, b"one");
+        let target = "/backups/today/data";
+        journal.view().copy_to(Path::new(target), &mut |_| {}).unwrap();
+        let after = storage.power_cut(seed);
+        assert_eq!(read_all(&view_at(&after, target)).payloads(), [b"one"], "seed {seed}");
+    }
+}
+
+#[test]
+fn a_copy_beside_which_everything_is_pruned_begins_again() {
+    let storage = FaultyStorage::new();
+    let journal: Arc<OnceLock<Journal>> = Arc::default();
+    let (seen, armed) = (Arc::clone(&journal), Arc::new(AtomicBool::new(false)));
+    let trigger = Arc::clone(&armed);
+    let hooked = Hooked::new(storage.clone(), move |step, path| {
+        let lists_segments = step == Step::List && path == Path::new("/data/journal");
+        if lists_segments && trigger.swap(false, Ordering::Relaxed) {
+            // The end is known, the segments are not yet listed: just now the one that holds the end goes.
+            let journal = seen.get().unwrap();
+            journal.prune_through(common::morning().day()).unwrap();
+            journal.unlink_pruned().unwrap();
+        }
+        Ok(())
+    });
+    let opened = Journal::open(ROOT, &hooked_options(&hooked, &clock())).unwrap();
+    let journal = journal.get_or_init(|| opened);
+    append(journal, b"one");
+    armed.store(true, Ordering::Relaxed);
+    let copied = journal.view().copy_to(Path::new("/copy"), &mut |_| {}).unwrap();
+    assert!(!armed.load(Ordering::Relaxed));
+    assert_eq!(copied.end, journal.next_seq());
+    let copy = view_at(&storage, "/copy");
+    assert_eq!(copy.journal_id(), journal.view().journal_id());
+    let floor = journal.view().floor().unwrap();
+    assert_eq!((read_all(&copy).lost, copy.floor().unwrap()), (vec![], floor));
 }

@@ -447,6 +447,13 @@ fn a_left_over_spare_full_of_old_frames_is_blanked_before_it_is_used() {
     let mut reader = journal.view().reader(Seq::FIRST, Default::default()).unwrap();
     while reader.next().unwrap().is_some() {}
     assert!(reader.take_notices().is_empty());
+    // What is left behind the end would be taken for torn bytes, and keep a clean end from being believed.
+    match open(&storage.snapshot()).opening() {
+        Opening::Recovered { recovered, .. } => assert_eq!(recovered.bytes, 0),
+        other => panic!("{other:?}"),
+    }
+    drop((reader, journal));
+    assert_eq!(*open(&storage).opening(), Opening::Clean);
 }
 
 #[test]

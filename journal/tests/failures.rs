@@ -10,7 +10,7 @@ use common::{
     ROOT, append, clock, file_bytes, open, options, read_all, record, segments, try_append, view,
 };
 use lenslog_journal::storage::{Access, Fault, FaultyStorage, Storage};
-use lenslog_journal::{Appended, Error, Journal, NewRecord, Opening, Random, Seq};
+use lenslog_journal::{Appended, Clock, Error, Journal, NewRecord, Opening, Options, Random, Seq};
 
 #[test]
 fn a_failed_sync_moves_its_records_to_a_new_segment_and_the_append_succeeds() {
@@ -525,4 +525,32 @@ fn appenders_never_hang_and_are_told_the_truth_while_the_medium_fails() {
     });
     // Far longer than any machine needs: somebody hangs, or a panic above tells what failed.
     finished.recv_timeout(Duration::from_secs(300)).unwrap();
+}
+
+#[test]
+fn a_full_disk_is_pruned_in_several_tombstones_where_one_is_larger_than_the_reserve() {
+    let storage = FaultyStorage::new();
+    let clock = clock();
+    let options = Options { segment_bytes_max: Some(64 << 10), ..options(&storage, &clock) };
+    let journal = Journal::open(ROOT, &options).unwrap();
+    // More than the reserve has room to name.
+    for _ in 0..1000 {
+        append(&journal, b"a day");
+        clock.advance(Duration::from_secs(86_400));
+    }
+    storage.inject(Fault::Capacity { bytes: 17 << 20 });
+    fill(&journal);
+    let today = clock.read().wall.day();
+    let mut rounds = 0;
+    while segments(&storage).len() > 1 {
+        let pruned = journal.prune_through(today).unwrap();
+        assert!(!pruned.segments.is_empty());
+        journal.unlink_pruned().unwrap();
+        rounds += 1;
+    }
+    assert!(rounds > 1, "one tombstone named them all: the test needs more segments");
+    storage.heal();
+    let last = append(&journal, b"there is room again");
+    assert_eq!(read_all(&journal.view()).records.last().unwrap().0, last);
+    assert!(!journal.health().is_degraded());
 }

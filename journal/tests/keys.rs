@@ -185,3 +185,43 @@ fn a_key_file_of_another_segment_is_not_believed() {
     write_bytes(&storage, Path::new("/data/journal/notes.keys"), b"no keys at all");
     check_all_known(&storage, &clock, "a copy under another name");
 }
+
+/// Files below `directory` that this process has open.
+fn open_files(directory: &Path) -> usize {
+    let entries = std::fs::read_dir("/proc/self/fd").unwrap().flatten();
+    let targets = entries.filter_map(|entry| std::fs::read_link(entry.path()).ok());
+    targets.filter(|target| target.starts_with(directory)).count()
+}
+
+#[test]
+fn files_that_stay_open_do_not_grow_with_the_number_of_segments() {
+    let directory = tempfile::tempdir().unwrap();
+    let clock = clock();
+    let options = Options { clock: Arc::clone(&clock) as _, ..Options::default() };
+    let journal = Journal::open(directory.path(), &options).unwrap();
+    for day in 0..30 {
+        journal.append(&[keyed(day)]).unwrap();
+        clock.advance(DAY);
+    }
+    for day in 0..30 {
+        let appended = journal.append(&[keyed(day)]).unwrap();
+        assert!(matches!(appended, Appended::Duplicate { .. }), "{appended:?}");
+    }
+    // The locked directory, the active segment, the witness.
+    assert_eq!(open_files(directory.path()), 3);
+}
+
+#[test]
+fn a_file_of_keys_that_vanishes_after_it_was_used_changes_nothing() {
+    let (storage, clock) = two_days();
+    let journal = open_at(&storage, &clock);
+    for _ in 0..2 {
+        let appended = journal.append(&[keyed(1)]).unwrap();
+        assert_eq!(appended, Appended::Duplicate { index: 0, seq: Seq(1) });
+        for path in key_files(&storage) {
+            storage.remove(&path).unwrap();
+        }
+    }
+    journal.append(&[keyed(1)]).unwrap();
+    assert_eq!(key_files(&storage).len(), 1, "it is made again");
+}

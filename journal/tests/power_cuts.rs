@@ -294,7 +294,7 @@ fn live(
     options: &Options,
     model: &mut Model,
     random: &mut Random,
-    heal: impl Fn(),
+    storage: &FaultyStorage,
 ) -> Option<Journal> {
     let clock = clock();
     clock.advance(Duration::from_secs(random.below(300_000)));
@@ -304,7 +304,17 @@ fn live(
     for _ in 0..random.below(40) {
         act(&journal, model, random, &clock);
         if random.once_in(12) {
-            heal();
+            // A close that fails leaves the journal open, and it goes on.
+            if random.once_in(2) {
+                storage.inject(Fault::SyncFails { nth: random.below(2) });
+            }
+            if journal.close().is_ok() {
+                model.note_sync();
+                return Some(journal);
+            }
+        }
+        if random.once_in(12) {
+            storage.heal();
         }
     }
     if random.once_in(3) && journal.close().is_ok() {
@@ -334,7 +344,7 @@ fn run(seed: u64) {
         options.seed = Some(seed * 10 + round);
         options.pad_to_block = !seed.is_multiple_of(4);
         inject_faults(&storage, &mut random);
-        let journal = live(&options, &mut model, &mut random, || storage.heal());
+        let journal = live(&options, &mut model, &mut random, &storage);
         storage = end(&storage, &mut model, &mut random);
         // Its end comes too late to reach what goes on.
         drop(journal);

@@ -336,3 +336,55 @@ fn a_spare_that_is_given_up_is_made_again_and_nothing_is_lost() {
     let payloads: Vec<&[u8]> = vec![b"one", &[2], &[3], &[4]];
     assert_eq!(read_all(&journal.view()).payloads(), payloads);
 }
+
+#[test]
+fn a_loss_with_nothing_left_before_it_ends_when_what_stands_behind_it_is_pruned() {
+    let storage = FaultyStorage::new();
+    let (journal, clock) = four_days(&storage);
+    drop(journal);
+    storage.remove(&segments(&storage)[1]).unwrap();
+    for in_steps in [false, true] {
+        let storage = storage.snapshot();
+        let journal = open_at(&storage, &clock);
+        for lost in read_all(&journal.view()).lost {
+            journal.report_lost(&lost).unwrap();
+        }
+        assert!(journal.health().is_degraded());
+        if in_steps {
+            journal.prune_through(day("2026-11-23")).unwrap();
+            journal.unlink_pruned().unwrap();
+            assert!(journal.health().is_degraded());
+        }
+        journal.prune_through(day("2026-11-25")).unwrap();
+        journal.unlink_pruned().unwrap();
+        assert!(!journal.health().is_degraded(), "{:?}", journal.health());
+        drop(journal);
+        let journal = open_at(&storage, &clock);
+        assert!(!journal.health().is_degraded(), "{:?}", journal.health());
+        let found = read_all(&journal.view());
+        assert_eq!((found.lost, found.records.len()), (vec![], 2));
+        assert_eq!(read_all(&common::view(&storage)).lost, []);
+    }
+}
+
+#[test]
+fn a_journal_that_vanished_is_well_again_once_the_day_it_vanished_on_is_pruned() {
+    let storage = FaultyStorage::new();
+    let (journal, clock) = four_days(&storage);
+    drop(journal);
+    for path in storage.files().iter().filter(|path| path.starts_with("/data/journal")) {
+        storage.remove(path).unwrap();
+    }
+    let journal = open_at(&storage, &clock);
+    append(&journal, b"on the day it vanished");
+    clock.advance(Duration::from_secs(86_400));
+    append(&journal, b"the day after");
+    assert!(journal.health().is_degraded());
+    let today = segments(&storage).len() - 1;
+    journal.prune_through(day("2026-11-26")).unwrap();
+    journal.unlink_pruned().unwrap();
+    assert_eq!((today, segments(&storage).len()), (1, 1));
+    assert!(!journal.health().is_degraded(), "{:?}", journal.health());
+    let found = read_all(&journal.view());
+    assert_eq!((found.lost, found.records.len()), (vec![], 1));
+}

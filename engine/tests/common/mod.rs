@@ -122,17 +122,34 @@ pub struct Setting {
 
 impl Setting {
     pub fn new() -> Self {
-        let storage = FaultyStorage::new();
+        Self::with_seed(3)
+    }
+
+    pub fn with_seed(seed: u64) -> Self {
+        Self::open(FaultyStorage::new(), seed)
+    }
+
+    fn open(storage: FaultyStorage, seed: u64) -> Self {
         let start = Timestamp { utc_micros: 1_795_424_400_000_000, offset_minutes: 60 };
         let clock = Arc::new(SimulatedClock::new(start));
         let options = Options {
             storage: Arc::new(storage.clone()),
             clock: Arc::clone(&clock) as _,
-            seed: Some(3),
+            seed: Some(seed),
             ..Options::default()
         };
         let journal = Journal::open("/ledger", &options).unwrap();
         Self { storage, clock, journal }
+    }
+
+    /// Everything of the journal goes but its identity, and it is opened again.
+    pub fn without_segments(self) -> Self {
+        self.journal.close().unwrap();
+        let storage = self.storage.snapshot();
+        for path in storage.files().iter().filter(|path| path.starts_with("/ledger/journal")) {
+            storage.remove(path).unwrap();
+        }
+        Self::open(storage, 5)
     }
 
     pub fn pay(&self, account: u8, cents: i64) -> Seq {

@@ -182,7 +182,8 @@ impl Reader {
             return Err(Error::Pruned { floor });
         }
         if !ledger.pruned.covers(missing) {
-            let segment = header.previous.map_or(header.name, |previous| previous.name);
+            let first = SegmentName { base: missing.from, day: header.name.day };
+            let segment = header.previous.map_or(first, |previous| previous.name);
             let range = SeqRange::new(missing.from.max(self.from), missing.to);
             let cause = LossCause::SegmentMissing;
             self.lost = (!range.is_empty()).then_some(Lost { range, segment, offset: 0, cause });

@@ -270,3 +270,30 @@ pub fn replace_file(storage: &dyn Storage, path: &Path, bytes: &[u8]) -> io::Res
     storage.rename(beside, path)?;
     path.parent().map_or(Ok(()), |parent| storage.sync_directory(parent))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_file_that_is_replaced_is_the_old_one_or_the_new_one_and_then_the_new_one() {
+        let path = Path::new("/file");
+        let (old, new) = ([1; 5000], [2; 9000]);
+        let storage = FaultyStorage::new();
+        replace_file(&storage, path, &old).unwrap();
+        for seed in 0..50 {
+            let content = |after: &FaultyStorage| read_file(after, path, usize::MAX).unwrap();
+            assert_eq!(content(&storage.fork().power_cut(seed)), old, "seed {seed}");
+            let replaced = storage.fork();
+            replace_file(&replaced, path, &new).unwrap();
+            assert_eq!(content(&replaced.power_cut(seed)), new, "seed {seed}");
+            for operations in 0..6 {
+                let cut = storage.fork();
+                cut.inject(Fault::PowerCutAfter { operations });
+                let _ = replace_file(&cut, path, &new);
+                let found = content(&cut.power_cut(seed));
+                assert!(found == old || found == new, "seed {seed} operation {operations}");
+            }
+        }
+    }
+}

@@ -206,8 +206,9 @@ impl Writer {
     /// Before the first append: no later start may take this run's end for the clean one of the run before. Both slots
     /// are written, so that damage to the newer one does not bring the clean end back.
     fn unmark_clean(&self, state: &mut State) -> Result<(), Error> {
-        let unmarked = self
-            .write_witness(state, false)
+        let is_open = state.witness.is_some();
+        let unmarked = (if is_open { Ok(()) } else { Err(io::ErrorKind::NotFound.into()) })
+            .and_then(|()| self.write_witness(state, false))
             .and_then(|()| self.write_witness(state, false))
             .and_then(|()| self.sync_witness(state));
         if let Err(error) = unmarked {

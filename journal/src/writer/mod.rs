@@ -254,6 +254,8 @@ impl Writer {
         self.resume(&mut state)?;
         self.sync_exclusively(&mut state)?;
         let path = self.directory.witness();
+        // Where this fails, the mark may be on the medium all the same: an append takes it back first.
+        state.witness_clean = true;
         self.write_witness(&mut state, true).context("write", &path)?;
         self.sync_witness(&state).context("sync", &path)?;
         state.closed = true;

@@ -28,7 +28,8 @@ pub struct Pruned {
     pub tombstone: Seq,
     /// The newest day pruned; later than asked for where a later one was pruned before.
     pub day: Day,
-    /// The segments that [`Journal::unlink_pruned`](crate::Journal::unlink_pruned) will remove.
+    /// The segments that [`Journal::unlink_pruned`](crate::Journal::unlink_pruned) will remove. On a full disk these
+    /// may be fewer than could go: with their room the next pruning takes more.
     pub segments: Vec<PrunedSegment>,
 }
 
@@ -48,10 +49,18 @@ impl Writer {
     pub(crate) fn prune_through(&self, day: Day) -> Result<Pruned, Error> {
         let _one_at_a_time = self.bookkeeping();
         let day = self.seal_if_prunable(day)?;
-        let segments = self.prunable(day)?;
-        let record = SystemRecord::PrunedThrough(PrunedThrough { day, segments: segments.clone() });
-        let tombstone = self.append_system(&record)?;
-        Ok(Pruned { tombstone, day, segments })
+        let mut segments = self.prunable(day)?;
+        loop {
+            let pruned = PrunedThrough { day, segments: segments.clone() };
+            match self.append_system(&SystemRecord::PrunedThrough(pruned)) {
+                Ok(tombstone) => return Ok(Pruned { tombstone, day, segments }),
+                // A shorter one may fit into what is kept back, and what it names makes room for the next.
+                Err(Error::StorageFull { .. }) if segments.len() > 1 => {
+                    segments.truncate(segments.len() / 2);
+                }
+                Err(error) => return Err(error),
+            }
+        }
     }
 
     /// Removes every segment that a durable tombstone names.
@@ -107,28 +116,36 @@ impl Writer {
         };
         let known = pruned.clone();
         let mut segments = Vec::new();
+        // Nothing stays that stands before what is looked at.
+        let mut is_first = true;
         for pair in names.windows(2) {
             let &[name, successor] = pair else { continue };
-            if Some(name) == active
-                || pruned.covers(SeqRange::new(name.base, name.base.next()))
-                || segments.len() >= TOMBSTONE_SEGMENTS_MAX
-            {
+            if pruned.covers(SeqRange::new(name.base, name.base.next())) {
+                continue;
+            }
+            let was_first = std::mem::take(&mut is_first);
+            if Some(name) == active || segments.len() >= TOMBSTONE_SEGMENTS_MAX {
                 continue;
             }
             let newest = newest_day(&self.directory, name, successor, &known)?;
             if newest > day {
                 continue;
             }
-            let range = range_of(&self.directory, name, successor, &known)?;
-            // What was lost with segments that are missing before it has no file of its own that could go.
+            let mut range = range_of(&self.directory, name, successor, &known)?;
+            if was_first {
+                // Segments that are missing before it were older: that loss is pruned with it, as they would have been.
+                range.from = range.from.min(pruned.floor());
+            }
+            // So were those between it and an older one that is still there.
             let missing =
                 gaps.ranges().iter().find(|gap| gap.from < range.from && gap.to >= range.from);
-            let range = SeqRange::new(missing.map_or(range.from, |gap| gap.from), range.to);
+            range.from = missing.map_or(range.from, |gap| gap.from);
             let mut with = pruned.clone();
             with.insert(range);
             if with.len() <= PRUNED_RANGES_MAX {
                 pruned = with;
                 segments.push(PrunedSegment { range, day: name.day });
+                is_first = was_first;
             }
         }
         Ok(segments)

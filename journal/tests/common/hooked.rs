@@ -16,6 +16,7 @@ pub enum Step {
     Open(Access),
     Write,
     Sync,
+    List,
     /// The lock was probed, with this answer.
     ProbedLock(bool),
 }
@@ -73,6 +74,7 @@ impl Storage for Hooked {
     }
 
     fn list(&self, directory: &Path) -> io::Result<Vec<DirectoryEntry>> {
+        (self.hook)(Step::List, directory)?;
         self.inner.list(directory)
     }
 

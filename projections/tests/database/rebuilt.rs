@@ -314,3 +314,33 @@ fn a_link_to_the_database_stays_a_link() {
         assert_mended(&setting);
     }
 }
+
+#[test]
+fn a_database_of_another_journal_is_kept_aside() {
+    let Setting { directory, .. } = {
+        let setting = Setting::with_events(5);
+        setting.catch_up_once();
+        setting
+    };
+    let before = contents(&directory.path().join("events.db"));
+    let setting = Setting { directory, ..Setting::with_other_journal(2) };
+    assert_eq!(setting.catch_up_once().rebuilds, 1);
+    assert_eq!(setting.store().recent_events(10).unwrap().len(), 2);
+    assert_eq!(contents(&setting.directory.path().join("events.db.old-1")), before);
+    // It is this journal's now.
+    run(&setting, &RebuildOptions::default()).unwrap();
+    assert_eq!(names(setting.directory.path(), ""), ["events.db", "events.db.old-1"]);
+}
+
+#[test]
+fn a_database_outlives_the_journal_that_vanished() {
+    let setting = Setting::with_events(5);
+    setting.catch_up_once();
+    let setting = setting.without_segments();
+    assert!(setting.journal.health().is_degraded());
+    let seq = setting.append(&Event::Detected(event(5)));
+    assert_eq!(setting.catch_up_once().rebuilds, 0);
+    let ids: Vec<_> = setting.store().recent_events(10).unwrap().iter().map(|e| e.seq.0).collect();
+    assert_eq!(ids, [seq.0, 5, 4, 3, 2, 1]);
+    assert_eq!(differences(&setting), [""; 0]);
+}

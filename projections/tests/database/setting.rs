@@ -8,7 +8,7 @@ use lenslog_engine::{Projection, ProjectionStatus, Runner, Vocabulary};
 use lenslog_events::{
     BoundingBox, DetectedObject, Event, EventDetected, Metadata, RecorderVocabulary,
 };
-use lenslog_journal::storage::FaultyStorage;
+use lenslog_journal::storage::{FaultyStorage, Storage};
 use lenslog_journal::{Clock, Journal, Options, Seq, SimulatedClock, Timestamp};
 use lenslog_projections::EventStore;
 use lenslog_projections::sqlite::SqliteProjection;
@@ -41,8 +41,22 @@ impl Setting {
         setting
     }
 
+    /// The same directory, all of the journal gone but its identity, opened again.
+    pub fn without_segments(self) -> Self {
+        let Self { directory, journal, storage, .. } = self;
+        journal.close().unwrap();
+        let storage = storage.snapshot();
+        for path in storage.files().iter().filter(|path| path.starts_with("/journal/journal")) {
+            storage.remove(path).unwrap();
+        }
+        Self { directory, ..Self::on(storage, 3) }
+    }
+
     fn seeded(seed: u64) -> Self {
-        let storage = FaultyStorage::new();
+        Self::on(FaultyStorage::new(), seed)
+    }
+
+    fn on(storage: FaultyStorage, seed: u64) -> Self {
         let clock = Arc::new(SimulatedClock::new(START));
         let options = Options {
             storage: Arc::new(storage.clone()),
