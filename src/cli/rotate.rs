@@ -71,6 +71,7 @@ impl Rotate {
     }
 
     fn look(&self, config: &Config) -> Result<RotationReport> {
+        require_mount(config)?;
         let view = JournalView::open(&config.storage.data_dir, Arc::new(RealStorage))?;
         let opened = view.head()?;
         let monitor = Arc::new(StorageMonitor::new(config));

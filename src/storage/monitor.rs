@@ -1,6 +1,6 @@
 //! [`StorageMonitor`]: counts what everything takes.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
@@ -12,7 +12,7 @@ use lenslog_journal::Day;
 use super::policy::DayData;
 use super::stats::StorageStats;
 use super::tree::{Share, Tree, blocks, identity};
-use super::volume;
+use super::volume::{self, Volume};
 use crate::config::Config;
 
 /// Every file is looked at again this often, whatever the directories' times say.
@@ -27,6 +27,8 @@ const TEXTS: &[&str] = &["events.json", "amendments.json", "events.log"];
 #[derive(Debug)]
 pub struct StorageMonitor {
     data: PathBuf,
+    events: PathBuf,
+    journal: PathBuf,
     logs: PathBuf,
     database: PathBuf,
     limit_bytes: u64,
@@ -37,9 +39,16 @@ pub struct StorageMonitor {
 struct State {
     data: Tree,
     events: Tree,
+    journal: Tree,
     logs: Tree,
     walked_at: Option<Instant>,
     told: BTreeSet<PathBuf>,
+}
+
+impl State {
+    const fn trees(&self) -> [&Tree; 4] {
+        [&self.data, &self.events, &self.journal, &self.logs]
+    }
 }
 
 impl StorageMonitor {
@@ -50,12 +59,15 @@ impl StorageMonitor {
         let state = State {
             data: Tree::new(storage.data_dir.clone()),
             events: Tree::new(storage.data_dir.join("events")),
+            journal: Tree::new(storage.data_dir.join("journal")),
             logs: Tree::new(storage.log_dir.clone()),
             walked_at: None,
             told: BTreeSet::new(),
         };
         Self {
             data: storage.data_dir.clone(),
+            events: storage.data_dir.join("events"),
+            journal: storage.data_dir.join("journal"),
             logs: storage.log_dir.clone(),
             database: storage.db_path.clone(),
             limit_bytes: (storage.max_storage_gb * 1e9) as u64,
@@ -65,14 +77,50 @@ impl StorageMonitor {
 
     /// Counts. What cannot be read is told once and not counted.
     pub fn check_usage(&self) -> StorageStats {
+        self.stats(|_| true)
+    }
+
+    /// Counts as if the file system that only the database is on were larger than it is.
+    pub(super) fn usage_without_database_disk(&self) -> StorageStats {
+        self.stats(|volume| volume.only_database.is_none())
+    }
+
+    fn stats(&self, counts: impl Fn(&Volume<'_>) -> bool) -> StorageStats {
         let mut state = self.lock();
         self.refresh(&mut state);
-        let counted = state.data.bytes() + state.events.bytes() + state.logs.bytes();
+        let mut used: BTreeMap<u64, u64> = BTreeMap::new();
+        for (device, bytes) in state.trees().into_iter().flat_map(Tree::bytes_by_device) {
+            *used.entry(device).or_default() += bytes;
+        }
         drop(state);
-        let total = (counted + self.database_elsewhere()).saturating_sub(self.database_free());
-        let places = [self.data.as_path(), &self.data.join("events"), &self.logs, self.directory()];
-        let room = volume::room(places);
-        StorageStats::new(total, limit(self.limit_bytes, total, room))
+        let free = self.database_free();
+        if let Some(device) = device(self.directory()) {
+            let there = used.entry(device).or_default();
+            *there = (*there + self.database_elsewhere()).saturating_sub(free);
+        }
+        let total = used.values().sum();
+        let mut volumes = self.volumes(&used, free);
+        volumes.retain(counts);
+        let reach = volume::reach(total, &volumes).unwrap_or(u64::MAX);
+        StorageStats::new(total, reach.min(self.limit_bytes))
+    }
+
+    /// The file systems that running full of ours stops something, and where deleting helps. So the one of the logs
+    /// is none of them, if nothing else is on it: its files have a limit of their own.
+    fn volumes(&self, used: &BTreeMap<u64, u64>, free: u64) -> Vec<Volume<'_>> {
+        let roots = [&self.data, &self.events, &self.journal];
+        let mut found: BTreeMap<u64, Volume<'_>> = BTreeMap::new();
+        for path in roots {
+            let Some(device) = device(path) else { continue };
+            let used = used.get(&device).copied().unwrap_or(0);
+            found.entry(device).or_insert(Volume { path, used, only_database: None });
+        }
+        let path = self.directory();
+        if let Some(device) = device(path) {
+            let used = used.get(&device).copied().unwrap_or(0);
+            found.entry(device).or_insert(Volume { path, used, only_database: Some(free) });
+        }
+        found.into_values().collect()
     }
 
     /// What the directory of each day takes, as last counted, in the order of the days. Names in `events/` that are
@@ -115,11 +163,11 @@ impl StorageMonitor {
 
     fn refresh(&self, state: &mut State) {
         let all = state.walked_at.is_none_or(|at| at.elapsed() >= WALK_INTERVAL);
-        let State { data, events, logs, .. } = state;
-        let identities: Vec<_> = [&*data, events, logs]
+        let State { data, events, journal, logs, .. } = state;
+        let identities: Vec<_> = [&*data, events, journal, logs]
             .map(|tree| fs::metadata(tree.root()).ok().map(|found| identity(&found)))
             .into();
-        for (index, tree) in [data, events, logs].into_iter().enumerate() {
+        for (index, tree) in [data, events, journal, logs].into_iter().enumerate() {
             let own = identities.get(index).copied().flatten();
             // The same directory under two names counts once.
             let is_twin = own.is_some() && identities.iter().take(index).any(|other| *other == own);
@@ -170,10 +218,9 @@ impl StorageMonitor {
     }
 }
 
-/// What may be used in all: as configured, or as far as the fullest file system reaches.
-fn limit(configured: u64, total: u64, room: Option<i128>) -> u64 {
-    let reach = room.map(|room| u64::try_from((i128::from(total) + room).max(0)));
-    reach.and_then(Result::ok).map_or(configured, |reach| reach.min(configured))
+/// The device that a path is on.
+fn device(path: &Path) -> Option<u64> {
+    fs::metadata(path).ok().map(|found| identity(&found).0)
 }
 
 fn day_data(day: Day, share: &Share) -> DayData {
@@ -255,14 +302,5 @@ mod tests {
         let told: Vec<_> = days.iter().map(|d| (d.day.to_string(), d.has_events)).collect();
         assert_eq!(told, [("2026-11-22".to_owned(), true), ("2026-11-23".to_owned(), false)]);
         assert!(days[1].picture_bytes >= 300_000);
-    }
-
-    #[test]
-    fn a_file_system_that_runs_full_first_is_the_limit() {
-        assert_eq!(limit(4_000, 1_000, Some(10_000)), 4_000);
-        assert_eq!(limit(4_000, 1_000, Some(500)), 1_500);
-        assert_eq!(limit(4_000, 1_000, Some(-100)), 900);
-        assert_eq!(limit(4_000, 1_000, Some(-5_000)), 0);
-        assert_eq!(limit(4_000, 1_000, None), 4_000);
     }
 }

@@ -2,17 +2,19 @@
 //!
 //! Deleting needs a little room first: a projection tells its checkpoint what goes before it goes, and SQLite writes
 //! to its log. On a file system without a byte left that room is this file, which is given up then, and made again
-//! when there is room. The journal has a reserve of its own, in the segment that is appended to.
+//! when there is room. A database on a file system of its own has one there. The journal has a reserve of its own, in
+//! the segment that is appended to.
 
 use std::fs::{self, File};
 use std::io::{self, Write};
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use lenslog_journal::{Journal, Random};
 
 use crate::config::Storage;
 
-/// Name of the file in the data directory.
+/// Name of the file in the data directory. Beside a database that is elsewhere it ends with that.
 const NAME: &str = "reserve";
 /// Its size, where the limit is not small.
 const BYTES_MAX: u64 = 1 << 20;
@@ -23,10 +25,12 @@ const PLENTY: u64 = 2;
 /// With less than that the file system counts as full: xfs makes no new file then, though it says that some is free.
 const FULL_BYTES: u64 = 512 << 10;
 
-/// A file that can be given up.
+/// Files that can be given up.
 #[derive(Debug, Clone)]
 pub struct Reserve {
-    directory: PathBuf,
+    path: PathBuf,
+    /// The one beside the database, used where that is on another file system.
+    beside_database: PathBuf,
     bytes: u64,
 }
 
@@ -35,48 +39,67 @@ impl Reserve {
     #[must_use]
     pub fn of(storage: &Storage) -> Self {
         let share = (storage.max_storage_gb * 1e9 / SHARE) as u64;
-        Self { directory: storage.data_dir.clone(), bytes: share.min(BYTES_MAX) }
+        let mut beside_database = storage.db_path.clone().into_os_string();
+        beside_database.push(format!(".{NAME}"));
+        Self {
+            path: storage.data_dir.join(NAME),
+            beside_database: beside_database.into(),
+            bytes: share.min(BYTES_MAX),
+        }
     }
 
-    fn path(&self) -> PathBuf {
-        self.directory.join(NAME)
+    /// One on each file system.
+    fn paths(&self) -> impl Iterator<Item = &Path> {
+        let is_elsewhere = match (device(&self.path), device(&self.beside_database)) {
+            (Some(data), Some(database)) => data != database,
+            _ => false,
+        };
+        let beside_database = is_elsewhere.then_some(self.beside_database.as_path());
+        [Some(self.path.as_path()), beside_database].into_iter().flatten()
     }
 
     /// Gives it up where the file system has no room left, or the journal's spare segment where it is gone already.
     /// Called before projections are asked for anything.
     pub fn give_up_if_full(&self, journal: &Journal) {
-        let is_full = free(&self.directory).is_some_and(|free| free < self.bytes.min(FULL_BYTES));
-        if is_full {
-            self.give_up(journal);
+        for path in self.paths() {
+            let is_full = free(path).is_some_and(|free| free < self.bytes.min(FULL_BYTES));
+            if is_full && !given_up(path) && path == self.path {
+                self.give_up_spare(journal);
+            }
         }
     }
 
     /// Gives it up whatever the file system says is free: not each gives what it says. Returns whether there was one.
     pub fn give_up(&self, journal: &Journal) -> bool {
-        let given = match fs::remove_file(self.path()) {
-            Ok(()) => "the reserve",
-            Err(_) if journal.give_up_spare().unwrap_or(false) => "the journal's spare segment",
-            Err(_) => return false,
-        };
-        // Some file systems give it back with what they write next.
-        let _ = File::open(&self.directory).and_then(|directory| directory.sync_all());
-        tracing::warn!(
-            "the file system has no room left: {given} is given up, so that logs can be deleted"
-        );
-        true
+        let given = self.paths().filter(|path| given_up(path)).count();
+        given > 0 || self.give_up_spare(journal)
+    }
+
+    /// Gives up the one beside a database that is on another file system. Returns whether there was one.
+    pub fn give_up_beside_database(&self) -> bool {
+        self.paths().filter(|path| *path == self.beside_database).any(given_up)
+    }
+
+    fn give_up_spare(&self, journal: &Journal) -> bool {
+        let is_given = journal.give_up_spare().unwrap_or(false);
+        if is_given {
+            tell(&self.path, "the journal's spare segment");
+        }
+        is_given
     }
 
     /// Makes it where it is missing and there is plenty of room.
     pub fn make(&self) {
-        let path = self.path();
-        if path.symlink_metadata().is_ok()
-            || free(&self.directory).is_none_or(|free| free < self.bytes * PLENTY)
-        {
-            return;
-        }
-        if let Err(error) = self.write(&path) {
-            let _ = fs::remove_file(&path);
-            tracing::debug!(%error, "no room can be kept back for deleting");
+        for path in self.paths() {
+            if path.symlink_metadata().is_ok()
+                || free(path).is_none_or(|free| free < self.bytes * PLENTY)
+            {
+                continue;
+            }
+            if let Err(error) = self.write(path) {
+                let _ = fs::remove_file(path);
+                tracing::debug!(%error, "no room can be kept back for deleting");
+            }
         }
     }
 
@@ -98,9 +121,35 @@ impl Reserve {
     }
 }
 
-/// Bytes that are free on the file system of a directory.
-fn free(directory: &Path) -> Option<u64> {
-    let stat = rustix::fs::statvfs(directory).ok()?;
+/// Deletes one, and says whether there was one.
+fn given_up(path: &Path) -> bool {
+    let is_given = fs::remove_file(path).is_ok();
+    if is_given {
+        tell(path, "the reserve");
+    }
+    is_given
+}
+
+fn tell(path: &Path, given: &str) {
+    // Some file systems give it back with what they write next.
+    let _ = File::open(directory(path)).and_then(|directory| directory.sync_all());
+    tracing::warn!(
+        "the file system has no room left: {given} is given up, so that logs can be deleted"
+    );
+}
+
+fn directory(path: &Path) -> &Path {
+    path.parent().unwrap_or(Path::new("."))
+}
+
+/// The device of the directory of a file.
+fn device(path: &Path) -> Option<u64> {
+    fs::metadata(directory(path)).ok().map(|found| found.dev())
+}
+
+/// Bytes that are free on the file system of a file's directory.
+fn free(path: &Path) -> Option<u64> {
+    let stat = rustix::fs::statvfs(directory(path)).ok()?;
     Some(stat.f_bavail.saturating_mul(stat.f_frsize))
 }
 
@@ -116,13 +165,13 @@ mod tests {
         let storage = Storage { data_dir: directory.path().to_owned(), ..Storage::default() };
         let reserve = Reserve::of(&storage);
         reserve.make();
-        assert_eq!(reserve.path().metadata().unwrap().len(), BYTES_MAX);
+        assert_eq!(reserve.path.metadata().unwrap().len(), BYTES_MAX);
         let journal = Journal::open(directory.path(), &Options::default()).unwrap();
         reserve.give_up_if_full(&journal);
-        assert!(reserve.path().exists(), "there is room");
-        fs::remove_file(reserve.path()).unwrap();
+        assert!(reserve.path.exists(), "there is room");
+        fs::remove_file(&reserve.path).unwrap();
         let greedy = Reserve { bytes: u64::MAX / PLENTY, ..reserve };
         greedy.make();
-        assert!(!greedy.path().exists(), "there is too little room for it");
+        assert!(!greedy.path.exists(), "there is too little room for it");
     }
 }

@@ -20,7 +20,7 @@ use lenslog_tools::control::{GoneDay, RotationReport};
 
 use super::amount::Megabytes;
 use super::pictures::{self, Picture};
-use super::policy::{Mode, Step, Why};
+use super::policy::{Mode, Protection, Step, Why};
 use super::report;
 use super::reserve::Reserve;
 use super::surveyor::{Survey, Surveyor};
@@ -40,6 +40,8 @@ const WORTH_BYTES: u64 = 64 << 10;
 /// Pictures made less than this before a tombstone stay with it: their events may be on the way. Those that the
 /// journal knows already are purged by name.
 const ON_THE_WAY: Duration = Duration::from_secs(120);
+/// Name of the projection that is the database.
+const DATABASE: &str = "sqlite";
 /// Records appended at once.
 const BATCH: usize = 1000;
 
@@ -140,6 +142,28 @@ impl LogRotator {
         }
     }
 
+    /// Whether there is too little room for nothing but a database on a disk of its own, and it cannot be written even
+    /// so: no row goes before it can, and days would go for nothing.
+    fn waits_for_database(&self) -> Result<bool, Error> {
+        if !self.surveyor.monitor().usage_without_database_disk().is_below_target() {
+            return Ok(false);
+        }
+        let head = self.surveyor.view().head()?;
+        let mut is_stuck = self.database_is_stuck(head);
+        if is_stuck && self.reserve.give_up_beside_database() {
+            is_stuck = self.database_is_stuck(head);
+        }
+        Ok(is_stuck)
+    }
+
+    /// Whether the database does not get as far as that, because it cannot be written.
+    fn database_is_stuck(&self, head: Seq) -> bool {
+        let is_behind = self.wait(head).contains(&DATABASE);
+        let status = self.runner.status();
+        let mut database = status.iter().filter(|status| status.name == DATABASE);
+        is_behind && database.any(|status| status.state.is_degraded())
+    }
+
     /// Journals that pictures go, and waits until they have.
     fn purge(&self, pictures: &[Picture]) -> Result<(), Error> {
         for batch in pictures.chunks(BATCH) {
@@ -193,6 +217,12 @@ impl Rotation<'_> {
         let gone: Vec<_> = self.report.gone.iter().map(|gone| gone.day.clone()).collect();
         self.report.kept = report::kept(&survey);
         self.report.kept.retain(|kept| !gone.contains(&kept.day) || kept.bytes > 0);
+        for (data, protection) in &survey.plan.kept {
+            if *protection == Protection::Tried && data.bytes > 0 {
+                let (day, left) = (data.day, Megabytes(data.bytes));
+                self.problem(format!("{day} could not be deleted: {left} of it are left"));
+            }
+        }
         Ok(self.report)
     }
 
@@ -203,6 +233,14 @@ impl Rotation<'_> {
             Step::PicturesOfToday { .. } => true,
             Step::Pictures { .. } => false,
         };
+        if makes_room && self.rotator.waits_for_database()? {
+            self.problem(
+                "the disk of the database is full, and deleting days gives it no room while the database cannot be \
+                 written; free some there, or delete the database: it is made again from the journal"
+                    .to_owned(),
+            );
+            return Ok(false);
+        }
         let before = self.mode;
         if makes_room && !matches!(self.mode, Mode::Continuing { .. }) {
             self.mode = Mode::Continuing { was_full: survey.stats.needs_rotation() };
@@ -240,8 +278,8 @@ impl Rotation<'_> {
     fn prune(&mut self, through: Day, days: &[(Day, u64)], why: Why) -> Result<bool, Error> {
         let rotator = self.rotator;
         self.tried_through = Some(through);
-        self.purge_young(days);
         let directories = rotator.directories();
+        self.purge_young(days);
         let free_before = rotator.surveyor.monitor().database_free();
         let segments = rotator.surveyor.segments()?;
         let pruned_before = rotator.surveyor.view().pruned_through()?;
@@ -268,7 +306,9 @@ impl Rotation<'_> {
             let left = after.get(day).copied().unwrap_or(0);
             *freed.entry(*day).or_default() += before.saturating_sub(left);
         }
-        let from_directories: u64 = freed.values().sum();
+        // What could not be deleted earlier says nothing about this step.
+        let of_step = |day: &Day| days.iter().any(|(of_step, _)| of_step == day);
+        let from_directories = freed.iter().filter(|(day, _)| of_step(day)).map(|(_, b)| b).sum();
         for segment in &pruned.segments {
             // What was sealed just now is not in the list yet.
             let known = segments.iter().find(|(base, ..)| segment.range.contains(*base));
@@ -287,7 +327,7 @@ impl Rotation<'_> {
                 self.gone(*day, bytes, why);
             }
         }
-        let expected: u64 = directories.range(..=through).map(|(_, bytes)| bytes).sum();
+        let expected = directories.iter().filter(|(day, _)| of_step(day)).map(|(_, b)| b).sum();
         Ok(self.gave_back(from_directories, expected, through))
     }
 

@@ -128,8 +128,14 @@ impl Tree {
     }
 
     /// All bytes.
+    #[cfg(test)]
     pub(super) fn bytes(&self) -> u64 {
         self.nodes.values().map(Node::bytes).sum()
+    }
+
+    /// All bytes, by the device that they are on.
+    pub(super) fn bytes_by_device(&self) -> impl Iterator<Item = (u64, u64)> {
+        self.nodes.values().map(|node| (node.identity.0, node.bytes()))
     }
 
     /// What each directory in the root takes with everything below it, by its name.

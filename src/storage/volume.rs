@@ -1,8 +1,5 @@
 //! The free space of the file systems that data is on.
 
-use std::collections::BTreeSet;
-use std::fs;
-use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
 use rustix::fs::{FsWord, Mode, OFlags, StatVfs, open, statfs, statvfs, syncfs};
@@ -18,19 +15,55 @@ const PLENTY: u64 = 3;
 /// What tells a btrfs.
 const BTRFS: FsWord = 0x9123_683E;
 
-/// Bytes that may still be written to the fullest of the file systems that these paths are on; negative where it is
-/// fuller than it should be. `None` where none of them can be asked.
-pub(super) fn room<'p>(paths: impl IntoIterator<Item = &'p Path>) -> Option<i128> {
-    let mut devices = BTreeSet::new();
-    paths
-        .into_iter()
-        .filter(|path| fs::metadata(path).is_ok_and(|found| devices.insert(found.dev())))
-        .filter_map(|path| settled(path).ok())
-        .map(|stat| {
-            let bytes = |blocks: u64| blocks.saturating_mul(stat.f_frsize);
-            room_of(bytes(stat.f_blocks), bytes(stat.f_bavail))
-        })
-        .min()
+/// What lies on one file system.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Volume<'p> {
+    /// A directory on it.
+    pub(super) path: &'p Path,
+    /// Bytes of ours on it; free pages of the database are not among them.
+    pub(super) used: u64,
+    /// Bytes that the database can take there before its file grows, where nothing but the database is on it. It goes
+    /// on without it, and so may take the last byte.
+    pub(super) only_database: Option<u64>,
+}
+
+impl Volume<'_> {
+    /// Bytes that ours may take there in all; negative where the file system is fuller than it should be. `None`
+    /// where it cannot be asked.
+    fn capacity(&self) -> Option<i128> {
+        if self.only_database.is_some() && self.used == 0 {
+            // There is none yet: deleting makes no room for it.
+            return None;
+        }
+        let stat = settled(self.path).ok()?;
+        let bytes = |blocks: u64| blocks.saturating_mul(stat.f_frsize);
+        let (all, free) = (bytes(stat.f_blocks), bytes(stat.f_bavail));
+        let room = match self.only_database {
+            Some(pages) => i128::from(free) + i128::from(pages),
+            None => room_of(all, free),
+        };
+        Some(i128::from(self.used) + room)
+    }
+}
+
+/// How far `total` bytes on all of these reach before the first of them is full, each taking the share that it has
+/// now. `None` where nothing tells.
+pub(super) fn reach(total: u64, volumes: &[Volume<'_>]) -> Option<u64> {
+    let reaches = volumes.iter().filter_map(|volume| {
+        let capacity = volume.capacity()?;
+        Some(reach_of(total, volume.used, capacity))
+    });
+    reaches.min()
+}
+
+fn reach_of(total: u64, used: u64, capacity: i128) -> u64 {
+    let others = i128::from(total) - i128::from(used);
+    let capacity = capacity.max(0);
+    let share = match used {
+        0 => capacity + others,
+        _ => capacity.saturating_mul(i128::from(total)) / i128::from(used),
+    };
+    u64::try_from(share).unwrap_or(u64::MAX)
 }
 
 /// What a file system says of itself, once it knows: a btrfs counts neither what it has not placed yet nor what it has
@@ -64,7 +97,18 @@ mod tests {
     #[test]
     fn what_is_not_there_does_not_count() {
         let directory = tempfile::tempdir().unwrap();
-        assert!(room([directory.path(), Path::new("/no/such/place")]).is_some());
-        assert_eq!(room([Path::new("/no/such/place")]), None);
+        let volume = |path| Volume { path, used: 1, only_database: None };
+        assert!(reach(1, &[volume(directory.path()), volume(Path::new("/no/such"))]).is_some());
+        assert_eq!(reach(1, &[volume(Path::new("/no/such/place"))]), None);
+    }
+
+    #[test]
+    fn each_takes_its_share_of_what_comes() {
+        assert_eq!(reach_of(1_000, 1_000, 1_500), 1_500, "all is on one");
+        assert_eq!(reach_of(1_000, 1_000, 900), 900, "fuller than it should be");
+        assert_eq!(reach_of(1_000, 1_000, -5), 0);
+        assert_eq!(reach_of(1_000, 100, 200), 2_000, "a tenth is on a small one, half full");
+        assert_eq!(reach_of(1_000, 0, 200), 1_200, "nothing is on it yet");
+        assert_eq!(reach_of(u64::MAX, 1, i128::from(u64::MAX)), u64::MAX);
     }
 }

@@ -123,6 +123,7 @@ impl Drop for Disk {
     }
 }
 
-fn did(program: &str, args: &[&str]) -> bool {
+/// Runs a program, and says whether it did what it should.
+pub fn did(program: &str, args: &[&str]) -> bool {
     Command::new(program).args(args).output().is_ok_and(|output| output.status.success())
 }

@@ -33,6 +33,7 @@ mod session;
 mod small_disk;
 mod sources;
 mod storage;
+mod two_disks;
 mod uploads;
 mod virtual_camera;
 mod why;

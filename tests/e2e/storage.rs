@@ -6,6 +6,7 @@ use std::path::Path;
 use chrono::{Days, Local, NaiveDate};
 use serde_json::{Value, json};
 
+use crate::disk::did;
 use crate::harness::{Lab, Recording, lacks};
 
 /// Local date of that many days ago. The programs are run in the same zone.
@@ -328,6 +329,29 @@ fn history_that_shares_a_segment_with_today_goes_by_its_own_day() {
 }
 
 #[test]
+fn what_a_day_gives_back_is_told_with_pictures_that_came_just_now() {
+    let lab = lab(1_000_000_000, &[("MIN_RETENTION_DAYS", "1")]);
+    let mut all = Vec::new();
+    for age in [2, 1] {
+        let directory = lab.data.join("events").join(date(age).to_string());
+        fs::create_dir_all(&directory).unwrap();
+        for line in lines(age, 5) {
+            let mut value: Value = serde_json::from_str(&line).unwrap();
+            let file = format!("{}.jpg", value["event_id"].as_str().unwrap());
+            fs::write(directory.join(&file), vec![1; 200_000]).unwrap();
+            value["image_path"] = json!(format!("data/events/{}/{file}", date(age)));
+            all.push(value.to_string());
+        }
+    }
+    lab.ingest(&all).expect(0);
+    let ran = lab.run(&["rotate", "--force"]).expect(0);
+    let told = ran.out.lines().find(|line| line.contains("is gone")).unwrap();
+    let mut words = told.split_whitespace().skip_while(|word| *word != "all").skip(1);
+    let freed: f64 = words.next().unwrap().strip_suffix("MB").unwrap().parse().unwrap();
+    assert!(told.starts_with(&date(2).to_string()) && freed >= 1.0, "{told}");
+}
+
+#[test]
 fn contradictory_settings_are_errors_of_the_configuration() {
     for (keys, name) in [
         (vec![("MAX_RETENTION_DAYS", "3"), ("MIN_RETENTION_DAYS", "7")], "max_retention_days"),
@@ -393,23 +417,23 @@ fn what_is_not_ours_is_left_alone_told_once_and_stops_nothing() {
     lab.verify();
 }
 
+fn chattr(flag: &str, path: &Path) -> bool {
+    did("chattr", &[flag, path.to_str().unwrap()])
+}
+
 #[test]
 fn a_file_that_cannot_be_deleted_stops_nothing_and_goes_later() {
     let original = with_days(4);
     let lab = again(&original, 1_000_000_000, &[("MIN_RETENTION_DAYS", "1")]);
     let stuck = lab.data.join("events").join(date(4).to_string()).join("stuck.jpg");
     fs::write(&stuck, vec![1; 300_000]).unwrap();
-    let chattr = |flag: &str| {
-        let output = std::process::Command::new("chattr").arg(flag).arg(&stuck).output();
-        output.is_ok_and(|output| output.status.success())
-    };
-    if lacks("root, and a file system with immutable files", chattr("+i")) {
+    if lacks("root, and a file system with immutable files", chattr("+i", &stuck)) {
         return;
     }
     let ran = lab.run(&["rotate", "--force"]);
     let next = lab.run(&["rotate", "--force"]);
     let existed = stuck.exists();
-    assert!(chattr("-i"));
+    assert!(chattr("-i", &stuck));
     assert!(existed);
     assert!(ran.err.contains("stuck.jpg") || ran.err.contains("cannot be emptied"), "{}", ran.err);
     assert!(!lab.data.join("events").join(date(3).to_string()).exists(), "{}", next.err);
@@ -417,6 +441,45 @@ fn a_file_that_cannot_be_deleted_stops_nothing_and_goes_later() {
     lab.run(&["rotate", "--force"]).expect(0);
     assert!(!stuck.exists());
     stays_pruned(&lab);
+}
+
+#[test]
+fn a_pruned_day_that_somebody_puts_back_is_told_and_goes_with_the_next_one() {
+    let original = with_days(4);
+    let lab = again(&original, 1_000_000_000, &[("MIN_RETENTION_DAYS", "1")]);
+    let oldest = lab.data.join("events").join(date(4).to_string());
+    let copy = lab.path("copy");
+    crate::harness::copy_tree(&oldest, &copy);
+    lab.run(&["rotate", "--force"]).expect(0);
+    assert!(!oldest.exists());
+    crate::harness::copy_tree(&copy, &oldest);
+    let told = lab.run(&["replay", "verify"]).expect(1);
+    assert!(told.out.contains("jsonl      DIFFERS"), "{}", told.out);
+    assert!(told.out.contains("plaintext  DIFFERS"), "{}", told.out);
+    lab.run(&["rotate", "--force"]).expect(0);
+    assert_eq!(days(&lab), dates((1..=3).rev()));
+    stays_pruned(&lab);
+}
+
+#[test]
+fn old_days_that_cannot_be_deleted_do_not_end_a_rotation() {
+    let original = with_days(8);
+    let lab = again(&original, 1_000_000_000, &[("MIN_RETENTION_DAYS", "1")]);
+    let stuck = lab.data.join("events").join(date(8).to_string()).join("stuck.jpg");
+    fs::write(&stuck, vec![1; 8_000_000]).unwrap();
+    if lacks("root, and a file system with immutable files", chattr("+i", &stuck)) {
+        return;
+    }
+    // Only most of the other days make less than 80 % of that.
+    let limit = (used(&lab) as f64 - 2_600_000.0) / 0.8 / 1e9;
+    let lab = lab.with("LENSLOG__STORAGE__MAX_STORAGE_GB", &limit.to_string());
+    let ran = lab.run(&["rotate", "--force"]);
+    assert!(chattr("-i", &stuck));
+    assert_eq!(ran.code, Some(1), "{}", ran.err);
+    assert!(ran.err.contains(&format!("{} could not be deleted", date(8))), "{}", ran.err);
+    assert!(!ran.err.contains("rotation ends"), "{}", ran.err);
+    assert!(lab.status()["storage"]["percentage_used"].as_f64().unwrap() < 80.0, "{}", ran.out);
+    assert!(days(&lab).len() <= 5, "{:?}", days(&lab));
 }
 
 #[test]

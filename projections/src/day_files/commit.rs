@@ -90,7 +90,9 @@ impl<F: Format> DayFiles<F> {
         if self.prune_due
             && let Some(horizon) = self.fold.pruned()
         {
-            place.remove_asides(horizon.day, unsynced);
+            let (files, doomed) = (&self.set.files, &self.doomed);
+            let is_listed = |id| files.contains_key(&id) || doomed.contains_key(&id);
+            place.remove_leftovers(horizon.day, is_listed, unsynced);
         }
         self.prune_due = false;
         self.set.sync()

@@ -161,8 +161,14 @@ impl<'d> Place<'d> {
         self.remove(id, &path, unsynced)
     }
 
-    /// Removes what was set aside in the days up to one that was pruned. Reports what cannot be removed.
-    pub(super) fn remove_asides(self, through: Day, unsynced: &mut Unsynced) {
+    /// Removes, in the days up to one that was pruned, what was set aside, and what has a name of ours and is not
+    /// listed: somebody put it back. Reports what cannot be removed.
+    pub(super) fn remove_leftovers(
+        self,
+        through: Day,
+        is_listed: impl Fn(FileId) -> bool,
+        unsynced: &mut Unsynced,
+    ) {
         let days = self.data.days().unwrap_or_default();
         for (day, _) in days.into_iter().take_while(|(day, _)| *day <= through) {
             let directory = self.data.day(day);
@@ -170,8 +176,12 @@ impl<'d> Place<'d> {
                 continue;
             }
             for entry in self.data.list(&directory).unwrap_or_default() {
-                let is_ours = entry.name.to_str().is_some_and(|name| self.is_aside(name));
-                if !is_ours || entry.kind != EntryKind::File {
+                let goes = entry.name.to_str().is_some_and(|name| {
+                    let known = self.names.iter().position(|known| *known == name);
+                    let is_unlisted = |index| !is_listed(FileId::new(day, index));
+                    self.is_aside(name) || known.is_some_and(is_unlisted)
+                });
+                if !goes || entry.kind != EntryKind::File {
                     continue;
                 }
                 match self.data.remove(&directory.join(&entry.name)) {

@@ -156,11 +156,18 @@ impl<F: Format> Verifier<RecorderVocabulary> for FilesVerifier<F> {
     fn apply(&mut self, record: &Recorded<Event>) -> Result<(), ProjectionError> {
         let outcome = self.fold.apply(record);
         if let Outcome::Pruned(day) = outcome {
-            // What stood there is gone; what stands there now came later.
-            for (id, file) in self.files.iter_mut().take_while(|(id, _)| id.day <= day) {
+            // What stood there is gone; what stands there now came later, or was put there by somebody.
+            let (files, listing) = (&mut self.files, &self.listing);
+            for (_, file) in files.iter().take_while(|(id, _)| id.day <= day) {
                 self.waiting_bytes = self.waiting_bytes.saturating_sub(file.waiting());
-                *file = Comparison::new(self.listing.files.get(id).map(|listed| listed.mark.len));
             }
+            files.retain(|id, file| {
+                let listed = listing.files.get(id).map(|listed| listed.mark.len);
+                if id.day <= day {
+                    *file = Comparison::new(listed);
+                }
+                id.day > day || listed.is_some()
+            });
             return Ok(());
         }
         let Some(id) = file_of::<F>(&outcome) else { return Ok(()) };

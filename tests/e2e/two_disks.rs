@@ -1,0 +1,111 @@
+//! Data, database, journal and logs on file systems of different sizes: each runs full by itself.
+
+use std::fs;
+use std::path::Path;
+
+use crate::disk::Disk;
+use crate::harness::Lab;
+use crate::storage::{days, lab, lines};
+
+/// A tmpfs of that many bytes.
+fn small(bytes: u64) -> Option<Disk> {
+    Disk::new("tmpfs", bytes, &[], "")
+}
+
+/// A lab that overwrites, with a limit that is far away.
+fn overwriting() -> Lab {
+    lab(4_000_000_000, &[("WHEN_FULL", "overwrite_oldest"), ("STORAGE_CHECK_INTERVAL", "10")])
+}
+
+/// One whose database is there. It belongs to the data directory that is configured with it.
+fn with_database(database: &Path, check_interval: &str) -> Lab {
+    let lab = overwriting().with("LENSLOG__STORAGE__STORAGE_CHECK_INTERVAL", check_interval);
+    let data = lab.data.to_str().unwrap().to_owned();
+    lab.with("LENSLOG__STORAGE__DATA_DIR", &data)
+        .with("LENSLOG__STORAGE__DB_PATH", database.to_str().unwrap())
+}
+
+fn percentage(lab: &Lab) -> f64 {
+    lab.status()["storage"]["percentage_used"].as_f64().unwrap()
+}
+
+fn days_in(database: &Path) -> isize {
+    let connection = rusqlite::Connection::open(database).unwrap();
+    let count = "SELECT count(DISTINCT substr(timestamp, 1, 10)) FROM events";
+    connection.query_row(count, [], |row| row.get(0)).unwrap()
+}
+
+#[test]
+fn logs_on_a_small_disk_cost_no_day_even_when_that_is_full() {
+    let Some(disk) = small(4 << 20) else { return };
+    let lab = overwriting().with("LENSLOG__STORAGE__LOG_DIR", disk.point.to_str().unwrap());
+    for age in (1..=20).rev() {
+        lab.ingest(&lines(age, 500)).expect(0);
+    }
+    assert_eq!(days(&lab).len(), 20);
+    assert!(percentage(&lab) < 5.0, "{}", percentage(&lab));
+    // Somebody else fills it.
+    fs::write(disk.point.join("syslog"), vec![1; disk.free_bytes() as usize]).unwrap();
+    assert!(percentage(&lab) < 5.0, "{}", percentage(&lab));
+    lab.record(&["--source", "test:"]).stop().expect(0);
+    assert!(days(&lab).len() >= 20);
+    lab.verify();
+}
+
+#[test]
+fn a_database_on_a_small_disk_costs_no_more_days_than_it_needs() {
+    let Some(disk) = small(40 << 20) else { return };
+    let database = disk.point.join("events.db");
+    let lab = with_database(&database, "10");
+    // Half as much again as fits.
+    for age in (1..=20).rev() {
+        for batch in lines(age, 3000).chunks(750) {
+            let ran = lab.ingest(batch);
+            assert_eq!(ran.code, Some(0), "day -{age}: {}", ran.err);
+            let used = percentage(&lab);
+            assert!(used < 91.0, "day -{age}: {used}");
+        }
+    }
+    let left = days(&lab);
+    assert!((8..=18).contains(&left.len()), "{left:?}");
+    assert_eq!(days_in(&database), left.len() as isize);
+    lab.verify();
+}
+
+#[test]
+fn a_database_whose_disk_others_fill_costs_no_day_and_stops_no_recording() {
+    let Some(disk) = small(16 << 20) else { return };
+    let database = disk.point.join("events.db");
+    let lab = with_database(&database, "5000");
+    for age in (1..=10).rev() {
+        lab.ingest(&lines(age, 500)).expect(0);
+    }
+    let theirs = disk.point.join("theirs");
+    disk.fill(&theirs);
+    // The journal takes them; the database follows when it can.
+    lab.ingest(&lines(0, 3000)).expect(1).says("not up to date: sqlite");
+    let mut recording = lab.record(&["--source", "test:"]);
+    recording.wait_for("event=\"evt_");
+    let ran = recording.stop();
+    assert!(ran.err.contains("rotation: the disk of the database is full"), "{}", ran.err);
+    assert_eq!(days(&lab).len(), 11);
+    fs::remove_dir_all(theirs).unwrap();
+    lab.ingest(&[]).expect(0);
+    assert_eq!(days_in(&database), 11);
+    lab.verify();
+}
+
+#[test]
+fn a_journal_behind_a_link_is_counted_and_its_disk_is_a_limit() {
+    let Some(disk) = small(64 << 20) else { return };
+    let lab = overwriting();
+    fs::create_dir_all(&lab.data).unwrap();
+    let journal = disk.point.join("journal");
+    fs::create_dir(&journal).unwrap();
+    std::os::unix::fs::symlink(&journal, lab.data.join("journal")).unwrap();
+    lab.ingest(&lines(3, 100)).expect(0);
+    let storage = lab.status()["storage"].clone();
+    let at_least = disk.bytes - disk.free_bytes();
+    assert!(storage["total_bytes"].as_u64().unwrap() > at_least, "{storage}");
+    assert!(storage["limit_bytes"].as_u64().unwrap() < 1_000_000_000, "{storage}");
+}
