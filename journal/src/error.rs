@@ -58,7 +58,7 @@ pub enum Error {
     },
 
     /// The operating system refused something.
-    #[error("cannot {operation} {}: {source}", path.display())]
+    #[error("cannot {operation} {}: {source}{}", path.display(), remedy(source))]
     Io {
         /// What was attempted.
         operation: &'static str,
@@ -130,6 +130,19 @@ impl Error {
             | Self::Io { source, .. } => is_full(source),
             _ => false,
         }
+    }
+}
+
+/// What to do about what the operating system said, where that is clear.
+fn remedy(error: &io::Error) -> &'static str {
+    match error.kind() {
+        io::ErrorKind::PermissionDenied => {
+            "; run this as the user who owns the data directory, or give it to this one (chown -R)"
+        }
+        io::ErrorKind::ReadOnlyFilesystem => {
+            "; mount it for writing (dmesg tells whether an error made it read-only), or name another directory"
+        }
+        _ => "",
     }
 }
 

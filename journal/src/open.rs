@@ -243,7 +243,10 @@ fn make_plan(
             let witness = witness.filter(|witness| witness.journal == header.journal);
             let successor_lost =
                 footer.is_some() || witness.is_some_and(|witness| witness.name.base > last.base);
+            // Where the witness tells of a later segment, everything before that one was proven.
+            let later = witness.filter(|witness| witness.name.base > last.base);
             let sealed_to = footer.map_or(Seq(0), |footer| footer.end_seq);
+            let sealed_to = sealed_to.max(later.map_or(Seq(0), |witness| witness.name.base));
             let examination = examine(&segment, &header, witness, sealed_to)?;
             Ok(recover(options, &segment, &header, examination, successor_lost, witness))
         }
@@ -348,18 +351,16 @@ fn recover(
     // Those of unsynced records may not even be counted in the file's length any more.
     let skipped = lost_bytes / RECORD_BYTES_MIN + UNSYNCED_RECORDS_MAX;
     let mut next = examination.seen.max(kept_to).plus(skipped + 1);
+    let mut lost_successor = None;
     if successor_lost {
         let named = witness.filter(|witness| witness.name.base > header.name.base);
         let name = named
             .map_or((kept_to, header.name.day), |witness| (witness.name.base, witness.name.day));
         let known_to = named.map_or(kept_to, |witness| witness.seq);
         next = next.max(known_to).plus(SEGMENT_BYTES_MAX / RECORD_BYTES_MIN);
-        gaps.push(Gap {
-            range: SeqRange::new(kept_to, known_to.max(kept_to.next())),
-            segment: name,
-            offset: 0,
-            upper_bound_unknown: true,
-        });
+        let range = SeqRange::new(kept_to, known_to.max(kept_to.next()));
+        gaps.push(Gap { range, segment: name, offset: 0, upper_bound_unknown: true });
+        lost_successor = Some((name, range.to));
     }
     let recovered = Recovered {
         kept_to,
@@ -368,12 +369,21 @@ fn recover(
         proof_missing: !examination.witnessed,
         damaged: !gaps.is_empty(),
     };
-    let previous = PreviousEnd {
-        name: header.name,
-        offset: examination.kept_offset,
-        seq: examination.proven,
-        digest: examination.digest.finish(examination.kept_offset),
-        unreadable: false,
+    // What is lost with the successor has to be missing before the new segment too, or readers pass over it as if it
+    // had never been; frames that are carried stand in its place.
+    let lost_successor = lost_successor.filter(|_| examination.carried.counts.frames == 0);
+    let (previous, expected) = match lost_successor {
+        Some(((base, day), end)) => (missing(SegmentName { base, day }, end), end),
+        None => {
+            let previous = PreviousEnd {
+                name: header.name,
+                offset: examination.kept_offset,
+                seq: examination.proven,
+                digest: examination.digest.finish(examination.kept_offset),
+                unreadable: false,
+            };
+            (previous, kept_to)
+        }
     };
     for gap in &gaps {
         ledger.add_gap(gap.range);
@@ -382,7 +392,7 @@ fn recover(
         options,
         Some(previous),
         examination.carried,
-        (kept_to, next),
+        (expected, next),
         &recovered,
         &gaps,
     );
@@ -392,7 +402,7 @@ fn recover(
     let succession = Succession {
         name: replaces.then_some(header.name),
         previous: if replaces { header.previous } else { succession.previous },
-        rest: Some((header.name, header.salt, previous.offset)),
+        rest: Some((header.name, header.salt, examination.kept_offset)),
         ..succession
     };
     Plan {
@@ -481,13 +491,7 @@ fn unreadable(
         offset: 0,
         upper_bound_unknown: true,
     }];
-    let previous = PreviousEnd {
-        name: segment.name,
-        offset: 0,
-        seq: known_to,
-        digest: [0; 32],
-        unreadable: true,
-    };
+    let previous = missing(segment.name, known_to);
     let journal = journal.or(witness.map(|witness| witness.journal)).or(directory.read_identity());
     Ok(lost_plan(
         options,
@@ -511,13 +515,7 @@ fn all_lost(options: &Options, witness: &Witness, entropy: &Entropy) -> Plan {
         upper_bound_unknown: true,
     }];
     // Numbering goes on far behind what is known: the header says where that ended.
-    let previous = PreviousEnd {
-        name: witness.name,
-        offset: 0,
-        seq: known_to,
-        digest: [0; 32],
-        unreadable: true,
-    };
+    let previous = missing(witness.name, known_to);
     let ids = (Some(witness.journal), None);
     let seqs = (known_to, next);
     lost_plan(options, entropy, Ledger::default(), ids, Some(previous), seqs, gaps)
@@ -547,6 +545,11 @@ fn vanished(
     }];
     let ids = (Some(journal), None);
     lost_plan(options, entropy, Ledger::default(), ids, None, (next, next), gaps)
+}
+
+/// What a header says of a previous segment of which nothing can be read.
+const fn missing(name: SegmentName, seq: Seq) -> PreviousEnd {
+    PreviousEnd { name, offset: 0, seq, digest: [0; 32], unreadable: true }
 }
 
 fn lost_plan(

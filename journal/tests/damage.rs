@@ -142,6 +142,15 @@ fn any_single_file_may_be_missing_and_the_recorder_starts() {
     }
 }
 
+/// Once the days around it are pruned, a loss is told no more.
+fn goes_when_pruned(storage: &FaultyStorage) {
+    let journal = reopen(storage);
+    journal.prune_through("2030-01-01".parse().unwrap()).unwrap();
+    journal.unlink_pruned().unwrap();
+    assert!(!journal.health().is_degraded(), "{:?}", journal.health());
+    assert!(read_all(&journal.view()).lost.is_empty());
+}
+
 #[test]
 fn a_missing_sealed_segment_is_named_with_its_seqs() {
     let storage = two_segments();
@@ -152,6 +161,28 @@ fn a_missing_sealed_segment_is_named_with_its_seqs() {
     assert_eq!(found.lost[0].cause, LossCause::SegmentMissing);
     assert_eq!(found.lost[0].segment.file_name(), first.file_name().unwrap().to_str().unwrap());
     assert_eq!(found.payloads(), [&b"five"[..], b"six", b"seven", b"eight"]);
+    let journal = reopen(&storage);
+    read_and_report(&journal);
+    assert!(journal.health().is_degraded());
+    drop(journal);
+    goes_when_pruned(&storage);
+}
+
+#[test]
+fn where_every_segment_is_missing_those_seqs_are_lost_and_no_others() {
+    let storage = two_segments();
+    for path in segments(&storage) {
+        storage.remove(&path).unwrap();
+    }
+    for openings in [1, 2] {
+        let journal = reopen(&storage);
+        append(&journal, b"later");
+        let found = read_and_report(&journal);
+        assert_eq!(found.lost_seqs(), [1, 2, 3, 4, 5, 6, 7, 8], "opening {openings}");
+        assert_eq!(found.payloads().len(), openings);
+        assert_eq!(journal.health().gaps.len(), 1, "{:?}", journal.health());
+    }
+    goes_when_pruned(&storage);
 }
 
 #[test]
@@ -180,6 +211,18 @@ fn a_missing_active_segment_is_noticed_because_the_last_one_is_sealed() {
         }
         assert!(append(&journal, b"nine") > Seq(2_000_000), "a whole segment of seqs is skipped");
         assert!(journal.health().is_degraded());
+        drop(journal);
+        // It stays told to whoever reads, and a position in it stays one.
+        let expected: &[u64] = if with_witness { &[5, 6, 7, 8] } else { &[5] };
+        for openings in [2, 3] {
+            let found = read_all(&view(&storage));
+            assert_eq!(found.lost_seqs(), expected, "witness {with_witness}, opening {openings}");
+            assert_eq!(found.payloads().len(), 3 + openings);
+            let journal = reopen(&storage);
+            assert_eq!(journal.health().gaps.len(), 1, "{:?}", journal.health());
+            append(&journal, b"later");
+        }
+        goes_when_pruned(&storage);
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::fs::OpenOptions;
 use std::io::{ErrorKind, Write};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
 use clap::{Args, Subcommand};
@@ -62,8 +62,17 @@ fn init(file: &PathBuf, force: bool) -> Result<u8> {
     opened
         .write_all(example(find_camera().as_deref()).as_bytes())
         .with_context(|| format!("cannot write {}", file.display()))?;
-    say!("wrote {}; next: lenslog config check, then lenslog record", file.display());
+    // One in another place than those that are looked at has to be named.
+    let flag = match find_config(None) {
+        Some(found) if same_file(&found, file) => String::new(),
+        _ => format!(" --config {}", file.display()),
+    };
+    say!("wrote {}; next: lenslog{flag} config check, then lenslog{flag} record", file.display());
     Ok(EXIT_OK)
+}
+
+fn same_file(one: &Path, other: &Path) -> bool {
+    one.canonicalize().ok().is_some_and(|one| other.canonicalize().is_ok_and(|other| one == other))
 }
 
 fn check(place: &Place) -> Result<u8> {
@@ -76,7 +85,12 @@ fn check(place: &Place) -> Result<u8> {
         || "there is no file: the defaults".to_owned(),
         |file| file.display().to_string(),
     );
-    say!("ok: {origin}, {} cameras", config.cameras.len());
+    let cameras = match config.cameras.len() {
+        0 => "no camera: `lenslog record` wants one, or --source".to_owned(),
+        1 => "1 camera".to_owned(),
+        count => format!("{count} cameras"),
+    };
+    say!("ok: {origin}, {cameras}");
     Ok(EXIT_OK)
 }
 

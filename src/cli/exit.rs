@@ -26,7 +26,11 @@ pub(super) fn tell(error: &anyhow::Error) -> ExitCode {
     if is_broken_pipe(error) {
         return ExitCode::SUCCESS;
     }
-    complain!("lenslog: {}", explained(error));
+    let remedy = match error.downcast_ref() {
+        Some(Error::NotFound { .. }) => "; name it with --data DIR",
+        _ => "",
+    };
+    complain!("lenslog: {}{remedy}", explained(error));
     ExitCode::from(code_of(error))
 }
 

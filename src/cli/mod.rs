@@ -119,3 +119,36 @@ fn require_mount(config: &Config) -> anyhow::Result<()> {
         None => Ok(()),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    /// What people read about the commands, the configuration and the figures.
+    const OPERATIONS: &str = include_str!("../../docs/OPERATIONS.md");
+
+    fn undocumented(command: &clap::Command, name: &str, missing: &mut Vec<String>) {
+        for option in command.get_arguments().filter_map(clap::Arg::get_long) {
+            if !matches!(option, "help" | "version") && !OPERATIONS.contains(&format!("--{option}"))
+            {
+                missing.push(format!("{name} --{option}"));
+            }
+        }
+        for inner in command.get_subcommands().filter(|inner| !inner.is_hide_set()) {
+            let name = format!("{name} {}", inner.get_name());
+            if inner.get_name() != "help" && !OPERATIONS.contains(name.trim()) {
+                missing.push(name.clone());
+            }
+            undocumented(inner, &name, missing);
+        }
+    }
+
+    #[test]
+    fn every_command_and_every_option_is_documented() {
+        let mut missing = Vec::new();
+        undocumented(&Cli::command(), "", &mut missing);
+        assert_eq!(missing, [""; 0]);
+    }
+}

@@ -17,7 +17,8 @@ use crate::recorder::{
 /// Record from the configured cameras, or from one source.
 #[derive(Debug, Args)]
 pub(super) struct Record {
-    /// Record from this instead of the configured cameras: file:PATH, dir:PATH or test:
+    /// Record from this instead of the configured cameras: v4l2:DEVICE, rtsp://…, http://…, rpicam:0, exec:COMMAND,
+    /// dir:PATH, file:PATH or test:
     #[arg(long, value_name = "SOURCE")]
     source: Option<String>,
     /// End after this time, such as 20s or 10m

@@ -3,7 +3,7 @@
 use anyhow::Result;
 use clap::Args;
 use lenslog_tools::Place;
-use lenslog_tools::control::{Client, Reply, Request, Status};
+use lenslog_tools::control::{ANSWER_TIMEOUT, Client, Reply, Request, Status};
 use lenslog_tools::say;
 
 use super::exit::{EXIT_FATAL, EXIT_OK};
@@ -37,6 +37,7 @@ impl StatusCommand {
 /// What the recorder says, or what reading the directory tells where none runs.
 fn status(config: &Config) -> Result<Status> {
     if let Some(mut client) = Client::connect(&config.storage.data_dir)? {
+        client.wait_at_most(ANSWER_TIMEOUT)?;
         client.send(&Request::Status)?;
         if let Some(Reply::Status(status)) = client.reply()? {
             return Ok(*status);

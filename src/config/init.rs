@@ -2,6 +2,8 @@
 
 use std::path::{Path, PathBuf};
 
+use super::Description;
+
 /// The camera device that is probably meant: the first under `/dev/v4l/by-id`, else `/dev/video0`.
 #[must_use]
 pub fn find_camera() -> Option<PathBuf> {
@@ -27,43 +29,45 @@ pub fn example(camera: Option<&Path>) -> String {
         ),
     };
     let source = toml::Value::String(source).to_string();
-    TEMPLATE.replace("{camera}", said).replace("{source}", &source)
+    let prompt = toml::Value::String(Description::default().prompt).to_string();
+    TEMPLATE.replace("{camera}", said).replace("{source}", &source).replace("{prompt}", &prompt)
 }
 
 const TEMPLATE: &str = r#"# Lenslog. Every key is here; those in comments have their defaults and need not be set.
 # `lenslog config check` finds mistakes, `lenslog config show` prints what is in force.
 # Any key can be overridden: LENSLOG__STORAGE__MAX_STORAGE_GB=2 lenslog record
+# Relative paths are relative to this file. Lengths of time are seconds, or "500ms", "30s", "10m", "2h", "1d".
 
 [storage]
-data_dir = "data"                     # relative to this file
+data_dir = "data"
 # db_path = "data/events.db"
 # log_dir = "logs"
-max_storage_gb = 4.0                  # 1 GB = 1,000,000,000 bytes
+max_storage_gb = 4.0                  # 1 GB = 1,000,000,000 bytes; 0.001 to 1,000,000
 # min_retention_days = 7              # the newest days with events are kept
 # max_retention_days = 0              # as many days are kept at most, whatever the disk says; 0: no upper bound
 # images_retention_days = 0           # days with pictures; 0: as long as their events
-# storage_check_interval = 100        # events; and once a minute at least
+# storage_check_interval = 100        # events, 1 or more; and once a minute at least
 when_full = "overwrite_oldest"        # what `min_retention_days` keeps goes too, but no record of today; or "stop"
 # require_mount = ""                  # a directory that must be mounted before anything is written
 
-{camera}[cameras.camera_1]                    # any number of cameras, each with an id of its own
-name = "front door"                   # as it stands in events.log
+{camera}[cameras.camera_1]                    # 64 cameras at most, each with an id of its own: A-Z a-z 0-9 _ -
+name = "front door"                   # as it stands in events.log; empty: the id
 source = {source}
 # v4l2:/dev/video0, rtsp://USER:PASSWORD@HOST/PATH, http://HOST/PATH (MJPEG or a picture a request), rpicam:0,
 # exec:COMMAND (MJPEG on its standard output), dir:PATH (pictures that appear), file:PATH (MJPEG), test: (a scene)
-# fps = 5                             # frames a second that are looked at
+# fps = 5                             # frames a second that are looked at, 0.001 to 1000
 # size = "640x480"                    # of v4l2: and rpicam:; the nearest that the camera has is taken
 # controls = {}                       # of v4l2:, by the names that `v4l2-ctl -l` prints: { power_line_frequency = 1 }
 # masks = [[[0.0, 0.0], [1.0, 0.0], [1.0, 0.2], [0.0, 0.2]]]   # polygons in fractions of the picture: ignored
 # privacy_masks = []                  # painted over before anything is stored
 # zones = []                          # where any are given, only motion that touches one counts
-# motion = { threshold_percent = 2.0 }                         # overrides for this camera
-# events = { deduplication_window = "30s" }
+# motion = { threshold_percent = 2.0 }                         # for this camera; also min_area_percent, learning_frames
+# events = { deduplication_window = "30s" }                    # for this camera; also max_event, min_duration, newcomers
 
 [motion]
-# threshold_percent = 2.0             # changed pixels
-# min_area_percent = 0.1              # what is smaller does not count: insects, rain, leaves
-# learning_frames = 25
+# threshold_percent = 2.0             # changed pixels, in per cent of the picture; 0.01 to 100
+# min_area_percent = 0.1              # what is smaller does not count: insects, rain, leaves; 0 to 100
+# learning_frames = 25                # at the beginning, of which the background is made; 1 to 100,000
 # frozen_after = "5m"                 # the same picture for so long is a lost camera; 0: it is not
 # blind_after = "10s"                 # a black or covered picture for so long, too
 
@@ -77,28 +81,29 @@ source = {source}
 # min_object_confidence = 0.5         # 0 to 1
 # required = true                     # end at the start without a detector; false: motion alone until it works
 # onnxruntime = ""                    # path of libonnxruntime.so, which is faster; empty: the built-in one
-# timeout = "20s"                     # of one picture; then the detector is started anew
+# timeout = "20s"                     # of one picture, 100ms to 10m; then the detector is started anew
 
 [events]
 # deduplication_window = "30s"        # begins again at every sighting
-# max_event = "10m"
+# max_event = "10m"                   # then it ends, and the next sighting is a new one; 0: every sighting is
 # min_duration = "0s"                 # what is not seen for so long begins no event: headlights, birds
 # newcomers = true                    # more things at once than before are a new event
 
 [images]
 # keep = "annotated"                  # "clean", "both", "none"
-# quality = 85
+# quality = 85                        # of JPEG, 1 to 100
 
 [description]                         # a sentence about each event, by a language model; off without an endpoint
 # endpoint = ""                       # any OpenAI-compatible server: "http://127.0.0.1:11434/v1" is Ollama on this machine
 # model = "llava"
 # hold = "10s"                        # events.log and events.json wait so long for the sentence; then it comes later
-# timeout = "120s"                    # of one request
+# timeout = "120s"                    # of one request; both 1s to 1h
+# prompt = {prompt}
 # daily_budget = 0                    # requests a day; 0: as many as there are events
 # api_key_file = ""                   # a file that holds the key, where the server wants one
 
 [metrics]
-# metrics_interval = "60s"            # a line in logs/metrics.json, the status line
+# metrics_interval = "60s"            # a line in logs/metrics.json, the status line; 1s to 1d
 # listen = ""                         # "127.0.0.1:9747" serves GET /metrics (Prometheus) and GET /healthz
 
 [log]
@@ -116,6 +121,23 @@ mod tests {
 
     use super::*;
     use crate::config::{Overrides, WhenFull, load_text};
+
+    #[test]
+    fn the_example_names_every_key_in_its_table() {
+        let text = example(None);
+        for key in super::super::keys::known() {
+            let (table, rest) = key.split_once('.').unwrap();
+            let head =
+                if table == "cameras" { "\n[cameras.".to_owned() } else { format!("\n[{table}]") };
+            let (_, section) = text.split_once(&head).unwrap();
+            let section = section.split("\n[").next().unwrap();
+            let name = rest.rsplit('.').next().unwrap();
+            let is_word = |word: &str| word == name;
+            let words =
+                |line: &str| line.split(|c: char| !c.is_ascii_lowercase() && c != '_').any(is_word);
+            assert!(section.lines().any(words), "{key}");
+        }
+    }
 
     #[test]
     fn the_example_is_valid_and_its_commented_values_are_the_defaults() {

@@ -94,21 +94,54 @@ fn check_table(
 /// The error of a key that does not exist, with the one that was probably meant.
 pub(super) fn unknown(path: &[&str], place: String, known: &[String]) -> ConfigError {
     let key = generic(path);
-    let nearest = known
-        .iter()
-        .map(|name| (distance(&key, name), name))
-        .min()
-        .filter(|(distance, name)| *distance <= (name.len() / 3).max(2))
-        .map(|(_, name)| match path {
-            ["cameras", id, ..] => name.replacen(ANY, id, 1),
-            _ => name.clone(),
-        });
+    // The right key in the wrong table comes first; tables can be misspelt, too.
+    let elsewhere = known.iter().find(|name| {
+        path.last().is_some_and(|last| {
+            !last.is_empty()
+                && name.rsplit('.').next() == Some(*last)
+                && !name.starts_with("cameras.")
+        })
+    });
+    let tables = known.iter().filter_map(|name| name.split_once('.')).map(|(table, _)| table);
+    let nearest = elsewhere.map(String::as_str).or_else(|| {
+        known
+            .iter()
+            .map(String::as_str)
+            .chain(tables)
+            .map(|name| (distance(&key, name), name))
+            .min()
+            .filter(|(distance, name)| *distance <= (name.len() / 3).max(2))
+            .map(|(_, name)| name)
+    });
+    let nearest = nearest.map(|name| match path {
+        ["cameras", id, ..] => name.replacen(ANY, id, 1),
+        _ => name.to_owned(),
+    });
     ConfigError::UnknownKey { place, key: path.join("."), nearest }
 }
 
 /// Line of a byte offset, from 1.
 pub(super) fn line_of(text: &str, offset: usize) -> usize {
     text.as_bytes().iter().take(offset).filter(|byte| **byte == b'\n').count() + 1
+}
+
+/// The key whose value a byte offset lies in.
+pub(super) fn key_at(text: &str, offset: usize) -> Option<String> {
+    fn find(table: &DeTable<'_>, offset: usize) -> Option<Vec<String>> {
+        table.iter().find_map(|(name, value)| {
+            let is_here = value.span().contains(&offset) || name.span().contains(&offset);
+            let mut path = match value.get_ref() {
+                DeValue::Table(inner) => find(inner, offset),
+                _ => None,
+            };
+            if path.is_none() && is_here {
+                path = Some(Vec::new());
+            }
+            path.map(|inner| [vec![name.get_ref().to_string()], inner].concat())
+        })
+    }
+    let table = DeTable::parse(text).ok()?;
+    Some(find(table.get_ref(), offset)?.join("."))
 }
 
 /// The line on which a key is set.
@@ -182,6 +215,10 @@ mod tests {
              did you mean `cameras.door.source`?"
         );
         assert!(check("[unheard_of_section]\nx = 1\n").ends_with("`unheard_of_section`"));
+        assert!(check("[strage]\nx = 1\n").ends_with("did you mean `storage`?"));
+        for text in ["max_storage_gb = 4\n", "[motion]\nmax_storage_gb = 4\n"] {
+            assert!(check(text).ends_with("did you mean `storage.max_storage_gb`?"), "{text}");
+        }
     }
 
     #[test]

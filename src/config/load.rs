@@ -10,13 +10,17 @@ use super::{Camera, Config, ConfigError};
 
 /// Prefix of environment variables that override a key: `LENSLOG__STORAGE__MAX_STORAGE_GB=2`.
 const PREFIX: &str = "LENSLOG__";
+/// Environment variable that names the data directory, as `--data` does.
+const DATA: &str = "LENSLOG_DATA";
+/// Environment variable that overrides `log.level`.
+const LEVEL: &str = "LENSLOG_LOG";
 /// Id of the camera that `--source` makes.
 const CAMERA: &str = "camera_1";
 
 /// What the command line sets.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Overrides {
-    /// `--data`: the data directory.
+    /// `--data`, or else `LENSLOG_DATA`: the data directory.
     pub data: Option<PathBuf>,
     /// `--source`: a camera's source. It is `camera_1`, or takes the place of all that are configured.
     pub source: Option<String>,
@@ -31,21 +35,29 @@ pub fn load(
     file: Option<&Path>,
     overrides: &Overrides,
 ) -> Result<(Config, Vec<Warning>), ConfigError> {
-    let environment = environment();
+    let environment = environment()?;
+    // A path need not be UTF-8.
+    let data = std::env::var_os(DATA).filter(|value| !value.is_empty()).map(PathBuf::from);
+    let overrides = Overrides { data: overrides.data.clone().or(data), ..overrides.clone() };
     let Some(path) = file else {
-        return load_text("", None, &environment, overrides);
+        return load_text("", None, &environment, &overrides);
     };
     let text = std::fs::read_to_string(path)
         .map_err(|source| ConfigError::Read { path: path.to_owned(), source })?;
-    load_text(&text, Some(path), &environment, overrides)
+    load_text(&text, Some(path), &environment, &overrides)
 }
 
 /// The variables that override something.
-fn environment() -> BTreeMap<String, String> {
+fn environment() -> Result<BTreeMap<String, String>, ConfigError> {
     std::env::vars_os()
-        .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
-        .filter(|(name, _)| {
-            name.starts_with(PREFIX) || name == "LENSLOG_DATA" || name == "LENSLOG_LOG"
+        .filter_map(|(name, value)| Some((name.into_string().ok()?, value)))
+        .filter(|(name, _)| name.starts_with(PREFIX) || name == LEVEL)
+        .map(|(name, value)| match value.into_string() {
+            Ok(value) => Ok((name, value)),
+            Err(_) => Err(ConfigError::Syntax {
+                place: format!("environment variable {name}"),
+                message: "it is not UTF-8".to_owned(),
+            }),
         })
         .collect()
 }
@@ -68,29 +80,23 @@ pub fn load_text(
             line: error.span().map(|span| keys::line_of(text, span.start)),
         }
         .to_string(),
-        message: error.message().to_owned(),
+        message: with_key(error.span().and_then(|span| keys::key_at(text, span.start)), error),
     };
     keys::check(text, &origin)?;
-    // Read alone first: types that are wrong are told with their line.
+    // Read alone first: types that are wrong are told with their line and key.
     let mut config: Config = toml::from_str(text).map_err(|error| syntax(&error))?;
     let mut places = Places { text, origin: &origin, elsewhere: BTreeMap::new() };
     if environment.keys().any(|name| name.starts_with(PREFIX)) {
         let mut table: toml::Table = toml::from_str(text).map_err(|error| syntax(&error))?;
         for (name, value) in environment.iter().filter(|(name, _)| name.starts_with(PREFIX)) {
-            set(&mut table, name, value, &mut places)?;
+            config = set(&mut table, name, value, &mut places)?;
         }
-        config = table.try_into().map_err(|error: toml::de::Error| ConfigError::Syntax {
-            place: "the environment".to_owned(),
-            message: error.message().to_owned(),
-        })?;
     }
     resolve(&mut config, path.and_then(Path::parent));
     let configured = config.storage.data_dir.clone();
-    if let Some(data) = environment.get("LENSLOG_DATA") {
-        config.storage.data_dir = PathBuf::from(data);
-    }
-    if let Some(level) = environment.get("LENSLOG_LOG") {
+    if let Some(level) = environment.get(LEVEL).filter(|level| !level.is_empty()) {
         config.log.level.clone_from(level);
+        places.elsewhere.insert("log.level".to_owned(), format!("environment variable {LEVEL}"));
     }
     if let Some(data) = &overrides.data {
         config.storage.data_dir.clone_from(data);
@@ -133,13 +139,35 @@ impl Places<'_> {
     }
 }
 
-/// Sets the key that an environment variable names.
+/// An error of a value's type, in words, with the key that has it.
+fn with_key(key: Option<String>, error: &toml::de::Error) -> String {
+    // Those who write a configuration do not know our types by their names.
+    let words = [
+        ("expected f64", "expected a number without a unit, such as 4.0"),
+        ("expected i64", "expected a whole number"),
+        ("expected u32", "expected a whole number, 0 or more"),
+        ("expected u8", "expected a whole number"),
+        ("expected path string", "expected a path in quotes"),
+        ("expected a sequence", "expected a list such as [\"person\", \"cat\"]"),
+        ("expected a map", "expected a table such as [cameras.front_door]"),
+        ("expected a tuple of size 2", "expected polygons of corners: [[[0, 0], [1, 0], [1, 1]]]"),
+    ];
+    let message = words.iter().fold(error.message().to_owned(), |message, (ours, theirs)| {
+        match message.strip_suffix(ours) {
+            Some(before) => format!("{before}{theirs}"),
+            None => message,
+        }
+    });
+    key.map_or_else(|| message.clone(), |key| format!("{key}: {message}"))
+}
+
+/// Sets the key that an environment variable names, and reads what there is then.
 fn set(
     table: &mut toml::Table,
     name: &str,
     value: &str,
     places: &mut Places<'_>,
-) -> Result<(), ConfigError> {
+) -> Result<Config, ConfigError> {
     let key = name.strip_prefix(PREFIX).unwrap_or(name).to_lowercase();
     let path: Vec<&str> = key.split("__").collect();
     let known = keys::known();
@@ -147,21 +175,41 @@ fn set(
         return Err(keys::unknown(&path, format!("environment variable {name}"), &known));
     }
     places.elsewhere.insert(path.join("."), format!("environment variable {name}"));
-    let Some((last, tables)) = path.split_last() else { return Ok(()) };
+    // `2`, `true` and `["a"]` are TOML; anything else is a string, and so is what only looks like TOML.
+    let parsed = toml::from_str::<toml::Table>(&format!("value = {value}"));
+    let parsed = parsed.ok().and_then(|mut table| table.remove("value"));
+    let string = toml::Value::String(value.to_owned());
+    let mut first_error = None;
+    for value in parsed.into_iter().chain([string]) {
+        let mut changed = table.clone();
+        insert(&mut changed, &path, value);
+        match changed.clone().try_into() {
+            Ok(config) => {
+                *table = changed;
+                return Ok(config);
+            }
+            Err(error) => first_error = first_error.or(Some(error)),
+        }
+    }
+    Err(ConfigError::Syntax {
+        place: format!("environment variable {name}"),
+        message: first_error
+            .map_or_else(String::new, |error| with_key(Some(key.replace("__", ".")), &error)),
+    })
+}
+
+/// Sets a key of a table, and makes the tables above it.
+fn insert(table: &mut toml::Table, path: &[&str], value: toml::Value) {
+    let Some((last, tables)) = path.split_last() else { return };
     let mut table = table;
     for part in tables {
         let inner = table
             .entry((*part).to_owned())
             .or_insert_with(|| toml::Value::Table(toml::Table::new()));
-        let toml::Value::Table(inner) = inner else { return Ok(()) };
+        let toml::Value::Table(inner) = inner else { return };
         table = inner;
     }
-    // `2`, `true` and `["a"]` are TOML; anything else is a string.
-    let parsed = toml::from_str::<toml::Table>(&format!("value = {value}"));
-    let parsed = parsed.ok().and_then(|mut table| table.remove("value"));
-    let string = || toml::Value::String(value.to_owned());
-    table.insert((*last).to_owned(), parsed.unwrap_or_else(string));
-    Ok(())
+    table.insert((*last).to_owned(), value);
 }
 
 /// Relative paths in a file are relative to it.
@@ -256,7 +304,7 @@ mod tests {
         let config = read_with(text, &environment, &Overrides::default()).unwrap();
         assert_eq!(config.storage.max_storage_gb, 2.0);
         assert_eq!(config.events.max_event, Seconds::new(120));
-        let environment = [("LENSLOG_DATA", "/env"), ("LENSLOG_LOG", "debug")];
+        let environment = [("LENSLOG_LOG", "debug")];
         let overrides = Overrides { data: Some("/flag".into()), source: None };
         let config = read_with(text, &environment, &overrides).unwrap();
         assert_eq!(config.storage.data_dir, Path::new("/flag"));
@@ -279,9 +327,27 @@ mod tests {
     fn what_is_wrong_is_told_with_file_and_line() {
         for (text, expected) in [
             ("[storage\n", "/etc/lenslog/lenslog.toml line 1: "),
-            ("[motion]\nlearning_frames = 'many'\n", "lenslog.toml line 2: invalid type"),
-            ("[events]\nmax_event = 'soon'\n", "line 2: 'soon' is not a length of time"),
-            ("[images]\nkeep = 'some'\n", "line 2: unknown variant `some`"),
+            (
+                "[motion]\nlearning_frames = 'many'\n",
+                "line 2: motion.learning_frames: invalid type: string \"many\", expected a whole number",
+            ),
+            (
+                "[storage]\nmax_storage_gb = '4GB'\n",
+                "line 2: storage.max_storage_gb: invalid type: string \"4GB\", expected a number without",
+            ),
+            (
+                "[detector]\ntrack = 'cat'\n",
+                "line 2: detector.track: invalid type: string \"cat\", expected a list",
+            ),
+            (
+                "[[cameras]]\nsource = 'test:'\n",
+                "line 1: cameras: invalid type: sequence, expected a table such",
+            ),
+            (
+                "[events]\nmax_event = 'soon'\n",
+                "line 2: events.max_event: 'soon' is not a length of time",
+            ),
+            ("[images]\nkeep = 'some'\n", "line 2: images.keep: unknown variant `some`"),
             ("[metrics]\nmetrics_interval = 0\n", "line 2: metrics.metrics_interval is 0s"),
             ("[metrics]\nlisten = '9747'\n", "line 2: metrics.listen is '9747', expected empty"),
             ("[motion]\nthreshold_percent = 500.0\n", "line 2: motion.threshold_percent is 500"),
@@ -295,6 +361,33 @@ mod tests {
         let error = error.unwrap_err();
         assert!(error.contains("LENSLOG__MOTION__TRESHOLD_PERCENT"), "{error}");
         assert!(error.contains("did you mean `motion.threshold_percent`"), "{error}");
+    }
+
+    #[test]
+    fn what_is_wrong_with_a_variable_is_told_with_its_name() {
+        for (name, value, expected) in [
+            ("LENSLOG__STORAGE__MAX_STORAGE_GB", "4GB", "storage.max_storage_gb: invalid type"),
+            ("LENSLOG__EVENTS__MAX_EVENT", "soon", "events.max_event: 'soon' is not a length"),
+            ("LENSLOG__DETECTOR__TRACK", "cat", "detector.track: invalid type: string"),
+            ("LENSLOG_LOG", "loud", "log.level is 'loud', expected error"),
+        ] {
+            let error = read_with("", &[(name, value)], &Overrides::default()).unwrap_err();
+            let expected = format!("environment variable {name}: {expected}");
+            assert!(error.starts_with(&expected), "{error}");
+        }
+    }
+
+    #[test]
+    fn what_looks_like_a_number_or_a_day_can_be_a_text() {
+        let environment = [
+            ("LENSLOG__DESCRIPTION__MODEL", "7"),
+            ("LENSLOG__STORAGE__DATA_DIR", "2026-11-23"),
+            ("LENSLOG_LOG", ""),
+        ];
+        let config = read_with("", &environment, &Overrides::default()).unwrap();
+        assert_eq!(config.description.model, "7");
+        assert_eq!(config.storage.data_dir, Path::new("/etc/lenslog/2026-11-23"));
+        assert_eq!(config.log.level, "info");
     }
 
     #[test]

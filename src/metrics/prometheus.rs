@@ -297,6 +297,17 @@ mod tests {
     }
 
     #[test]
+    fn every_figure_is_documented() {
+        let operations = include_str!("../../docs/OPERATIONS.md");
+        let clock = Arc::new(SimulatedClock::new(Timestamp::default()));
+        let text = render(&MetricsCollector::new(clock).collect());
+        let names = text.lines().filter_map(|line| line.strip_prefix("# HELP ")?.split(' ').next());
+        let missing: Vec<_> =
+            names.filter(|name| !operations.contains(&format!("`{name}`"))).collect();
+        assert_eq!(missing, [""; 0]);
+    }
+
+    #[test]
     fn every_sample_stands_below_the_head_of_its_family() {
         let clock = Arc::new(SimulatedClock::new(Timestamp::default()));
         let collector = MetricsCollector::new(clock);

@@ -53,7 +53,7 @@ use crate::config::Config;
 use crate::ingest::Admission;
 use crate::metrics::{MetricsCollector, Observed, StorageFigures};
 use crate::source::Cancel;
-use lenslog_tools::control::Server;
+use lenslog_tools::control::{SOCKET, Server};
 
 pub use handler::storage_status;
 pub use health::{HealthItem, Verdict};
@@ -65,6 +65,8 @@ pub use writer::{BACKLOG_EVENTS_MAX, LOST_NAMED_MAX, Lost};
 
 /// How often minutes are closed, backlogs tried and conditions looked at.
 const TICK: Duration = Duration::from_secs(1);
+/// 2026 began: a clock that shows less was not set since the machine was switched on.
+const CLOCK_MICROS_MIN: i64 = 1_767_225_600_000_000;
 /// How long the end may take before the process ends without it.
 pub const DRAIN_MAX: Duration = Duration::from_secs(10);
 /// How long the projections may stand still at the end before they are left behind; they catch up at the next start.
@@ -173,7 +175,11 @@ impl Recorder {
             failures,
         };
         if let Err(error) = recorder.serve() {
-            tell(HealthItem::warning("control socket", error.to_string()));
+            let detail = format!(
+                "cannot make {}: {error}; `lenslog status` and `ingest` do not reach this recorder",
+                recorder.config.storage.data_dir.join(SOCKET).display()
+            );
+            tell(HealthItem::warning("control socket", detail));
         }
         if let Ok(home) = recorder.shared.home() {
             scrub::scrub_newest(&home.journal, &recorder.stop);
@@ -211,7 +217,13 @@ impl Recorder {
     fn write_started(&self) {
         let zone = &self.config.time.zone;
         let time_zone = if zone.is_empty() { health::time_zone() } else { zone.clone() };
-        tracing::info!(time_zone, now = %self.clock.read().wall, "local time");
+        let now = self.clock.read().wall;
+        tracing::info!(time_zone, %now, "local time");
+        if now.utc_micros < CLOCK_MICROS_MIN {
+            tracing::warn!(
+                "the clock shows {now}, and was never set: events lie in the days that it shows; NTP or timedatectl sets it"
+            );
+        }
         self.shared.writer.write(&Event::RecorderStarted(RecorderStarted {
             at: self.clock.read().wall,
             version: env!("CARGO_PKG_VERSION").to_owned(),

@@ -42,6 +42,7 @@ impl StatusSource {
         journal.waiting = shared.writer.backlog() as u64;
         Ok(Status {
             running: true,
+            in_use: true,
             pid: Some(std::process::id()),
             version: env!("CARGO_PKG_VERSION").to_owned(),
             uptime_s: Some(self.started.elapsed().as_secs()),

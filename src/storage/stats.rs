@@ -72,7 +72,10 @@ impl StorageStats {
 impl fmt::Display for StorageStats {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         let (total, limit) = (Gigabytes(self.total_bytes), Gigabytes(self.limit_bytes));
-        write!(formatter, "{total} / {limit} ({}%)", self.percent())
+        match self.limit_bytes {
+            0 => write!(formatter, "{total} / {limit} (the file system is full)"),
+            _ => write!(formatter, "{total} / {limit} ({}%)", self.percent()),
+        }
     }
 }
 
@@ -84,6 +87,8 @@ mod tests {
     fn the_figures_are_those_of_the_stories() {
         let of = |total: f64| StorageStats::new((total * 1e9) as u64, 4_000_000_000);
         assert_eq!(of(1.2).to_string(), "1.2GB / 4GB (30%)");
+        let full = StorageStats::new(1_100_000, 0).to_string();
+        assert_eq!(full, "0.0011GB / 0GB (the file system is full)");
         assert_eq!(of(3.2).to_string(), "3.2GB / 4GB (80%)");
         assert_eq!(of(4.1).to_string(), "4.1GB / 4GB (102%)");
         assert!(of(4.1).is_over_limit && !of(4.0).is_over_limit);

@@ -192,6 +192,13 @@ fn a_clock_a_year_ahead_is_set_back() {
 }
 
 #[test]
+fn a_clock_that_was_never_set_is_told() {
+    let Some(clocks) = Clocks::at("1970-01-01T00:00:10Z", "UTC") else { return };
+    let ran = clocks.lab.record(&[]).stop();
+    assert!(ran.err.contains("the clock shows 1970-01-01T00:00:1"), "{}", ran.err);
+}
+
+#[test]
 fn a_day_that_comes_again_has_two_segments_and_goes_with_both() {
     let Some(clocks) = Clocks::at("2026-11-22T12:00:00Z", "Europe/Berlin") else { return };
     let mut recording = clocks.record();

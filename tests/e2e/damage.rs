@@ -153,3 +153,33 @@ fn a_missing_segment_is_named_and_the_rest_is_read() {
     lab.ingest(&lines(2001..2002)).says("WARNING");
     lab.run(&["status"]).expect(1).says("degraded");
 }
+
+#[test]
+fn a_journal_that_was_deleted_leaves_the_last_copies_of_its_events() {
+    let lab = Lab::new();
+    lab.ingest(&lines(0..20)).expect(0);
+    let before = lab.projected();
+    fs::remove_dir_all(lab.data.join("journal")).unwrap();
+    let told = lab.ingest(&[line(5000)]).expect(0).err;
+    assert!(told.contains("IDENTITY tells of a journal"), "{told}");
+    let after = lab.projected();
+    assert_eq!((after.rows.len(), after.blocks()), (before.rows.len() + 1, before.blocks() + 1));
+    lab.run(&["replay", "verify"]).expect(3);
+    lab.run(&["status"]).expect(1);
+}
+
+#[test]
+fn a_newest_segment_that_was_deleted_is_told_for_good_and_its_events_stay_where_they_were_projected()
+ {
+    let lab = original().with("LENSLOG__STORAGE__MAX_STORAGE_GB", "0.01");
+    let before = lab.projected();
+    fs::remove_file(segments(&lab).last().unwrap()).unwrap();
+    lab.ingest(&[line(5000)]).expect(0);
+    let after = ids(&lab);
+    assert!(after.len() < 1201, "{}", after.len());
+    let report: Value =
+        serde_json::from_str(&lab.run(&["replay", "verify", "--json"]).expect(3).out).unwrap();
+    assert!(told_lost(&report) >= 1201 - after.len() as u64, "{report:#}");
+    lab.run(&["replay", "rebuild"]).expect(3);
+    assert_eq!(lab.projected().rows.len(), before.rows.len() + 1);
+}

@@ -3,7 +3,7 @@
 use std::fs;
 
 use chrono::{DateTime, TimeDelta, Utc};
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::harness::{Lab, is_installed};
 
@@ -13,10 +13,16 @@ fn record(lab: &Lab, config: &str) -> String {
     fs::write(lab.path("lenslog.toml"), text).unwrap();
     lab.run(&["record", "--duration", "8s"]).expect(0);
     let journal = lab.journal();
-    let of = |kind: &str| journal.values().find(|value| value["kind"] == kind);
-    let time = of("EventDetected").map(|event| &event["record"]["timestamp"]);
-    let time = time.or_else(|| of("CameraMinute").map(|minute| &minute["record"]["minute"]));
-    time.unwrap().as_str().unwrap().to_owned()
+    let of = |kind: &'static str| journal.values().filter(move |value| value["kind"] == kind);
+    let time = of("EventDetected").next().map(|event| &event["record"]["timestamp"]);
+    // Of two minutes the one that saw more: the other may have ended while the background was still learned.
+    let motion = |minute: &Value| minute["record"]["max_motion"].as_f64().unwrap_or_default();
+    let most = of("CameraMinute").max_by(|one, other| motion(one).total_cmp(&motion(other)));
+    time.or_else(|| most.map(|minute| &minute["record"]["minute"]))
+        .unwrap()
+        .as_str()
+        .unwrap()
+        .to_owned()
 }
 
 /// When a record of that kind was made.

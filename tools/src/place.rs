@@ -1,5 +1,6 @@
 //! Which data directory is meant: by flag, by environment, by configuration file.
 
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
@@ -95,13 +96,18 @@ impl Place {
     /// As there, and where it is not there.
     pub fn existing(&self) -> Result<Layout> {
         let layout = self.layout()?;
-        if !layout.data.join("journal").is_dir() {
-            bail!(
+        let journal = layout.data.join("journal");
+        match journal.metadata() {
+            Ok(found) if found.is_dir() => Ok(layout),
+            Err(error) if error.kind() == ErrorKind::PermissionDenied => bail!(
+                "cannot look at {}: {error}; run this as the user who owns the data directory",
+                journal.display()
+            ),
+            _ => bail!(
                 "there is no journal in {}; name the data directory with --data DIR",
                 layout.data.display()
-            );
+            ),
         }
-        Ok(layout)
     }
 }
 

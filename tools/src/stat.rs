@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use anyhow::Result;
 use clap::Args;
-use lenslog_journal::storage::RealStorage;
+use lenslog_journal::storage::{RealStorage, Storage};
 use lenslog_journal::{Error, JournalView, Seq};
 use lenslog_projections::Layout;
 
@@ -105,6 +105,7 @@ pub fn status_at_rest(layout: &Layout) -> Result<Status, Error> {
         .collect();
     Ok(Status {
         running: false,
+        in_use: RealStorage.is_locked(&layout.data).unwrap_or(false),
         pid: None,
         version: env!("CARGO_PKG_VERSION").to_owned(),
         uptime_s: None,

@@ -109,9 +109,10 @@ impl Writer {
 
     fn prunable(&self, day: Day) -> Result<Vec<PrunedSegment>, Error> {
         let names = self.directory.segments()?;
-        let (active, mut pruned) = {
+        let (active, gaps, mut pruned) = {
             let state = self.lock();
-            (state.active.as_ref().map(|active| active.header.name), state.ledger.pruned.clone())
+            let active = state.active.as_ref().map(|active| active.header.name);
+            (active, state.ledger.gaps.clone(), state.ledger.pruned.clone())
         };
         let known = pruned.clone();
         let mut segments = Vec::new();
@@ -135,6 +136,10 @@ impl Writer {
                 // Segments that are missing before it were older: that loss is pruned with it, as they would have been.
                 range.from = range.from.min(pruned.floor());
             }
+            // So were those between it and an older one that is still there.
+            let missing =
+                gaps.ranges().iter().find(|gap| gap.from < range.from && gap.to >= range.from);
+            range.from = missing.map_or(range.from, |gap| gap.from);
             let mut with = pruned.clone();
             with.insert(range);
             if with.len() <= PRUNED_RANGES_MAX {

@@ -14,7 +14,7 @@ use clap::Args;
 use lenslog_events::CameraMinute;
 use lenslog_journal::JournalView;
 use lenslog_journal::storage::RealStorage;
-use lenslog_tools::control::{Client, Reply, Request};
+use lenslog_tools::control::{ANSWER_TIMEOUT, Client, Reply, Request};
 use lenslog_tools::{Place, say};
 
 use super::exit::{EXIT_OK, Usage};
@@ -78,6 +78,7 @@ fn running_minutes(
     let Some(mut client) = Client::connect(&config.storage.data_dir)? else {
         return Ok(None);
     };
+    client.wait_at_most(ANSWER_TIMEOUT)?;
     client.send(&Request::Minutes)?;
     let mut found = Vec::new();
     while let Some(reply) = client.reply()? {

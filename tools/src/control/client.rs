@@ -3,20 +3,39 @@
 use std::io::{self, BufRead, BufReader, Read, Write};
 use std::net::Shutdown;
 use std::os::unix::net::UnixStream;
-use std::path::Path;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use super::{Reply, Request, ShortPath};
 
 /// Longest line of an answer in bytes.
 const REPLY_BYTES_MAX: u64 = 64 << 20;
+/// How long a recorder may take to answer a question that it only has to look at itself for.
+pub const ANSWER_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// Why a recorder was not asked, or did not answer.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum ClientError {
+    /// The recorder cannot be asked.
+    #[error(
+        "cannot ask the recorder on {}: {source}; run this as the user who runs it", path.display()
+    )]
+    Connect {
+        /// The data directory.
+        path: PathBuf,
+        /// What the operating system said.
+        source: io::Error,
+    },
     /// The connection failed.
     #[error("the recorder's control socket failed: {0}")]
     Io(#[from] io::Error),
+    /// It takes the question and does not answer.
+    #[error(
+        "a recorder has this directory, and has not answered for {} s: it is stopped, or waits for its disk; look at its \
+         log and at dmesg", .0.as_secs()
+    )]
+    Silent(Duration),
     /// The recorder did not do it.
     #[error("{0}")]
     Refused(String),
@@ -44,10 +63,11 @@ impl Client {
             use io::ErrorKind::{ConnectionRefused, NotADirectory, NotFound};
             matches!(error.kind(), NotFound | NotADirectory | ConnectionRefused)
         };
+        let refused = |source| ClientError::Connect { path: data.to_owned(), source };
         let short = match ShortPath::of(data) {
             Ok(short) => short,
             Err(error) if nobody(&error) => return Ok(None),
-            Err(error) => return Err(error.into()),
+            Err(error) => return Err(refused(error)),
         };
         match UnixStream::connect(&short.path) {
             Ok(stream) => {
@@ -55,8 +75,17 @@ impl Client {
                 Ok(Some(Self { stream, replies }))
             }
             Err(error) if nobody(&error) => Ok(None),
-            Err(error) => Err(error.into()),
+            Err(error) => Err(refused(error)),
         }
+    }
+
+    /// From now on a reply that takes longer is [`ClientError::Silent`].
+    ///
+    /// # Errors
+    ///
+    /// [`ClientError::Io`].
+    pub fn wait_at_most(&self, timeout: Duration) -> Result<(), ClientError> {
+        Ok(self.stream.set_read_timeout(Some(timeout))?)
     }
 
     /// Sends a request.
@@ -93,7 +122,13 @@ impl Client {
     pub fn reply(&mut self) -> Result<Option<Reply>, ClientError> {
         let mut line = Vec::new();
         let mut limited = (&mut self.replies).take(REPLY_BYTES_MAX);
-        if limited.read_until(b'\n', &mut line)? == 0 {
+        let read = limited.read_until(b'\n', &mut line).map_err(|error| {
+            match (error.kind(), self.stream.read_timeout()) {
+                (io::ErrorKind::WouldBlock, Ok(Some(timeout))) => ClientError::Silent(timeout),
+                _ => error.into(),
+            }
+        })?;
+        if read == 0 {
             let gone = io::Error::new(io::ErrorKind::UnexpectedEof, "the recorder has gone away");
             return Err(gone.into());
         }
@@ -103,5 +138,22 @@ impl Client {
             Ok(reply) => Ok(Some(reply)),
             Err(_) => Err(ClientError::Unknown),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::net::UnixListener;
+
+    use super::*;
+
+    #[test]
+    fn a_recorder_that_does_not_answer_is_not_waited_for_without_end() {
+        let directory = tempfile::tempdir().unwrap();
+        let _listening = UnixListener::bind(directory.path().join("control.sock")).unwrap();
+        let mut client = Client::connect(directory.path()).unwrap().unwrap();
+        client.wait_at_most(Duration::from_millis(20)).unwrap();
+        client.send(&Request::Status).unwrap();
+        assert!(matches!(client.reply(), Err(ClientError::Silent(_))));
     }
 }

@@ -14,7 +14,7 @@ use std::fs::File;
 use std::os::fd::AsRawFd;
 use std::path::{Path, PathBuf};
 
-pub use client::{Client, ClientError};
+pub use client::{ANSWER_TIMEOUT, Client, ClientError};
 pub use protocol::{Minute, Outcome, Reply, Request, Totals};
 pub use rotation::{GoneDay, KeptDay, RotationReport};
 pub use server::{Handler, Server};

@@ -6,11 +6,16 @@ use lenslog_engine::{ProjectionState, ProjectionStatus};
 use lenslog_journal::Seq;
 use serde::{Deserialize, Serialize};
 
+use super::SOCKET;
+
 /// How a recorder fares.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Status {
     /// Whether a recorder runs on this data directory.
     pub running: bool,
+    /// Whether another program has the directory that could not be asked: an `ingest`, or a recorder without a socket.
+    #[serde(default)]
+    pub in_use: bool,
     /// Its process.
     pub pid: Option<u32>,
     /// Its version.
@@ -231,6 +236,10 @@ impl fmt::Display for Status {
             (Some(pid), Some(uptime)) => {
                 writeln!(formatter, "recorder   running, process {pid}, for {}", length(uptime))?;
             }
+            _ if self.in_use => writeln!(
+                formatter,
+                "recorder   another program has the directory and cannot be asked: there is no {SOCKET}"
+            )?,
             _ => writeln!(formatter, "recorder   not running")?,
         }
         writeln!(formatter, "data       {}", self.data)?;
