@@ -11,7 +11,7 @@ use lenslog_events::RecorderVocabulary;
 use lenslog_journal::storage::RealStorage;
 use lenslog_journal::{Clock, Journal, JournalView, Timestamp};
 use lenslog_tools::control::{Client, Reply, Request};
-use lenslog_tools::{Place, complain, say};
+use lenslog_tools::{Place, complain, counted, say};
 
 use super::exit::{EXIT_FATAL, EXIT_OK, Unavailable};
 use super::{quiet_configuration, require_mount, times};
@@ -60,9 +60,8 @@ impl Describe {
             .send(&Request::Describe { since_utc_micros: since.utc_micros, failed: self.failed })?;
         while let Some(reply) = client.reply()? {
             if let Reply::Queued { events } = reply {
-                say!(
-                    "{events} events wait for a sentence; `lenslog status` tells how many are left"
-                );
+                let waiting = counted(events, "event");
+                say!("{waiting} to describe; `lenslog status` tells how many are left");
             }
         }
         Ok(EXIT_OK)
@@ -80,7 +79,7 @@ impl Describe {
         let _ = runner.wait_for(journal.view().head()?, PATIENCE);
         // Of its own: what else waits goes on waiting.
         let queue = queue.beside(backlog(&journal.view(), since, self.failed)?);
-        say!("{} events to describe", queue.len());
+        say!("{} to describe", counted(queue.len() as u64, "event"));
         let places = places(&journal, &config.storage.data_dir, queue, clock);
         let done = work_off(&config.description, places);
         let behind = runner.wait_for(journal.view().head()?, PATIENCE);

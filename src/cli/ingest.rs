@@ -1,6 +1,6 @@
 //! `lenslog ingest`.
 
-use std::io::{self, BufWriter, Write};
+use std::io::{self, Write};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -9,9 +9,8 @@ use clap::Args;
 use lenslog_engine::{Runner, Vocabulary};
 use lenslog_events::{Event, RecorderVocabulary};
 use lenslog_journal::{Clock, Journal, Opening};
-use lenslog_tools::Place;
-use lenslog_tools::complain;
 use lenslog_tools::control::{Client, Outcome, Reply, Request, Totals};
+use lenslog_tools::{Place, complain, counted};
 
 use super::exit::{EXIT_FATAL, EXIT_OK, EXIT_STORAGE_FULL};
 use super::{quiet_configuration, require_mount};
@@ -50,7 +49,7 @@ impl Ingest {
     fn through_recorder(&self, mut client: Client) -> Result<u8> {
         client.send(&Request::Ingest)?;
         client.stream(io::stdin())?;
-        let mut out = BufWriter::new(io::stdout().lock());
+        let mut out = lenslog_tools::standard_output();
         let mut code = EXIT_OK;
         while let Some(reply) = client.reply()? {
             match reply {
@@ -95,7 +94,7 @@ impl Ingest {
         description::deferrals(&queue, now, hold).iter().for_each(&tell);
         let storage =
             StorageGuard::start(config, &journal, (&runner, opened), &clock, Arc::new(tell), || ());
-        let mut out = BufWriter::new(io::stdout().lock());
+        let mut out = lenslog_tools::standard_output();
         let totals = Ingestor::new(journal.clone(), clock, &storage)
             .run(io::stdin().lock(), &mut |outcomes| self.tell(&mut out, &outcomes))?;
         journal.sync()?;
@@ -145,9 +144,8 @@ impl Ingest {
 /// Says what is left to say and returns the exit code.
 fn conclude(totals: Totals, behind: &[&str], degraded: Option<String>) -> u8 {
     let Totals { accepted, duplicates, refused, storage_full } = totals;
-    complain!(
-        "lenslog: {accepted} events appended, {duplicates} known already, {refused} lines refused"
-    );
+    let (accepted, lines) = (counted(accepted, "event"), counted(refused, "line"));
+    complain!("lenslog: {accepted} appended, {duplicates} known already, {lines} refused");
     if let Some(problem) = degraded {
         complain!("lenslog: WARNING: {problem}");
     }

@@ -53,7 +53,7 @@ impl Record {
         if !wait_for_mount(&config.storage.require_mount, &signals) {
             return Ok(EXIT_OK);
         }
-        let (place, source) = (place.clone(), self.source.clone());
+        let (place, source, stop) = (place.clone(), self.source.clone(), signals.clone());
         let options = RecordOptions {
             sources: SourceFlags { pace: !self.no_pace, start },
             duration: self.duration.map(|duration| duration.0),
@@ -63,17 +63,17 @@ impl Record {
             signals,
             program: std::env::current_exe()?,
         };
-        let recorder = Recorder::start(config.clone(), options, &mut |item| {
-            if item.verdict == Verdict::Ok {
-                tracing::info!("{item}");
-            } else {
-                tracing::warn!("{item}");
-            }
-        })
-        .map_err(|error| match error {
-            StartError::Journal(error) => error.into(),
-            error => anyhow::Error::from(error),
-        })?;
+        let started = Recorder::start(config.clone(), options, &mut |item| match item.verdict {
+            Verdict::Warning => tracing::warn!("{item}"),
+            _ => tracing::info!("{item}"),
+        });
+        let recorder = match started {
+            Ok(recorder) => recorder,
+            // It was cut off while it loaded a model.
+            Err(StartError::Detector(_)) if stop.is_stopped() => return Ok(EXIT_OK),
+            Err(StartError::Journal(error)) => return Err(error.into()),
+            Err(error) => return Err(error.into()),
+        };
         let session = recorder.run();
         say!("{}", summary(&config, &session).trim_end());
         for name in &session.behind {

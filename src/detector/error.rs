@@ -23,4 +23,14 @@ impl DetectorError {
     pub(super) fn refused(path: &Path, problem: impl Into<String>) -> Self {
         Self::Refused { what: path.display().to_string(), problem: problem.into() }
     }
+
+    /// With the key of the configuration that names the file.
+    pub(super) fn of(self, key: &str) -> Self {
+        match self {
+            Self::Refused { what, problem } => {
+                Self::Refused { what: format!("{key} {what}"), problem }
+            }
+            other => other,
+        }
+    }
 }

@@ -163,6 +163,10 @@ impl Detector {
         }
         let shared = &*self.shared;
         let _turn = shared.turn();
+        // The worker of whoever was asking is gone then, which is no reason to do without it.
+        if shared.cancel.is_cancelled() {
+            return Err(NoDetection::Cancelled);
+        }
         let Some((mut worker, loaded)) = shared.take_worker() else {
             return Err(NoDetection::Unavailable);
         };
@@ -221,7 +225,7 @@ impl Shared {
 
     fn load(&self) -> Result<(WorkerProcess, Arc<Loaded>), DetectorError> {
         let settings = &self.settings;
-        let labels = Labels::read(&settings.labels)?;
+        let labels = Labels::read(&settings.labels).map_err(|error| error.of("detector.labels"))?;
         let arguments = Arguments {
             program: &self.program,
             model: &settings.model,
@@ -229,8 +233,10 @@ impl Shared {
             onnxruntime: settings.onnxruntime.as_ref(),
             confidence_min: settings.confidence_min,
         };
-        let (worker, report) = WorkerProcess::start(arguments, &self.cancel)?;
-        report.fit(&labels, &settings.labels)?;
+        let (worker, report) = WorkerProcess::start(arguments, &self.cancel)
+            .map_err(|error| error.of("detector.model"))?;
+        let fit = report.fit(&labels, &settings.labels);
+        fit.map_err(|error| error.of("detector.labels"))?;
         let ModelReport { width, height, anchors, classes, .. } = report;
         let shape = ModelShape { layout: settings.layout, width, height, anchors, classes };
         Ok((worker, Arc::new(Loaded { report, shape, labels })))
@@ -260,6 +266,10 @@ impl Shared {
 
     /// The worker that was asked is no more.
     fn broken(&self, why: &str) -> NoDetection {
+        // Whoever ends a recorder may end its worker with it.
+        if self.cancel.is_cancelled() {
+            return NoDetection::Cancelled;
+        }
         let pause = match &*lock(&self.state) {
             State::Up { pause, .. } | State::Down { pause, .. } => *pause,
             State::Starting { .. } => PAUSE_MIN,

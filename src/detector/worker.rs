@@ -3,7 +3,11 @@
 
 use std::io::{self, BufRead, Read, Write};
 use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 use std::time::{Duration, Instant};
+
+use signal_hook::consts::{SIGINT, SIGTERM};
 
 use super::DetectorError;
 use super::boxes::keep_best;
@@ -64,6 +68,11 @@ fn step_back() {
     // Each of them is a courtesy: without it the worker works all the same.
     let _ = rustix::process::nice(NICENESS);
     let _ = std::fs::write("/proc/self/oom_score_adj", OUT_OF_MEMORY_SCORE);
+    // A service manager tells all processes of a service to end at once. The recorder, which is asked too, still waits for
+    // an answer, and would take this one for broken.
+    for signal in [SIGINT, SIGTERM] {
+        let _ = signal_hook::flag::register(signal, Arc::new(AtomicBool::new(false)));
+    }
     let parent = rustix::process::getppid();
     // A recorder that was killed closes the pipe, which a model that never returns would not notice.
     let watch = move || {

@@ -1,6 +1,7 @@
 //! [`WorkerProcess`]: starts a worker, asks it, waits no longer than is set, and ends it.
 
 use std::io::{BufRead, BufReader, Read, Write};
+use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, Command, Stdio};
 use std::sync::mpsc::{SyncSender, sync_channel};
@@ -68,20 +69,20 @@ impl WorkerProcess {
         let mut child = command(arguments).spawn().map_err(|error| {
             unavailable(format!("the detector's process cannot be started: {error}"))
         })?;
-        let (Some(stdin), Some(stdout), Some(stderr)) =
-            (child.stdin.take(), child.stdout.take(), child.stderr.take())
-        else {
-            return Err(unavailable("the detector's process has no pipes".to_owned()));
-        };
+        let pipes = (child.stdin.take(), child.stdout.take(), child.stderr.take());
         let replies = Mailbox::new(1, cancel.clone());
         let printed = Arc::default();
         let (pictures, jobs) = sync_channel(1);
         let (answers, lines) = (Arc::clone(&replies), Arc::clone(&printed));
+        // From here on it is ended whatever fails.
+        let mut worker = Self { child, pictures: Some(pictures), replies, printed };
+        let (Some(stdin), Some(stdout), Some(stderr)) = pipes else {
+            return Err(unavailable("the detector's process has no pipes".to_owned()));
+        };
         let talk = move || talk(stdin, BufReader::new(stdout), &jobs, &answers);
         spawn("detector worker", talk).map_err(unavailable)?;
         spawn("detector stderr", move || listen(BufReader::new(stderr), &lines))
             .map_err(unavailable)?;
-        let mut worker = Self { child, pictures: Some(pictures), replies, printed };
         match worker.wait(LOADING_MAX) {
             Ok(Answer::Hello(hello)) => hello.map(|report| (worker, report)),
             Ok(Answer::Reply(_)) => {
@@ -159,6 +160,8 @@ fn command(arguments: Arguments<'_>) -> Command {
         command.arg("--onnxruntime").arg(library);
     }
     command.env("RUST_BACKTRACE", "0");
+    // A Ctrl-C at the terminal reaches the recorder alone, which ends its worker when nobody needs it any more.
+    command.process_group(0);
     command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
     command
 }

@@ -32,6 +32,9 @@ pub use suppression::Suppression;
 /// synchronisation makes them, count as no time at all.
 pub const BACKWARD_MAX: Duration = Duration::from_secs(60);
 
+/// How long after a minute frames of it may come: they wait for the detector. Then it is over without one of the next.
+const LATE_MICROS: i64 = 10_000_000;
+
 /// What makes an event.
 #[derive(Debug, Clone, PartialEq)]
 pub struct PolicyConfig {
@@ -218,7 +221,12 @@ pub fn decide(state: &mut CameraState, config: &PolicyConfig, input: Input<'_>) 
             decisions.extend(reason.map(Decision::Suppress));
         }
         Input::Elapsed { now } => {
-            state.turn_minute(now, &mut decisions);
+            // A frame of the minute that is over may still be on its way.
+            let before =
+                Timestamp { utc_micros: now.utc_micros.saturating_sub(LATE_MICROS), ..now };
+            if !state.minute.as_ref().is_some_and(|minute| minute.includes(before)) {
+                state.turn_minute(now, &mut decisions);
+            }
             state.expire(config, now, &mut decisions);
         }
         Input::Stop => {

@@ -1,5 +1,7 @@
 //! [`CameraThread`]: reads one camera's source and gives its frames to the pipeline; a lost camera is tried again.
 
+use std::any::Any;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
@@ -201,6 +203,11 @@ impl CameraThread {
         lock(&self.shared.pipeline).minute_so_far()
     }
 
+    /// Tells it to end, and waits for nothing: of many, each is told before one is waited for.
+    pub fn begin_stop(&self) {
+        self.cancel.cancel();
+    }
+
     /// Ends it and waits until its last event is journaled.
     pub fn stop(&mut self) {
         self.cancel.cancel();
@@ -239,16 +246,23 @@ impl Reader {
         let since = self.surroundings.clock.read().wall.utc_micros;
         let mut before: Option<Box<dyn Source>> = None;
         loop {
-            let opened = self.open(&mut before, link.is_lost.then_some(since));
-            let read = opened.and_then(|source| self.deliver(&mut **source, &mut link));
-            let Err(error) = read else { return CameraState::Ended };
+            let read = catch_unwind(AssertUnwindSafe(|| {
+                let opened = self.open(&mut before, link.is_lost.then_some(since));
+                opened.and_then(|source| self.deliver(&mut **source, &mut link))
+            }));
+            let reason = match read {
+                Ok(Ok(())) => return CameraState::Ended,
+                // Whoever ends a recorder may end what it reads from with it.
+                Ok(Err(_)) if self.cancel.is_cancelled() => return CameraState::Ended,
+                Ok(Err(error)) => error.to_string(),
+                Err(panic) => self.recover(&*panic),
+            };
             // A device is given up at once; a folder's source remembers what it has handed over.
             if !matches!(self.plan.spec, SourceSpec::Dir(_)) {
                 before = None;
             }
             self.metrics.down(self.surroundings.clock.read());
             let is_file = matches!(self.plan.spec, SourceSpec::File(_));
-            let reason = error.to_string();
             if !link.is_lost {
                 self.lost(&reason);
             }
@@ -264,10 +278,22 @@ impl Reader {
         }
     }
 
+    /// A mistake in this program costs a camera its pictures for a moment, and not for good. Returns what to say of it.
+    fn recover(&self, panic: &(dyn Any + Send)) -> String {
+        // What panicked may do so again: then what is open stays without an end.
+        let _ = catch_unwind(AssertUnwindSafe(|| lock(&self.shared.pipeline).stop()));
+        lock(&self.shared.pipeline).forget();
+        let words = panic.downcast_ref::<String>().map(String::as_str);
+        let words = words.or_else(|| panic.downcast_ref::<&str>().copied()).unwrap_or_default();
+        format!("its thread panicked: {words}; please report this")
+    }
+
     /// The camera is there.
     fn arrived(&self, link: &mut Link) {
         if link.established(Instant::now()) {
             self.found();
+        } else {
+            tracing::info!(camera = self.plan.settings.id, "the camera is there");
         }
         *lock(&self.shared.state) = CameraState::Up;
         self.metrics.up(self.surroundings.clock.read());
@@ -430,7 +456,80 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 
 #[cfg(test)]
 mod tests {
+    use lenslog_engine::{Fact, Recorded};
+    use lenslog_events::RecorderVocabulary;
+    use lenslog_journal::{Entry, Journal, Options, ReaderOptions, SystemClock};
+
     use super::*;
+    use crate::config::Config;
+    use crate::recorder::images::ImageWriter;
+    use crate::recorder::plan;
+
+    /// A clock that panics once, in a thread of that name, when it is asked for so many times.
+    #[derive(Debug)]
+    struct Panics(std::sync::atomic::AtomicU32);
+
+    impl Clock for Panics {
+        fn read(&self) -> ClockReading {
+            let is_camera = std::thread::current().name() == Some("camera door");
+            if is_camera && self.0.fetch_sub(1, Ordering::SeqCst) == 1 {
+                panic!("a mistake");
+            }
+            SystemClock::default().read()
+        }
+    }
+
+    #[test]
+    fn a_panic_costs_a_camera_a_moment_and_is_journaled() {
+        let directory = tempfile::tempdir().unwrap();
+        let journal = Journal::open(directory.path(), &Options::default()).unwrap();
+        let clock: Arc<dyn Clock> = Arc::new(Panics(10.into()));
+        let metrics = Arc::new(MetricsCollector::new(Arc::clone(&clock)));
+        let writer = Arc::new(EventWriter::new(directory.path(), Arc::clone(&metrics)));
+        writer.attach(journal.clone());
+        let mut config = Config::default();
+        config.cameras.insert(
+            "door".to_owned(),
+            crate::config::Camera {
+                source: "test:".to_owned(),
+                ..crate::config::Camera::default()
+            },
+        );
+        let plan = plan::plans(&config, plan::SourceFlags::default()).remove(0);
+        let images = ImageWriter::new(Arc::clone(&writer), directory.path(), config.images);
+        let pipeline =
+            Pipeline::new(plan.settings.clone(), Arc::clone(&writer), images, Arc::clone(&metrics));
+        let surroundings = Surroundings {
+            writer,
+            metrics,
+            clock,
+            fail_fast: false,
+            detector: None,
+            ended: Arc::default(),
+        };
+        let mut camera = CameraThread::start(plan, pipeline, surroundings, &Cancel::new()).unwrap();
+        let journaled = || {
+            let view = journal.view();
+            let mut reader = view.reader(view.floor().unwrap(), ReaderOptions::default()).unwrap();
+            let mut told = Vec::new();
+            while let Some(Entry::Record(record)) = reader.next().unwrap() {
+                match Recorded::decode::<RecorderVocabulary>(&record).fact {
+                    Fact::Event(Event::CameraLost(lost)) => told.push(lost.reason),
+                    Fact::Event(Event::CameraFound(_)) => told.push("found".to_owned()),
+                    _ => {}
+                }
+            }
+            told
+        };
+        let start = Instant::now();
+        while journaled().len() < 2 && !camera.is_done() && start.elapsed() < PAUSE_MAX {
+            std::thread::yield_now();
+        }
+        assert_eq!(journaled(), ["its thread panicked: a mistake; please report this", "found"]);
+        assert_eq!(camera.state(), CameraState::Up);
+        camera.stop();
+        assert_eq!(camera.state(), CameraState::Ended);
+    }
 
     #[test]
     fn a_camera_that_comes_and_goes_is_tried_less_and_less_often() {

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::channel;
 use std::time::{Duration, Instant};
 
 use lenslog_events::{Event, RecorderStopped};
@@ -10,6 +11,9 @@ use super::camera::CameraState;
 use super::home::Home;
 use super::{CATCH_UP_PATIENCE, DRAIN_MAX, Recorder, STORAGE_LIMIT, Session};
 use crate::storage::{Reserve, StorageStats};
+
+/// How long a log may take to be told that the end took too long.
+const LAST_WORDS_MAX: Duration = Duration::from_millis(200);
 
 impl Recorder {
     pub(super) fn finish(mut self, reason: &'static str) -> Session {
@@ -80,11 +84,23 @@ fn watch_the_end(code: i32) -> Arc<AtomicBool> {
         while !watched.load(Ordering::Acquire) {
             let left = deadline.saturating_duration_since(Instant::now());
             if left.is_zero() {
-                tracing::error!("the end took longer than {DRAIN_MAX:?}; the next start recovers");
-                std::process::exit(code);
+                end_now(code);
             }
             std::thread::park_timeout(left.min(Duration::from_millis(100)));
         }
     });
     done
+}
+
+/// Ends the process with that exit code, and says so where the log takes it: it may be what everybody waits for.
+pub(super) fn end_now(code: i32) -> ! {
+    let (said, heard) = channel();
+    let spawned = std::thread::Builder::new().name("last words".to_owned()).spawn(move || {
+        tracing::error!("the end took longer than {DRAIN_MAX:?}; the next start recovers");
+        let _ = said.send(());
+    });
+    if spawned.is_ok() {
+        let _ = heard.recv_timeout(LAST_WORDS_MAX);
+    }
+    std::process::exit(code)
 }

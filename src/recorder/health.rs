@@ -14,6 +14,8 @@ use crate::storage::StorageGuard;
 pub enum Verdict {
     /// As it should be.
     Ok,
+    /// It is not known yet.
+    Begun,
     /// Recording goes on, but somebody should look.
     Warning,
 }
@@ -34,6 +36,10 @@ impl HealthItem {
         Self { name: name.into(), verdict: Verdict::Ok, detail: detail.into() }
     }
 
+    pub(super) fn begun(name: impl Into<String>, detail: impl Into<String>) -> Self {
+        Self { name: name.into(), verdict: Verdict::Begun, detail: detail.into() }
+    }
+
     pub(super) fn warning(name: impl Into<String>, detail: impl Into<String>) -> Self {
         Self { name: name.into(), verdict: Verdict::Warning, detail: detail.into() }
     }
@@ -43,6 +49,7 @@ impl fmt::Display for HealthItem {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         let verdict = match self.verdict {
             Verdict::Ok => "ok",
+            Verdict::Begun => "is being opened",
             Verdict::Warning => "WARNING",
         };
         write!(formatter, "health: {}: {verdict}, {}", self.name, self.detail)

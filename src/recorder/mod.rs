@@ -127,7 +127,7 @@ impl Recorder {
     ) -> Result<Self, StartError> {
         let started = Instant::now();
         let clock: Arc<dyn Clock> = clock(&config);
-        let (cancel, failures) = (Cancel::new(), Failures::new(&clock));
+        let (cancel, failures) = (options.signals.cancel().child(), Failures::new(&clock));
         // First: what is wrong with a model is told before anything is made or changed.
         let detector = detection::start(&config, &options.program, &cancel, &failures)?;
         let metrics = Arc::new(MetricsCollector::new(Arc::clone(&clock)));
@@ -237,16 +237,12 @@ impl Recorder {
         let plans = plan::plans(&self.config, self.options.sources);
         let mut items = Vec::new();
         let mut cameras = self.shared.cameras();
-        let unwanted: Vec<String> = cameras
-            .iter()
-            .filter(|(_, thread)| !plans.iter().any(|plan| thread.goes_on(plan)))
-            .map(|(id, _)| id.clone())
-            .collect();
-        for id in unwanted {
-            if let Some(mut thread) = cameras.remove(&id) {
-                thread.stop();
-            }
-        }
+        let is_unwanted =
+            |thread: &mut CameraThread| !plans.iter().any(|plan| thread.goes_on(plan));
+        let mut unwanted: Vec<_> =
+            cameras.extract_if(.., |_, thread| is_unwanted(thread)).collect();
+        unwanted.iter().for_each(|(_, thread)| thread.begin_stop());
+        unwanted.iter_mut().for_each(|(_, thread)| thread.stop());
         for plan in plans {
             let id = plan.settings.id.clone();
             if let Some(thread) = cameras.get(&id) {
@@ -261,7 +257,7 @@ impl Recorder {
             let source = crate::redact::redacted(&plan.spec.to_string());
             match self.start_camera(plan) {
                 Ok(thread) => {
-                    items.push(HealthItem::ok(format!("camera {id}"), source));
+                    items.push(HealthItem::begun(format!("camera {id}"), source));
                     cameras.insert(id, thread);
                 }
                 Err(error) => {

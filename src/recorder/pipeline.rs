@@ -128,6 +128,14 @@ impl Pipeline {
         self.sight = Sight::default();
     }
 
+    /// Begins anew, as if nothing had been seen.
+    pub fn forget(&mut self) {
+        self.forget_sight();
+        self.detector = MotionDetector::new(self.settings.motion.clone());
+        self.state = CameraState::new(&self.settings.id);
+        self.open.clear();
+    }
+
     /// A camera that shows nothing is as good as lost.
     fn watch_sight(&mut self, frame: &Frame) {
         let camera_id = self.settings.id.clone();

@@ -2,7 +2,6 @@
 
 use std::sync::PoisonError;
 
-use super::camera::CameraThread;
 use super::{Recorder, detection};
 
 impl Recorder {
@@ -43,12 +42,11 @@ impl Recorder {
         let other_detector = self.reload_detector(&old.detector);
         if other_detector || old.images != self.config.images {
             let mut cameras = self.shared.cameras();
-            cameras
-                .values_mut()
-                .filter(|camera| !camera.is_recording())
-                .for_each(CameraThread::stop);
             // A recording is not read twice.
-            cameras.retain(|_, camera| camera.is_recording());
+            let mut stopped: Vec<_> =
+                cameras.extract_if(.., |_, camera| !camera.is_recording()).collect();
+            stopped.iter().for_each(|(_, camera)| camera.begin_stop());
+            stopped.iter_mut().for_each(|(_, camera)| camera.stop());
         }
         // A key in a file may be another one by now, or be there at last.
         let has_key = !self.config.description.api_key_file.as_os_str().is_empty();

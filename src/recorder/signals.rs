@@ -8,12 +8,17 @@ use std::time::Duration;
 
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 
+use super::DRAIN_MAX;
 use super::camera::Wake;
+use super::ending::end_now;
 use crate::logging::StatusLine;
+use crate::source::Cancel;
 use crate::storage::missing_mount;
 
 /// How long a terminal may take to have the status line taken away.
 const CLEAR_PATIENCE: Duration = Duration::from_millis(200);
+/// How much longer than [`DRAIN_MAX`] the end may take from the signal on: it begins once the main loop has noticed.
+const NOTICE_MAX: Duration = Duration::from_secs(2);
 /// A mount is looked for this often.
 const MOUNT_INTERVAL: Duration = Duration::from_secs(1);
 
@@ -48,6 +53,14 @@ fn take_away(status_line: Option<StatusLine>) {
     }
 }
 
+/// Ends the process where a main loop that hangs, at a disk or a terminal that takes nothing, never begins the end.
+fn watch_the_stop() {
+    let _ = std::thread::Builder::new().name("watch the stop".to_owned()).spawn(|| {
+        std::thread::sleep(DRAIN_MAX + NOTICE_MAX);
+        end_now(1);
+    });
+}
+
 /// The first SIGINT or SIGTERM asks for an orderly end, a second one ends at once; SIGHUP asks for a reload.
 #[derive(Debug, Clone, Default)]
 pub struct Signals(Arc<State>);
@@ -57,6 +70,8 @@ struct State {
     stop: AtomicBool,
     reload: AtomicBool,
     wake: Mutex<Option<Arc<Wake>>>,
+    /// What waits for a camera, a model or a server, and has to hear of the end before the main loop does.
+    cancel: Cancel,
 }
 
 impl Signals {
@@ -78,6 +93,9 @@ impl Signals {
                     take_away(status_line.clone());
                     // The journal is crash-safe: nothing acknowledged is lost.
                     std::process::exit(128 + signal);
+                } else {
+                    heard.0.cancel.cancel();
+                    watch_the_stop();
                 }
                 heard.wake();
             }
@@ -88,6 +106,7 @@ impl Signals {
     /// Asks for an orderly end, as SIGTERM does.
     pub fn stop(&self) {
         self.0.stop.store(true, Ordering::Release);
+        self.0.cancel.cancel();
         self.wake();
     }
 
@@ -96,7 +115,14 @@ impl Signals {
         *self.0.wake.lock().unwrap_or_else(PoisonError::into_inner) = Some(Arc::clone(wake));
     }
 
-    pub(super) fn is_stopped(&self) -> bool {
+    /// The switch that is thrown when the end is asked for.
+    pub(super) fn cancel(&self) -> &Cancel {
+        &self.0.cancel
+    }
+
+    /// Whether the end was asked for.
+    #[must_use]
+    pub fn is_stopped(&self) -> bool {
         self.0.stop.load(Ordering::Acquire)
     }
 

@@ -3,6 +3,8 @@
 use std::fmt::Write as _;
 use std::path::Path;
 
+use lenslog_tools::counted as plural;
+
 use super::{Lost, Session};
 use crate::config::Config;
 
@@ -16,19 +18,23 @@ pub fn summary(config: &Config, session: &Session) -> String {
     let _ = writeln!(text, "\nRecorded for {uptime_s} s, ended by {reason}.");
     let _ = writeln!(
         text,
-        "  {} frames looked at, {} dropped, {} pictures could not be decoded",
-        counted.frames, counted.frames_dropped, counted.pictures_lost
+        "  {} looked at, {} dropped, {} could not be decoded",
+        plural(counted.frames, "frame"),
+        counted.frames_dropped,
+        plural(counted.pictures_lost, "picture")
     );
     let suppressed: u64 = counted.suppressed.values().sum();
-    let _ = writeln!(text, "  {} events, {suppressed} sightings that made none", counted.events);
+    let (events, sightings) = (plural(counted.events, "event"), plural(suppressed, "sighting"));
+    let _ = writeln!(text, "  {events}, {sightings} that made none");
     for (reason, count) in &counted.suppressed {
         let _ = writeln!(text, "    {count:>8} {}", reason.replace('_', " "));
     }
     if counted.journal_errors + counted.image_errors > 0 {
         let _ = writeln!(
             text,
-            "  {} events had to wait for the journal, {} pictures could not be written",
-            counted.journal_errors, counted.image_errors
+            "  {} had to wait for the journal, {} could not be written",
+            plural(counted.journal_errors, "event"),
+            plural(counted.image_errors, "picture")
         );
     }
     lost(&mut text, &session.lost);
@@ -66,10 +72,8 @@ fn lost(text: &mut String, lost: &Lost) {
         return;
     }
     let Lost { events, records, named } = lost;
-    let _ = writeln!(
-        text,
-        "  LOST: {events} events and {records} other records, which the journal could not take"
-    );
+    let lost = format!("{} and {}", plural(*events, "event"), plural(*records, "other record"));
+    let _ = writeln!(text, "  LOST: {lost}, which the journal could not take");
     for event in named {
         let _ =
             writeln!(text, "    {} of {} at {}", event.event_id, event.camera_id, event.timestamp);

@@ -262,7 +262,7 @@ impl EventWriter {
         }
         if let Some(Trouble { written, given_up }) = state.trouble.take() {
             tracing::warn!(
-                "the journal takes events again: {written} records that waited are in it, {given_up} were given up"
+                "the journal takes events again: of the records that waited {written} are in it, and {given_up} given up"
             );
         }
     }

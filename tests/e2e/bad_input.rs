@@ -207,7 +207,7 @@ fn a_directory_in_place_of_a_projection_is_told_and_the_others_go_on() {
         let number = 100 + name.len();
         let ran = lab.ingest(&[line(number)]).expect(1);
         assert!(ran.err.contains(name) && ran.err.contains("move it away"), "{}", ran.err);
-        assert!(ran.err.contains("1 events appended"), "{}", ran.err);
+        assert!(ran.err.contains("1 event appended"), "{}", ran.err);
         fs::remove_dir(&path).unwrap();
         lab.ingest(&[]).expect(0);
         lab.verify();
@@ -305,6 +305,15 @@ fn an_ingest_whose_warnings_nobody_reads_goes_on() {
     assert_eq!(lab.journaled_ids().len(), 2);
     let full = fs::File::create("/dev/full").unwrap();
     let args = ["record", "--source", "test:", "--duration", "1s"];
-    assert_eq!(lab.command(&args).stdout(full).status().unwrap().code(), Some(0));
+    let ran = lab.command(&args).stdout(full).output().unwrap();
+    assert_eq!(ran.status.code(), Some(0));
+    let named = "cannot write to standard output: No space left on device";
+    assert!(String::from_utf8_lossy(&ran.stderr).contains(named));
+    for args in [&["events", "--json"][..], &["replay", "cat"]] {
+        let full = fs::File::create("/dev/full").unwrap();
+        let ran = lab.command(args).stdout(full).output().unwrap();
+        assert_ne!(ran.status.code(), Some(0));
+        assert!(String::from_utf8_lossy(&ran.stderr).contains(named), "{args:?}");
+    }
     lab.verify();
 }

@@ -13,6 +13,7 @@ mod descriptions;
 mod detected_clip;
 mod detector;
 mod disk;
+mod ends;
 mod file_source;
 mod full_disk;
 mod harness;

@@ -45,6 +45,25 @@ fn a_model_is_told_by_what_it_takes_and_gives() {
 }
 
 #[test]
+fn a_file_of_the_detector_that_is_missing_is_told_with_its_key() {
+    let lab = Lab::new();
+    let model = written(&lab, "colors.onnx", &color_finder().model());
+    let labels = written(&lab, "labels.txt", b"red\nblue\n");
+    let missing = lab.path("missing").display().to_string();
+    for (model, labels, expected) in
+        [(&missing, &labels, "detector.model"), (&model, &missing, "detector.labels")]
+    {
+        let text = format!(
+            "[cameras.door]\nsource = 'test:'\n\
+             [detector]\nmodel = '{model}'\nlabels = '{labels}'\nlayout = 'yolov8'\nrequired = true\n"
+        );
+        fs::write(lab.path("lenslog.toml"), text).unwrap();
+        let ran = lab.run(&["record", "--config", "lenslog.toml"]).expect(2);
+        ran.says(&format!("{expected} {missing}: "));
+    }
+}
+
+#[test]
 fn what_is_no_model_is_told_with_what_it_is_instead() {
     let lab = Lab::new();
     let whole = color_finder().model();

@@ -199,6 +199,40 @@ fn a_worker_ends_with_a_recorder_that_is_killed_even_if_it_is_stopped() {
 }
 
 #[test]
+fn a_worker_that_is_told_to_end_leaves_that_to_the_recorder() {
+    let lab = lab("");
+    let recording = record(&lab);
+    let worker = worker(&recording).unwrap();
+    // As a service manager and a terminal do, which tell all processes.
+    kill_process(worker, Signal::TERM).unwrap();
+    kill_process(worker, Signal::INT).unwrap();
+    upload(&lab, 0, &picture(&[(32, 0, RED)]));
+    assert_eq!(until_events(&lab, 1)[0]["detected_objects"][0]["label"], "red");
+    recording.stop().expect(0);
+    assert!(lab.journal().values().all(|value| value["kind"] != "DetectorFailed"));
+    lab.until("the worker ends", || {
+        (!Path::new(&format!("/proc/{}", worker.as_raw_nonzero())).exists()).then_some(())
+    });
+}
+
+#[test]
+fn an_end_while_cameras_wait_for_the_detector_makes_no_events() {
+    let lab = lab("");
+    fs::create_dir(lab.path("yard")).unwrap();
+    let text = fs::read_to_string(lab.path("lenslog.toml")).unwrap().replace("'1s'", "'2m'");
+    fs::write(lab.path("lenslog.toml"), format!("{text}\n[cameras.yard]\nsource = 'dir:yard'\n"))
+        .unwrap();
+    let recording = record(&lab);
+    kill_process(worker(&recording).unwrap(), Signal::STOP).unwrap();
+    upload(&lab, 0, &picture(&[]));
+    picture(&[]).save(lab.path("yard.png")).unwrap();
+    fs::rename(lab.path("yard.png"), lab.path("yard").join("1.png")).unwrap();
+    lab.until("both wait", || (lab.status()["counters"]["frames"] == 2).then_some(()));
+    recording.stop().expect(0);
+    assert_eq!(events(&lab), [Value::Null; 0]);
+}
+
+#[test]
 fn a_live_camera_drops_frames_while_the_detector_is_slow_and_counts_them() {
     let lab = lab("");
     let mut recording = lab.record(&["--config", "lenslog.toml", "--source", "test:"]);

@@ -1,6 +1,6 @@
 //! `replay cat`: prints the records of the journal.
 
-use std::io::{self, BufWriter, Write};
+use std::io::Write;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -44,7 +44,7 @@ impl Cat {
             Ok::<_, lenslog_journal::Error>(Seq(from.max(1)))
         })?;
         let mut reader = view.reader(from, ReaderOptions::default().map_sealed())?;
-        let mut out = BufWriter::new(io::stdout().lock());
+        let mut out = crate::standard_output();
         let mut buffer = Vec::new();
         let mut code = EXIT_OK;
         while self.to.is_none_or(|to| reader.next_seq().0 < to) {

@@ -1,7 +1,7 @@
 //! `replay export`: prints every event as a line of JSON that `lenslog ingest` takes.
 
 use std::collections::HashMap;
-use std::io::{self, BufWriter, Write};
+use std::io::Write;
 use std::sync::Arc;
 
 use anyhow::Result;
@@ -41,7 +41,7 @@ impl Export {
         let view = JournalView::open(&layout.data, Arc::new(RealStorage))?;
         let end = view.head()?;
         let later = read_ahead(&view, end)?;
-        let mut out = BufWriter::new(io::stdout().lock());
+        let mut out = crate::standard_output();
         let mut line = Vec::new();
         each_event(&view, end, |recorded, mut event| {
             let wanted = self.from.is_none_or(|from| from <= recorded.day)

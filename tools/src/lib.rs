@@ -15,6 +15,7 @@ mod place;
 mod progress;
 mod rebuild;
 mod repair;
+mod standard_output;
 mod stat;
 mod verify;
 
@@ -23,6 +24,8 @@ use std::process::ExitCode;
 use clap::{Args, Subcommand};
 
 pub use place::{Place, find_config};
+pub use say::counted;
+pub use standard_output::{StandardOutput, say_line, standard_output};
 pub use stat::{journal_status, status_at_rest};
 
 /// Equal, or done.

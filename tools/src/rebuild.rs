@@ -171,7 +171,7 @@ pub(crate) fn all(projections: Vec<Boxed>, view: &JournalView, options: &Rebuild
                 }
                 let parked = match rebuilt.checkpoint.parked_count {
                     0 => String::new(),
-                    count => format!(", {count} events set aside"),
+                    count => format!(", {} set aside", crate::counted(count, "event")),
                 };
                 say!("{name:<10} made again from {} records{parked}", rebuilt.records);
             }

@@ -72,7 +72,7 @@ fn print(report: &VerifyReport) {
         }
         let parked = match projection.parked {
             0 => String::new(),
-            count => format!(", {count} events set aside"),
+            count => format!(", {} set aside", crate::counted(count, "event")),
         };
         let verdict = if projection.differences.is_empty() { "equal" } else { "differs" };
         say!(

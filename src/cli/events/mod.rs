@@ -6,7 +6,7 @@ mod follow;
 mod printable;
 mod table;
 
-use std::io::{self, BufWriter, Write};
+use std::io::{self, Write};
 
 use anyhow::{Result, anyhow, bail};
 use chrono::{DateTime, FixedOffset, Local};
@@ -107,7 +107,7 @@ impl Events {
             Format::Jsonl => Printer::Jsonl(Box::new(Details::new(data))),
             Format::Csv => Printer::Csv { begun: false },
         };
-        let mut out = BufWriter::new(io::stdout().lock());
+        let mut out = lenslog_tools::standard_output();
         if self.follow {
             return follow::follow(self, &store, query, data, &mut printer, &mut out);
         }

@@ -182,12 +182,11 @@ impl Running {
         // Until it is waited for, its number cannot be another's.
         let _ = kill_process_group(group, Signal::KILL);
         let status = self.child.wait().ok();
-        if let Some(listener) = self.listener.take() {
-            // The pipe ends with the last process that has it; one that has left the group is not waited for.
-            within(END_MAX, || listener.is_finished());
-            self.is_over.store(true, Ordering::Release);
-            within(END_MAX, || listener.is_finished());
-        }
+        let is_heard = || self.listener.as_ref().is_none_or(JoinHandle::is_finished);
+        // The pipe ends with the last process that has it; one that has left the group is not waited for.
+        within(END_MAX, is_heard);
+        self.is_over.store(true, Ordering::Release);
+        within(END_MAX, is_heard);
         status.filter(|_| ended_itself)
     }
 
@@ -215,7 +214,7 @@ fn within(time: Duration, holds: impl Fn() -> bool) -> bool {
 
 impl Drop for Running {
     fn drop(&mut self) {
-        if self.listener.is_some() {
+        if !self.is_over.load(Ordering::Acquire) {
             self.end(false);
         }
     }
@@ -228,5 +227,19 @@ fn told(status: ExitStatus) -> String {
         (Some(code), _) => format!("exit code {code}"),
         (None, Some(signal)) => format!("killed by signal {signal}"),
         (None, None) => status.to_string(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_program_to_which_nobody_listens_ends_with_its_source() {
+        let mut command = Command::new("sleep");
+        let child = command.arg("1000").process_group(0).spawn().unwrap();
+        let pid = child.id();
+        drop(Running { child, listener: None, is_over: Arc::default() });
+        assert!(!std::path::Path::new(&format!("/proc/{pid}")).exists());
     }
 }

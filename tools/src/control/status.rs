@@ -212,7 +212,8 @@ impl Status {
             }
             if projection.parked > 0 {
                 let (name, parked) = (&projection.name, projection.parked);
-                problems.push(format!("{name}: {parked} events could not be applied"));
+                let parked = crate::counted(parked, "event");
+                problems.push(format!("{name}: {parked} could not be applied"));
             }
         }
         if let Some(storage) = self.storage.as_ref().filter(|storage| storage.is_over_limit) {

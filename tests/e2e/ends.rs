@@ -1,0 +1,74 @@
+//! However a recorder is told to end, it ends within its limit, whatever it waits for.
+
+use std::fs;
+use std::io::Read;
+use std::process::{Child, Stdio};
+use std::time::{Duration, Instant};
+
+use rustix::io::ioctl_fionread;
+use rustix::process::{Pid, Signal, kill_process};
+
+use crate::harness::Lab;
+
+/// The limit of `docs/OPERATIONS.md`, and what a busy machine adds.
+const END_MAX: Duration = Duration::from_secs(25);
+
+/// Tells it to end, and waits for that.
+fn end(lab: &Lab, child: &mut Child) -> Option<i32> {
+    kill_process(Pid::from_child(child), Signal::TERM).unwrap();
+    let start = Instant::now();
+    let status = lab.until("the end", || child.try_wait().unwrap());
+    assert!(start.elapsed() < END_MAX, "{:?}", start.elapsed());
+    status.code()
+}
+
+#[test]
+fn a_recorder_that_still_loads_its_model_ends_when_it_is_told_to() {
+    for required in [true, false] {
+        let lab = Lab::new();
+        // A model that never comes to its end.
+        let pipe = std::process::Command::new("mkfifo").arg(lab.path("model.onnx")).status();
+        assert!(pipe.unwrap().success());
+        fs::write(lab.path("labels.txt"), "red\n").unwrap();
+        let text = format!(
+            "[cameras.door]\nsource = 'test:'\n\
+             [detector]\nmodel = 'model.onnx'\nlabels = 'labels.txt'\nrequired = {required}\n"
+        );
+        fs::write(lab.path("lenslog.toml"), text).unwrap();
+        let mut command = lab.command(&["record", "--config", "lenslog.toml"]);
+        let mut child = command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+        let children = format!("/proc/{0}/task/{0}/children", child.id());
+        lab.until("the worker", || {
+            let worker = fs::read_to_string(&children).ok()?.split_whitespace().next()?.to_owned();
+            let command = fs::read_to_string(format!("/proc/{worker}/cmdline")).ok()?;
+            command.contains("detector-worker").then_some(())
+        });
+        assert_eq!(end(&lab, &mut child), Some(0), "required: {required}");
+    }
+}
+
+#[test]
+fn a_recorder_whose_log_nobody_reads_ends_when_it_is_told_to() {
+    let lab = Lab::new().with("LENSLOG_LOG", "debug");
+    // Each upload that is no picture is a line of the log.
+    fs::create_dir(lab.path("uploads")).unwrap();
+    let mut command = lab.command(&["record", "--source", "dir:uploads"]);
+    let mut child = command.stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
+    let mut log = child.stderr.take().unwrap();
+    let mut part = [0; 4096];
+    let mut said = String::new();
+    while !said.contains(" recording ") {
+        let read = log.read(&mut part).unwrap();
+        said += &String::from_utf8_lossy(&part[..read]);
+    }
+    let mut number = 0;
+    lab.until("a full pipe", || {
+        let name = format!("{number:0>200}.txt");
+        number += 1;
+        fs::write(lab.path("uploads").join(name), "x").unwrap();
+        (ioctl_fionread(&log).unwrap() > 60_000).then_some(())
+    });
+    let code = end(&lab, &mut child);
+    assert!(matches!(code, Some(0 | 1)), "{code:?}");
+    lab.verify();
+}
