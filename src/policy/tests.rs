@@ -352,9 +352,19 @@ fn a_minute_is_handed_out_when_a_frame_belongs_to_a_later_one() {
 fn a_minute_is_over_when_time_passes_without_frames() {
     let mut camera = Camera::default();
     camera.moves(10.0);
-    assert_eq!(minutes(camera.elapsed(59.9)), []);
-    assert_eq!(minutes(camera.elapsed(60.0)).len(), 1);
+    assert_eq!(minutes(camera.elapsed(69.9)), []);
+    assert_eq!(minutes(camera.elapsed(70.0)).len(), 1);
     assert_eq!(minutes(camera.elapsed(600.0)), [], "a minute without frames is none");
+}
+
+#[test]
+fn a_frame_that_waited_for_the_detector_belongs_to_the_minute_that_it_was_taken_in() {
+    let mut camera = Camera::default();
+    camera.moves(59.0);
+    assert_eq!(minutes(camera.elapsed(60.5)), []);
+    assert_eq!(minutes(camera.moves(59.8)), []);
+    let over = minutes(camera.moves(60.1));
+    assert_eq!((over.len(), over[0].frames), (1, 2), "one record of a minute, and all its frames");
 }
 
 #[test]

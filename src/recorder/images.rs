@@ -51,13 +51,15 @@ pub struct ImageWriter {
     writer: Arc<EventWriter>,
     data: PathBuf,
     images: Images,
+    /// The day whose directory is known to be durable.
+    durable: Option<Day>,
 }
 
 impl ImageWriter {
     /// A writer below `data`, on the storage of the journal that `writer` writes to.
     #[must_use]
     pub fn new(writer: Arc<EventWriter>, data: &Path, images: Images) -> Self {
-        Self { writer, data: data.to_owned(), images }
+        Self { writer, data: data.to_owned(), images, durable: None }
     }
 
     /// Writes the pictures that are to be kept. Returns the one to name in the event, as
@@ -67,7 +69,7 @@ impl ImageWriter {
     ///
     /// [`ImageError`]; what was written before it stays.
     pub fn write(
-        &self,
+        &mut self,
         picture: &RgbImage,
         event: &EventPicture<'_>,
     ) -> Result<Option<String>, ImageError> {
@@ -104,16 +106,21 @@ impl ImageWriter {
         Ok(named.map(|file| format!("data/events/{day}/{file}")))
     }
 
-    fn write_file(&self, day: Day, name: &str, bytes: &[u8]) -> Result<(), ImageError> {
+    fn write_file(&mut self, day: Day, name: &str, bytes: &[u8]) -> Result<(), ImageError> {
         let events = self.data.join("events");
         let directory = events.join(day.to_string());
         let path = directory.join(name);
         let storage = self.writer.storage()?;
-        let write = || -> io::Result<()> {
-            if storage.stat(&directory).is_err() {
+        let mut write = || -> io::Result<()> {
+            let is_there = storage.stat(&directory).is_ok();
+            if !is_there {
                 storage.create_directory(&directory)?;
+            }
+            // Another camera may have made it just now, and not synced it yet; or that has failed.
+            if !is_there || self.durable != Some(day) {
                 storage.sync_directory(&events)?;
                 storage.sync_directory(&self.data)?;
+                self.durable = Some(day);
             }
             let file = storage.open(&path, Access::Truncate)?;
             file.write_at(bytes, 0)?;
@@ -121,5 +128,47 @@ impl ImageWriter {
             storage.sync_directory(&directory)
         };
         write().map_err(|source| ImageError::Write { path: path.clone(), source })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use lenslog_journal::storage::{Fault, FaultyStorage, Storage};
+    use lenslog_journal::{Journal, Options};
+
+    use super::*;
+    use crate::metrics::MetricsCollector;
+
+    #[test]
+    fn a_picture_that_was_written_survives_a_power_cut_whoever_made_its_directory() {
+        let picture = RgbImage::new(16, 16);
+        // Each sync of the first camera's picture fails once; the second camera finds what is there by then.
+        for nth in 0..5 {
+            let disk = FaultyStorage::new();
+            let data = Path::new("/data");
+            let options = Options { storage: Arc::new(disk.clone()), ..Options::default() };
+            let metrics = Arc::new(MetricsCollector::new(Arc::clone(&options.clock)));
+            let writer = Arc::new(EventWriter::new(data, metrics));
+            writer.attach(Journal::open(data, &options).unwrap());
+            let mut images =
+                [0, 1].map(|_| ImageWriter::new(Arc::clone(&writer), data, Images::default()));
+            disk.inject(Fault::SyncFails { nth });
+            let written: Vec<String> = [("evt_a", 0), ("evt_b", 1), ("evt_c", 0)]
+                .into_iter()
+                .filter_map(|(event_id, camera)| {
+                    let (time, camera_name) = (Timestamp::default(), "door");
+                    let event = EventPicture { event_id, time, camera_name, objects: &[] };
+                    images[camera].write(&picture, &event).ok().flatten()
+                })
+                .collect();
+            assert!(written.len() >= 2, "one sync has failed");
+            for seed in 0..20 {
+                let after = disk.fork().power_cut(seed);
+                for path in &written {
+                    let found = after.stat(&Path::new("/").join(path));
+                    assert!(found.is_ok_and(|found| found.len > 0), "{path} after sync {nth}");
+                }
+            }
+        }
     }
 }
