@@ -190,3 +190,24 @@ fn mean_of(picture: &RgbImage, column: u32, row: u32) -> f64 {
     }
     f64::from(sum) / f64::from(across * down * 3)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What is said of black pictures, or of one and the same with something in it, at these seconds.
+    fn said(is_black: bool, seconds: &[i64]) -> Vec<Option<SightChange>> {
+        let (mut sight, config) = (Sight::default(), SightConfig::default());
+        let shade = |x: u32| image::Rgb([if is_black { 0 } else { x as u8 }; 3]);
+        let picture = RgbImage::from_fn(256, 64, |x, _| shade(x));
+        let at = |seconds: &i64| Timestamp { utc_micros: seconds * 1_000_000, offset_minutes: 0 };
+        seconds.iter().map(|seconds| sight.look(&config, &picture, at(seconds))).collect()
+    }
+
+    #[test]
+    fn a_camera_is_blind_when_it_was_for_as_long_as_is_configured_and_that_is_told_once() {
+        let lost = |blindness| Some(SightChange::Lost(blindness));
+        assert_eq!(said(true, &[0, 9, 10, 11]), [None, None, lost(Blindness::Black), None]);
+        assert_eq!(said(false, &[0, 299, 300, 301]), [None, None, lost(Blindness::Frozen), None]);
+    }
+}

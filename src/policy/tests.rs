@@ -569,3 +569,24 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn an_object_counts_from_the_very_confidence_that_is_configured() {
+    let mut camera = Camera::default();
+    let least = camera.config.min_object_confidence;
+    for (confidence, expected) in [(least - 1e-6, "low_confidence"), (least, "begin 1 person")] {
+        let objects = [object("person", confidence)];
+        let decisions = camera.frame(at(1.0), &motion(1), Some(&objects));
+        assert_eq!(outline(&decisions), [expected]);
+    }
+}
+
+#[test]
+fn what_was_away_for_more_than_a_moment_has_to_last_anew() {
+    let min_duration = Duration::from_secs(2);
+    let mut camera = Camera::new(PolicyConfig { min_duration, ..PolicyConfig::default() });
+    for seconds in [0.0, 1.0, 2.5, 3.5] {
+        assert_eq!(outline(&camera.moves(seconds)), ["too_short"], "at {seconds}");
+    }
+    assert_eq!(outline(&camera.moves(4.5)), ["begin 1 motion"]);
+}
