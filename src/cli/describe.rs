@@ -61,7 +61,8 @@ impl Describe {
         while let Some(reply) = client.reply()? {
             if let Reply::Queued { events } = reply {
                 let waiting = counted(events, "event");
-                say!("{waiting} to describe; `lenslog status` tells how many are left");
+                let wait = if events == 1 { "waits" } else { "wait" };
+                say!("{waiting} {wait} for a sentence; `lenslog status` tells how many are left");
             }
         }
         Ok(EXIT_OK)

@@ -192,6 +192,37 @@ mod tests {
     use super::*;
 
     #[test]
+    fn a_key_and_a_picture_go_to_no_server_that_another_one_points_to() {
+        let listen = || std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let (named, other) = (listen(), listen());
+        let location = format!("http://{}/v1/chat/completions", other.local_addr().unwrap());
+        let config = Description {
+            endpoint: format!("http://{}/v1", named.local_addr().unwrap()),
+            ..Description::default()
+        };
+        let server = std::thread::spawn(move || {
+            let (mut asked, _) = named.accept().unwrap();
+            let mut head = Vec::new();
+            while !head.ends_with(b"}") {
+                let mut part = [0; 1024];
+                let read = asked.read(&mut part).unwrap();
+                head.extend_from_slice(&part[..read]);
+            }
+            let answer = format!(
+                "HTTP/1.1 307 Elsewhere\r\nLocation: {location}\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
+            );
+            std::io::Write::write_all(&mut asked, answer.as_bytes()).unwrap();
+        });
+        let client = Client::new(&config, &Cancel::new()).unwrap();
+        let trouble = client.describe(b"x").unwrap_err();
+        server.join().unwrap();
+        let Trouble::Server { reason, .. } = trouble else { panic!("{trouble:?}") };
+        assert!(reason.contains("write the address it points to"), "{reason}");
+        other.set_nonblocking(true).unwrap();
+        assert!(other.accept().is_err(), "nobody came");
+    }
+
+    #[test]
     fn the_key_comes_from_its_file_then_from_the_service_manager() {
         let folder = tempfile::tempdir().unwrap();
         let file = folder.path().join("key");
