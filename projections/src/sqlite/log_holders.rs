@@ -20,6 +20,8 @@ pub const LOG_BYTES_MAX: u64 = 128 << 20;
 /// The bytes of the index that those who read the log lock, one of them each. The byte before them is locked by those
 /// who need nothing of the log.
 const READER_LOCKS: std::ops::RangeInclusive<u64> = 124..=127;
+/// Times the locks are looked at: a long list of them may miss one that is there while others come and go.
+const LOOKS_MAX: usize = 5;
 /// Readers that are named.
 const NAMED_MAX: usize = 5;
 
@@ -52,9 +54,12 @@ pub(super) fn log_bytes(files: &DatabaseFiles) -> u64 {
 
 impl HeldLog {
     pub(super) fn of(files: &DatabaseFiles, bytes: u64) -> Self {
-        let locks = fs::read_to_string("/proc/locks").unwrap_or_default();
-        let readers = fs::metadata(files.index())
-            .map_or_else(|_| Vec::new(), |index| readers(&locks, index.ino()));
+        let inode = fs::metadata(files.index()).map(|index| index.ino());
+        let look = |_| {
+            let locks = fs::read_to_string("/proc/locks").unwrap_or_default();
+            inode.as_ref().map_or_else(|_| Vec::new(), |inode| readers(&locks, *inode))
+        };
+        let readers = (0..LOOKS_MAX).map(look).find(|found| !found.is_empty()).unwrap_or_default();
         Self { path: files.wal(), bytes, readers }
     }
 }

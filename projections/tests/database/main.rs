@@ -15,3 +15,4 @@ mod replaced;
 mod schema;
 mod setting;
 mod store_errors;
+mod told;

@@ -244,7 +244,8 @@ fn what_somebody_appended_is_cut_off() {
         real.assert_whole();
         let mut follower = real.follower();
         follower.start().unwrap();
-        append("while it runs\n");
+        // Longer than what is written over it.
+        append(&"while it runs\n".repeat(1000));
         real.machine.detect(1, false).unwrap();
         follower.follow().unwrap();
         real.assert_whole();
