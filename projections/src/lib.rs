@@ -26,5 +26,5 @@ pub mod store;
 pub use descriptions::{DescriptionQueue, Descriptions, Waiting};
 pub use layout::Layout;
 pub use plaintext::plaintext_block;
-pub use sqlite::{free_database_bytes, shorten_database_log};
+pub use sqlite::{free_database_bytes, held_database_log, shorten_database_log};
 pub use store::{Cursor, EventQuery, EventStore, Page, StoreError, StoredEvent};

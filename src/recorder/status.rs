@@ -1,12 +1,14 @@
 //! [`StatusSource`]: how the recorder fares, for the control socket and for `GET /healthz`.
 
+use std::path::PathBuf;
 use std::sync::{Arc, Weak};
 use std::time::Instant;
 
 use lenslog_journal::{Error, Journal};
+use lenslog_projections::held_database_log;
 use lenslog_tools::control::{
-    CameraStatus, CounterStatus, DetectorStatus, JournalStatus, Status, SyncStatus,
-    projection_reports,
+    CameraStatus, CounterStatus, DetectorStatus, JournalStatus, ProjectionReport, Status,
+    SyncStatus, projection_reports,
 };
 
 use super::camera::CameraState;
@@ -18,6 +20,7 @@ use crate::description::Describer;
 #[derive(Clone)]
 pub(super) struct StatusSource {
     data: String,
+    database: PathBuf,
     /// Weak, so that whoever asks does not keep a recorder alive.
     shared: Weak<Shared>,
     started: Instant,
@@ -27,6 +30,7 @@ impl StatusSource {
     pub(super) fn new(config: &Config, shared: &Arc<Shared>, started: Instant) -> Self {
         Self {
             data: config.storage.data_dir.display().to_string(),
+            database: config.storage.db_path.clone(),
             shared: Arc::downgrade(shared),
             started,
         }
@@ -48,7 +52,7 @@ impl StatusSource {
             uptime_s: Some(self.started.elapsed().as_secs()),
             data: self.data.clone(),
             journal,
-            projections: projection_reports(&home.runner.status(), head),
+            projections: self.projections(projection_reports(&home.runner.status(), head)),
             cameras: cameras(&shared),
             detector: detector(&shared),
             counters: Some(CounterStatus {
@@ -63,6 +67,19 @@ impl StatusSource {
             storage: Some(storage_status(home.storage.check_usage(), Some(home.storage.figures()))),
             descriptions: home.describer().as_ref().map(Describer::status),
         })
+    }
+
+    /// Adds what the projections do not take for an error yet: a reader that keeps the database's log from being cut.
+    fn projections(&self, mut reports: Vec<ProjectionReport>) -> Vec<ProjectionReport> {
+        if let Some(log) = held_database_log(&self.database)
+            && let Some(report) = reports.iter_mut().find(|report| report.name == "sqlite")
+        {
+            let megabytes = log.bytes / 1_000_000;
+            report.last_error.get_or_insert_with(|| {
+                format!("{} takes {megabytes} MB: {log}", log.path.display())
+            });
+        }
+        reports
     }
 
     /// What is wrong, a line each; empty where all is well.

@@ -165,3 +165,32 @@ fn a_line_is_acknowledged_before_the_next_one_is_sent() {
     drop(stdin);
     assert!(child.wait().unwrap().success());
 }
+
+#[test]
+fn a_program_that_reads_the_database_and_never_ends_is_named_until_it_ends() {
+    let lab = Lab::new();
+    let recording = quiet(&lab);
+    lab.ingest(&lines(0..3)).expect(0);
+    let reader = rusqlite::Connection::open(lab.data.join("events.db")).unwrap();
+    reader.execute_batch("BEGIN; SELECT count(*) FROM events").unwrap();
+    // All of it stays in the log, which is told from 32 MB on.
+    let sentence = "x".repeat(16_000);
+    let long: Vec<String> = (3..2600)
+        .map(|number| {
+            let mut event: serde_json::Value = serde_json::from_str(&line(number)).unwrap();
+            event["llm_description"] = sentence.as_str().into();
+            event.to_string()
+        })
+        .collect();
+    lab.ingest(&long).expect(0);
+    let name = format!("process {} (", std::process::id());
+    let told = lab.until("a line of the status", || {
+        let ran = lab.run(&["status"]);
+        ran.out.contains("reads the database and does not end").then_some(ran)
+    });
+    assert!(told.out.contains(&name) && told.code == Some(1), "{:?}: {}", told.code, told.out);
+    drop(reader);
+    lab.until("its log is cut", || (lab.run(&["status"]).code == Some(0)).then_some(()));
+    recording.stop().expect(0);
+    lab.verify();
+}

@@ -3,7 +3,7 @@
 //! It owns where bytes go and what is durable. It knows nothing of events, and of entries only where one begins.
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use lenslog_engine::ProjectionError;
@@ -59,6 +59,11 @@ pub(super) fn beside(data: &DataDir, id: FileId, names: &[&str]) -> PathBuf {
     let mut path = path_of(data, id, names).into_os_string();
     path.push(BESIDE);
     path.into()
+}
+
+fn cut_off(handle: &dyn StorageFile, path: &Path, len: u64) -> Result<(), ProjectionError> {
+    tracing::warn!(path = %path.display(), "somebody appended to it; that is cut off");
+    handle.set_len(len).map_err(ProjectionError::retry("cannot truncate", path))
 }
 
 impl FileSet {
@@ -193,13 +198,21 @@ impl FileSet {
             return Ok(());
         }
         if found > expected {
-            tracing::warn!(path = %path.display(), "somebody appended to it; that is cut off");
-            handle.set_len(expected).map_err(ProjectionError::retry("cannot truncate", &path))?;
+            cut_off(handle, &path, expected)?;
         }
         file.dirty = true;
         file.on_disk = expected.max(start + bytes.len() as u64);
         self.unlisted_bytes += bytes.len() as u64;
         handle.write_at(bytes, start).map_err(ProjectionError::retry("cannot write", &path))
+    }
+
+    /// Cuts off what somebody appended to a file.
+    pub(super) fn cut_appended(&mut self, id: FileId) -> Result<(), ProjectionError> {
+        let Some(handle) = self.handle(id)? else { return Ok(()) };
+        let path = self.path(id);
+        let Some(file) = self.files.get_mut(&id) else { return Ok(()) };
+        file.dirty = true;
+        cut_off(&*handle, &path, file.on_disk)
     }
 
     /// The open file; `None` where it is not the one that is expected: it is given up then.

@@ -1,4 +1,4 @@
-//! Looking whether the files are still those that were written.
+//! Looking whether the files are still those that were written; what somebody appended to one is cut off.
 
 use lenslog_engine::{Inspection, ProjectionError, Scope};
 use std::collections::BTreeSet;
@@ -7,14 +7,32 @@ use super::day_file::{DayFile, FileId};
 use super::file_set::path_of;
 use super::{DayFiles, Format};
 
+/// How a file was found.
+enum Found {
+    /// As it was left.
+    Same,
+    /// Somebody appended to it.
+    Longer,
+    /// It must be made again.
+    Fault(String),
+}
+
 impl<F: Format> DayFiles<F> {
     /// Looks at every file, and at the checkpoint.
     pub(super) fn look(&mut self) -> Result<Inspection, ProjectionError> {
         let (mut days, mut count, mut first) = (BTreeSet::new(), 0_u64, None);
+        let mut appended_to = Vec::new();
         for (id, file) in &self.set.files {
             let fault = match &file.fault {
                 Some(fault) => Some(fault.clone()),
-                None => self.fault_of(*id, file)?,
+                None => match self.found(*id, file)? {
+                    Found::Fault(fault) => Some(fault),
+                    Found::Longer => {
+                        appended_to.push(*id);
+                        None
+                    }
+                    Found::Same => None,
+                },
             };
             if let Some(fault) = fault {
                 days.insert(id.day);
@@ -24,6 +42,8 @@ impl<F: Format> DayFiles<F> {
                 });
             }
         }
+        // A day that is over gets no more entries, with which it would be cut off.
+        appended_to.into_iter().try_for_each(|id| self.set.cut_appended(id))?;
         let Some(first) = first else {
             self.put_checkpoint_back()?;
             return Ok(Inspection::Intact);
@@ -35,16 +55,19 @@ impl<F: Format> DayFiles<F> {
         Ok(Inspection::Tampered { reason, scope: Scope::Days(days) })
     }
 
-    fn fault_of(&self, id: FileId, file: &DayFile) -> Result<Option<String>, ProjectionError> {
+    fn found(&self, id: FileId, file: &DayFile) -> Result<Found, ProjectionError> {
         let path = path_of(&self.data, id, F::FILES);
         let stat = if self.data.has_day(id.day)? { self.data.file(&path)? } else { None };
         Ok(match stat {
-            None => Some("is gone".to_owned()),
-            Some(stat) if file.identity != Some(stat.identity) => Some("was replaced".to_owned()),
-            Some(stat) if stat.len < file.on_disk => {
-                Some(format!("is cut from {} to {} bytes", file.on_disk, stat.len))
+            None => Found::Fault("is gone".to_owned()),
+            Some(stat) if file.identity != Some(stat.identity) => {
+                Found::Fault("was replaced".to_owned())
             }
-            Some(_) => None,
+            Some(stat) if stat.len < file.on_disk => {
+                Found::Fault(format!("is cut from {} to {} bytes", file.on_disk, stat.len))
+            }
+            Some(stat) if stat.len > file.on_disk => Found::Longer,
+            Some(_) => Found::Same,
         })
     }
 

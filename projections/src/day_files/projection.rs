@@ -96,3 +96,28 @@ impl<F: Format> Projection<RecorderVocabulary> for DayFiles<F> {
         Ok(verifier.map(|verifier| Box::new(verifier) as Box<dyn Verifier<RecorderVocabulary>>))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+    use std::sync::Arc;
+
+    use lenslog_engine::Fact;
+    use lenslog_journal::storage::FaultyStorage;
+    use lenslog_journal::{Kind, Seq, Timestamp};
+
+    use super::*;
+    use crate::jsonl::jsonl;
+
+    #[test]
+    fn what_a_start_after_a_crash_renders_again_is_bounded() {
+        let time = Timestamp { utc_micros: 0, offset_minutes: 0 };
+        let (day, kind, version) = (time.day(), Kind(1), 1);
+        let record = Recorded { seq: Seq(1), time, day, kind, version, fact: Fact::Unknown };
+        let mut files = jsonl(Arc::new(FaultyStorage::new()), Path::new("/data"));
+        for (bytes, commits) in [(UNLISTED_BYTES_MAX - 1, false), (UNLISTED_BYTES_MAX, true)] {
+            files.set.unlisted_bytes = bytes;
+            assert_eq!(files.must_commit_before(&record), commits, "{bytes}");
+        }
+    }
+}

@@ -274,6 +274,7 @@ mod tests {
         assert_eq!((queue.settled_on(Day(7)), queue.settled_on(Day(8))), (2, 0));
         queue.lock().settled(Seq(9), Day(8));
         assert_eq!((queue.settled_on(Day(7)), queue.settled_on(Day(8))), (0, 1));
+        queue.take(Seq(2));
         queue.lock().pruned_through(Day(2));
         assert_eq!(queue.newest(|_| false).unwrap().event.event_seq, Seq(3));
         assert_eq!(queue.len(), 1);

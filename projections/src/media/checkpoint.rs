@@ -3,6 +3,7 @@
 //! ```text
 //! picture data/events/2026-11-20/evt_1.jpg      purged, still there
 //! day 2026-11-20 1795424400000000 60            pruned by the tombstone of this time, not empty
+//! keep data/events/2026-11-20/evt_2.jpg         in such a day, of an event behind that tombstone
 //! ```
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -18,6 +19,8 @@ pub(super) struct State {
     pub(super) pictures: BTreeSet<String>,
     /// Days, each with the time of its tombstone.
     pub(super) days: BTreeMap<Day, Timestamp>,
+    /// Pictures in these days that stay, by their image_path: of events that came behind the tombstone.
+    pub(super) kept: BTreeSet<String>,
 }
 
 impl State {
@@ -41,7 +44,34 @@ impl State {
         for (day, at) in &self.days {
             let _ = writeln!(text, "day {day} {} {}", at.utc_micros, at.offset_minutes);
         }
+        for path in &self.kept {
+            let _ = writeln!(text, "keep {path}");
+        }
         text
+    }
+
+    /// Notes the picture of an event that came behind the tombstone of its day. A day with more of them than can be
+    /// noted is not tried again before the next tombstone.
+    pub(super) fn keep(&mut self, day: Day, image_path: &str, max: usize) -> bool {
+        if !self.days.contains_key(&day) {
+            return false;
+        }
+        if self.kept.len() < max {
+            return self.kept.insert(image_path.to_owned());
+        }
+        self.forget_day(day);
+        true
+    }
+
+    /// Forgets a day that is empty, or not to be tried again.
+    pub(super) fn forget_day(&mut self, day: Day) {
+        self.days.remove(&day);
+        self.kept.retain(|path| day_of(path) != Some(day));
+    }
+
+    /// A tombstone prunes what was kept in the days up to its own.
+    pub(super) fn prune_kept(&mut self, through: Day) {
+        self.kept.retain(|path| day_of(path).is_some_and(|day| day > through));
     }
 
     /// Reads what [`State::to_text`] wrote; `None` where it is something else.
@@ -53,6 +83,10 @@ impl State {
                 Some(("picture", path)) => {
                     lenslog_events::parse_image_path(path)?;
                     state.pictures.insert(path.to_owned());
+                }
+                Some(("keep", path)) => {
+                    day_of(path)?;
+                    state.kept.insert(path.to_owned());
                 }
                 Some(("day", words)) => {
                     let mut words = words.split(' ');
@@ -68,6 +102,10 @@ impl State {
     }
 }
 
+fn day_of(image_path: &str) -> Option<Day> {
+    lenslog_events::parse_image_path(image_path).map(|(day, _)| day)
+}
+
 #[cfg(test)]
 mod tests {
     use lenslog_engine::Spec;
@@ -81,6 +119,7 @@ mod tests {
         let state = State {
             pictures: ["data/events/2026-11-20/a b.jpg".to_owned()].into(),
             days: [(Day(20_000), Timestamp { utc_micros: -5, offset_minutes: -210 })].into(),
+            kept: ["data/events/2024-10-04/b.jpg".to_owned()].into(),
         };
         let text = state.to_text(&checkpoint);
         assert_eq!(State::from_text(&text), Some((checkpoint, state)), "{text}");

@@ -18,12 +18,22 @@ pub(super) struct Fold {
 }
 
 impl Fold {
+    /// What is known to stay, by its image_path, where the journal is not folded as a whole.
+    pub(super) fn keeping<'p>(paths: impl IntoIterator<Item = &'p String>) -> Self {
+        let mut fold = Self::default();
+        for (day, file) in paths.into_iter().filter_map(|path| parse_image_path(path)) {
+            fold.named.entry(day).or_default().insert(file.to_owned());
+        }
+        fold
+    }
+
     pub(super) fn apply(&mut self, record: &Recorded<Event>) {
         match &record.fact {
             Fact::Event(Event::Detected(event)) => {
-                let Some(path) = event.image_path.as_deref().and_then(parse_image_path) else {
-                    return;
-                };
+                let Some(image_path) = &event.image_path else { return };
+                let Some(path) = parse_image_path(image_path) else { return };
+                // A picture was made anew under a name that was purged.
+                self.purged.remove(image_path);
                 // Tombstones never name a day before the last one: days behind it cannot be pruned unseen.
                 if self.tombstone.is_some_and(|tombstone| path.0 <= tombstone.day) {
                     self.named.entry(path.0).or_default().insert(path.1.to_owned());
@@ -54,6 +64,12 @@ impl Fold {
 
     pub(super) fn take_purged(&mut self) -> BTreeSet<String> {
         std::mem::take(&mut self.purged)
+    }
+
+    /// The pictures in the directory of this day that stay, by their image_path.
+    pub(super) fn kept_in(&self, day: Day) -> impl Iterator<Item = String> {
+        let named = self.named.get(&day).into_iter().flatten();
+        named.map(move |file| format!("data/events/{day}/{file}"))
     }
 
     /// Whether any event behind the tombstone has its picture in the directory of this day.

@@ -88,8 +88,21 @@ impl Media {
 
     fn apply_live(&mut self, record: &Recorded<Event>) {
         match &record.fact {
-            Fact::Event(Event::ImagePurged(purged)) => self.purge(&purged.image_path),
+            Fact::Event(Event::Detected(event)) => {
+                let path = event.image_path.as_deref();
+                if let Some((path, (day, _))) =
+                    path.and_then(|path| Some((path, parse_image_path(path)?)))
+                {
+                    self.changed |= self.state.keep(day, path, LEFT_MAX);
+                    self.changed |= self.state.pictures.remove(path);
+                }
+            }
+            Fact::Event(Event::ImagePurged(purged)) => {
+                self.changed |= self.state.kept.remove(&purged.image_path);
+                self.purge(&purged.image_path);
+            }
             Fact::Journal(SystemRecord::PrunedThrough(pruned)) => {
+                self.state.prune_kept(pruned.day);
                 let tombstone = Tombstone { day: pruned.day, at: record.time };
                 self.sweep(tombstone, &Fold::default(), &Scope::All);
             }
@@ -159,11 +172,11 @@ impl Media {
             let sweep = Sweep::of(&self.data, day, tombstone, fold);
             match sweep.run(&mut self.unsynced) {
                 Ok(()) => {
-                    self.state.days.remove(&day);
+                    self.state.forget_day(day);
                 }
                 // The other projections empty it at the same time: whoever takes the last file takes the directory.
                 Err(_) if self.data.has_day(day).is_ok_and(|is_there| !is_there) => {
-                    self.state.days.remove(&day);
+                    self.state.forget_day(day);
                 }
                 Err(error) => {
                     tracing::error!(%day, %error, "a pruned day cannot be emptied; it is tried again");
@@ -178,10 +191,14 @@ impl Media {
         for path in std::mem::take(&mut self.state.pictures) {
             self.purge(&path);
         }
+        let fold = Fold::keeping(&self.state.kept);
         for (day, at) in self.state.days.clone() {
             let scope = Scope::Range(day, day);
             self.state.days.remove(&day);
-            self.sweep(Tombstone { day, at }, &Fold::default(), &scope);
+            self.sweep(Tombstone { day, at }, &fold, &scope);
+            if !self.state.days.contains_key(&day) {
+                self.state.forget_day(day);
+            }
         }
     }
 }
@@ -270,6 +287,12 @@ impl Projection<RecorderVocabulary> for Media {
         }
         if let Some(tombstone) = fold.tombstone() {
             self.sweep(tombstone, &fold, &scope);
+            let days: Vec<_> = self.state.days.keys().copied().collect();
+            for (day, path) in
+                days.into_iter().flat_map(|day| fold.kept_in(day).map(move |path| (day, path)))
+            {
+                self.state.keep(day, &path, LEFT_MAX);
+            }
         }
         (self.changed, self.saved) = (true, None);
         self.commit(checkpoint, CommitKind::Durable)

@@ -9,7 +9,7 @@ use lenslog_journal::{Day, Timestamp};
 use super::fold::Fold;
 use crate::data_dir::{DataDir, Unsynced};
 
-/// Files of the other projections begin with these.
+/// Files of the other projections; they have others beside them while they are made again, or when they were kept.
 const OF_OTHERS: &[&str] = &["events.json", "amendments.json", "events.log"];
 /// A picture made less than this before a tombstone may belong to an event that stands behind it.
 const ON_THE_WAY_MICROS: i64 = 60_000_000;
@@ -76,8 +76,7 @@ impl<'a> Sweep<'a> {
     /// Whether the tombstone takes a name; `None` is one that is not UTF-8.
     fn goes(&self, name: Option<&str>) -> bool {
         let Some(name) = name else { return !self.fold.is_alive(self.day) };
-        if OF_OTHERS.iter().any(|other| name.starts_with(other)) || self.fold.keeps(self.day, name)
-        {
+        if is_of_others(name) || self.fold.keeps(self.day, name) {
             return false;
         }
         match made_at_micros(name) {
@@ -99,6 +98,18 @@ impl<'a> Sweep<'a> {
         }
         self.data.remove_directory(path)
     }
+}
+
+/// Whether a file is one that another projection takes care of; what somebody made of one (`events.json.gz`) is not.
+fn is_of_others(name: &str) -> bool {
+    let behind = |other: &&str| name.strip_prefix(*other);
+    OF_OTHERS.iter().filter_map(behind).any(|rest| {
+        let number = rest.strip_prefix(".old-");
+        let is_number = |text: &str| {
+            (1..=4).contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_digit())
+        };
+        rest.is_empty() || rest == ".rebuild" || number.is_some_and(is_number)
+    })
 }
 
 /// When a picture was made, in UTC microseconds, by the UUIDv7 in its name (`evt_UUID.jpg`, `evt_UUID_clean.jpg`).

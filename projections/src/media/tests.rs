@@ -8,7 +8,7 @@ use std::time::Duration;
 use lenslog_engine::laws::{Subject, check_laws};
 use lenslog_engine::{RebuildOptions, Runner, Vocabulary, rebuild, verify};
 use lenslog_events::{EventDetected, EventRef, ImagePurged, Metadata, testing};
-use lenslog_journal::storage::RealStorage;
+use lenslog_journal::storage::{Access, FaultyStorage, RealStorage};
 use lenslog_journal::{Journal, Options, ReaderOptions, Seq, SimulatedClock, Timestamp};
 use proptest::prelude::*;
 
@@ -53,7 +53,7 @@ impl Setting {
         let image_path = format!("data/events/{}/{file}", timestamp.day());
         self.write(&image_path);
         let event = Event::Detected(EventDetected {
-            event_id: file.to_owned(),
+            event_id: format!("{file}_{}", self.journal.next_seq()),
             timestamp,
             camera_id: "camera_1".to_owned(),
             camera_name: None,
@@ -135,7 +135,14 @@ fn a_pruned_day_goes_with_everything_in_it_but_the_files_of_others() {
     let day = at(0).day();
     let outside = setting.directory.path().join("outside");
     fs::write(&outside, "mine").unwrap();
-    for name in ["notes.txt", "sub/deep/x.jpg", "events.json", "events.log"] {
+    for name in [
+        "notes.txt",
+        "events.log.gz",
+        "events.json.old-x",
+        "sub/deep/x.jpg",
+        "events.json",
+        "events.log",
+    ] {
         setting.write(&format!("data/events/{day}/{name}"));
     }
     let link = format!("data/events/{day}/link.jpg");
@@ -144,8 +151,11 @@ fn a_pruned_day_goes_with_everything_in_it_but_the_files_of_others() {
     setting.follow();
     setting.journal.prune_through(day).unwrap();
     setting.follow();
-    for gone in [old.as_str(), &link, &format!("data/events/{day}/notes.txt")] {
+    for gone in [old.as_str(), &link] {
         assert!(!setting.is_there(gone), "{gone}");
+    }
+    for gone in ["notes.txt", "events.log.gz", "events.json.old-x"] {
+        assert!(!setting.is_there(&format!("data/events/{day}/{gone}")), "{gone}");
     }
     assert!(!setting.is_there(&format!("data/events/{day}/sub")));
     assert!(setting.is_there(&format!("data/events/{day}/events.json")), "it is another's");
@@ -175,6 +185,24 @@ fn what_stands_behind_the_tombstone_stays_through_every_rebuild() {
     fs::remove_file(setting.directory.path().join("checkpoints/media")).unwrap();
     setting.follow();
     assert!(setting.is_there(&late));
+}
+
+#[test]
+fn an_old_picture_of_an_event_behind_the_tombstone_stays_until_the_next_one() {
+    let setting = Setting::new();
+    setting.event(0, "a.jpg");
+    setting.clock.advance(Duration::from_secs(2 * 86_400));
+    setting.journal.prune_through(at(0).day()).unwrap();
+    setting.follow();
+    // Made long before the tombstone, as its name says.
+    let (_, late) = setting.event(0, &named(NOON, 1));
+    setting.rebuild();
+    assert!(setting.is_there(&late));
+    assert_eq!(setting.differences(), Vec::<String>::new());
+    let (_, unnamed) = setting.event(0, "late.jpg");
+    setting.journal.prune_through(at(0).day()).unwrap();
+    setting.rebuild();
+    assert!(!setting.is_there(&late) && !setting.is_there(&unnamed));
 }
 
 #[test]
@@ -235,6 +263,89 @@ fn what_cannot_be_deleted_is_noted_and_deleted_later() {
         media.inspect().unwrap();
     }
     assert!(!setting.is_there(&stuck) && media.state.is_empty());
+}
+
+#[test]
+fn a_picture_that_came_behind_the_tombstone_stays_when_its_day_is_tried_again() {
+    [false, true].into_iter().for_each(late_picture_stays);
+}
+
+fn late_picture_stays(rebuilt: bool) {
+    let setting = Setting::new();
+    let day = at(0).day();
+    let (_, old) = setting.event(0, "a.jpg");
+    // Deeper than anything is emptied.
+    let stuck = format!("data/events/{day}/{}x", "deep/".repeat(20));
+    setting.write(&stuck);
+    setting.clock.advance(Duration::from_secs(2 * 86_400));
+    setting.follow();
+    setting.journal.prune_through(day).unwrap();
+    setting.follow();
+    assert!(!setting.is_there(&old) && setting.is_there(&stuck));
+    let (_, late) = setting.event(0, "late.jpg");
+    let (purged, gone) = setting.event(0, "gone.jpg");
+    setting.append(&Event::ImagePurged(ImagePurged {
+        event: EventRef { event_seq: purged, event_day: day, event_id: "gone.jpg".to_owned() },
+        image_path: gone.clone(),
+    }));
+    setting.follow();
+    if rebuilt {
+        setting.rebuild();
+    }
+    let mut media = setting.media();
+    assert!(matches!(media.open().unwrap(), Opened::At { .. }));
+    let mut try_again =
+        || (0..INSPECTIONS_PER_ATTEMPT).for_each(|_| drop(media.inspect().unwrap()));
+    try_again();
+    assert!(setting.is_there(&late) && setting.is_there(&stuck) && !setting.is_there(&gone));
+    fs::remove_dir_all(setting.file(&format!("data/events/{day}/deep"))).unwrap();
+    try_again();
+    assert!(setting.is_there(&late));
+    assert!(media.state.is_empty() && media.state.kept.is_empty(), "{:?}", media.state);
+}
+
+#[test]
+fn a_picture_made_anew_under_a_purged_name_stays() {
+    let setting = Setting::new();
+    let (seq, path) = setting.event(0, "a.jpg");
+    setting.append(&Event::ImagePurged(ImagePurged {
+        event: EventRef { event_seq: seq, event_day: at(0).day(), event_id: "a.jpg".to_owned() },
+        image_path: path.clone(),
+    }));
+    setting.follow();
+    assert!(!setting.is_there(&path));
+    setting.event(0, "a.jpg");
+    setting.follow();
+    assert_eq!(setting.differences(), Vec::<String>::new());
+    setting.rebuild();
+    assert!(setting.is_there(&path));
+}
+
+#[test]
+fn a_picture_that_was_purged_does_not_come_back_with_a_power_cut() {
+    let disk = FaultyStorage::new();
+    let directory = Path::new("/events/2026-11-20");
+    for path in [Path::new("/events"), directory] {
+        disk.create_directory(path).unwrap();
+    }
+    disk.open(&directory.join("a.jpg"), Access::Create).unwrap();
+    disk.open(&directory.join("b.jpg"), Access::Create).unwrap();
+    for path in [Path::new("/"), Path::new("/events"), directory] {
+        disk.sync_directory(path).unwrap();
+    }
+    let mut media = Media::new(Arc::new(disk.clone()), "/");
+    assert_eq!(media.open().unwrap(), Opened::Absent);
+    media.purge("data/events/2026-11-20/a.jpg");
+    let checkpoint = Checkpoint::at_start([7; 16], &media.spec());
+    media.commit(&checkpoint, CommitKind::Durable).unwrap();
+    for seed in 0..16 {
+        let after = disk.fork().power_cut(seed);
+        assert!(after.stat(&directory.join("a.jpg")).is_err(), "seed {seed}");
+        assert!(after.stat(&directory.join("b.jpg")).is_ok());
+        // The checkpoint that tells so is there, too, with the directory it is in.
+        let mut media = Media::new(Arc::new(after), "/");
+        assert!(matches!(media.open().unwrap(), Opened::At { .. }), "seed {seed}");
+    }
 }
 
 struct Pictures;

@@ -12,7 +12,7 @@ use super::files::DatabaseFiles;
 use super::room::{prepare_index, room_to_read, room_to_write};
 
 /// How long the writer waits for a lock of somebody else; then it says so, and the runner tries again.
-const WRITER_PATIENCE: Duration = Duration::from_millis(200);
+pub(super) const WRITER_PATIENCE: Duration = Duration::from_millis(200);
 /// How long a rebuild, which is there whole, waits until it may be put in place.
 const REPLACER_PATIENCE: Duration = Duration::from_secs(5);
 /// How long a reader waits; readers wait only while another process recovers or replaces the log.

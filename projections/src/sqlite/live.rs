@@ -2,20 +2,27 @@
 
 use std::fs;
 use std::os::unix::fs::MetadataExt;
+use std::time::Duration;
 
 use lenslog_engine::{Checkpoint, Inspection, ProjectionError, Scope};
 use rusqlite::wal::CheckpointMode;
 use rusqlite::{Connection, FileControl, MAIN_DB};
 
 use super::change::Change;
-use super::connect::{self, CALM_CHECKPOINT_PAGES};
+use super::connect::{self, CALM_CHECKPOINT_PAGES, WRITER_PATIENCE};
 use super::examine::{Check, Found, Usable, examine};
 use super::fault::{Explain, Fault, broken, fault};
 use super::files::{DatabaseFiles, Place};
+use super::log_holders::{HeldLog, LOG_BYTES_MAX, LOG_BYTES_TOLD, log_bytes};
 use super::migrations::{Applied, MIGRATIONS, SCHEMA_VERSION, applied, migrate};
 use super::room::room_to_write;
 use super::stored_checkpoint::{self, stored_inode};
 use super::write::{Written, write};
+
+/// Looks at a log that cannot be cut, one every few seconds, before somebody is told: a reader may just be there.
+const HELD_LOOKS_MIN: u32 = 3;
+/// Of so many looks one waits for readers that take turns, so that there is always one; the others wait for nobody.
+const LOOKS_PER_WAIT: u32 = 15;
 
 /// The open database.
 #[derive(Debug)]
@@ -28,6 +35,8 @@ pub(super) struct Live {
     /// Inode of the log, once it was seen.
     log_inode: Option<u64>,
     in_transaction: bool,
+    /// Looks at a log that was large and could not be cut.
+    held_looks: u32,
     /// What the database holds.
     committed: Option<Checkpoint>,
 }
@@ -67,8 +76,16 @@ impl Live {
         committed: Option<Checkpoint>,
     ) -> Result<Self, ProjectionError> {
         let in_transaction = false;
-        let mut live =
-            Self { files, connection, inode, bytes: 0, log_inode: None, in_transaction, committed };
+        let mut live = Self {
+            files,
+            connection,
+            inode,
+            bytes: 0,
+            log_inode: None,
+            in_transaction,
+            held_looks: 0,
+            committed,
+        };
         live.look()?;
         Ok(live)
     }
@@ -95,7 +112,52 @@ impl Live {
             return Err(ProjectionError::Retry { what: "cannot go on with", path, source });
         }
         self.look()?;
+        self.tend_log();
         Ok(Inspection::Intact)
+    }
+
+    /// Cuts a log that has grown. Where somebody reads it all the time, that is told once.
+    fn tend_log(&mut self) {
+        if log_bytes(&self.files) <= LOG_BYTES_TOLD {
+            self.held_looks = 0;
+            return;
+        }
+        let waits = self.held_looks.is_multiple_of(LOOKS_PER_WAIT);
+        if self.cut_log(if waits { WRITER_PATIENCE } else { Duration::ZERO }) {
+            self.held_looks = 0;
+            return;
+        }
+        self.held_looks = self.held_looks.saturating_add(1);
+        if self.held_looks == HELD_LOOKS_MIN {
+            let log = HeldLog::of(&self.files, log_bytes(&self.files));
+            let (path, bytes) = (log.path.display(), log.bytes);
+            tracing::warn!(%path, bytes, "the database's log grows: {log}");
+        }
+    }
+
+    /// Copies the log into the database and cuts it to nothing; says whether that could be done.
+    fn cut_log(&self, patience: Duration) -> bool {
+        let cut = || {
+            self.connection.busy_timeout(patience)?;
+            self.connection.wal_checkpoint_v2(Some(MAIN_DB), CheckpointMode::TRUNCATE)
+        };
+        let result = cut();
+        // What stays wrong with the database is met by the next write.
+        let restored = self.connection.busy_timeout(WRITER_PATIENCE);
+        if let Err(error) = result.as_ref().map(drop).and(restored.as_ref().map(drop)) {
+            tracing::debug!(path = %self.files.path().display(), %error, "the log cannot be cut now");
+        }
+        result.is_ok()
+    }
+
+    /// Whether the log may grow further.
+    fn check_log(&self) -> Result<(), ProjectionError> {
+        if log_bytes(&self.files) <= LOG_BYTES_MAX || self.cut_log(WRITER_PATIENCE) {
+            return Ok(());
+        }
+        let log = HeldLog::of(&self.files, LOG_BYTES_MAX);
+        let source = std::io::Error::new(std::io::ErrorKind::ResourceBusy, log.to_string());
+        Err(ProjectionError::Retry { what: "cannot go on with", path: log.path, source })
     }
 
     /// The file has become smaller: `VACUUM` does that, and so does whoever destroys it.
@@ -155,6 +217,7 @@ impl Live {
 
     fn begin(&mut self) -> Result<(), ProjectionError> {
         if !self.in_transaction {
+            self.check_log()?;
             // At once for writing, so that a lock of somebody else is met here and not halfway.
             self.savepoint("BEGIN IMMEDIATE").explain("cannot write", &self.files)?;
             self.in_transaction = true;

@@ -21,6 +21,7 @@ mod free;
 mod install;
 mod live;
 mod load;
+mod log_holders;
 mod merge;
 mod migrations;
 mod room;
@@ -56,6 +57,7 @@ use write::Written;
 pub use counters::SqliteCounters;
 pub(crate) use fault::{Fault, fault};
 pub use free::{free_database_bytes, shorten_database_log};
+pub use log_holders::{HeldLog, LOG_BYTES_MAX, held_database_log};
 pub use migrations::SCHEMA_VERSION;
 pub(crate) use migrations::{Applied, applied};
 

@@ -12,7 +12,7 @@ use lenslog_projections::StoredEvent;
 use lenslog_projections::sqlite::SqliteProjection;
 use rusqlite::Connection;
 
-use crate::contents::{assert_mended, contents, table};
+use crate::contents::{assert_mended, contents, differences, table};
 use crate::logs;
 use crate::setting::{START, Setting, event};
 
@@ -164,6 +164,49 @@ fn append_unkeyed(setting: &Setting, event: &EventDetected) {
     let record = NewRecord { key: None, ..encoded.as_record() };
     setting.clock.advance(Duration::from_millis(1));
     setting.journal.append_unsynced(&[record]).unwrap();
+}
+
+#[test]
+fn an_event_of_which_a_part_is_refused_leaves_no_part_behind() {
+    let setting = Setting::with_events(3);
+    setting.catch_up_once();
+    // Somebody's trigger does not like cats.
+    let trigger = "CREATE TRIGGER mine BEFORE INSERT ON event_labels WHEN new.label = 'cat'
+                   BEGIN SELECT RAISE(ABORT, 'no cats'); END";
+    Connection::open(setting.path()).unwrap().execute_batch(trigger).unwrap();
+    for number in 3..12 {
+        setting.append(&Event::Detected(event(number)));
+    }
+    setting.journal.sync().unwrap();
+    let status = setting.catch_up_once();
+    assert_eq!(status.parked, 4, "{status:?}");
+    let cats = "SELECT count(*) FROM events WHERE detected_objects LIKE '%cat%'";
+    assert_eq!(table(&setting.path(), cats), "0|\n");
+    assert_eq!(table(&setting.path(), "SELECT count(*) FROM events"), "8|\n");
+}
+
+#[test]
+fn a_second_event_in_the_place_of_the_first_is_told() {
+    let second = EventDetected { event_id: "evt_0".to_owned(), ..event(1) };
+    let [ours, other] = ["evt_0", "evt_x"].map(|event_id| {
+        let setting = Setting::new();
+        append_unkeyed(&setting, &EventDetected { event_id: event_id.to_owned(), ..event(0) });
+        append_unkeyed(&setting, &second);
+        setting.catch_up_once();
+        setting
+    });
+    assert_eq!(differences(&ours), [""; 0]);
+    let connection = Connection::open(ours.path()).unwrap();
+    connection.execute("ATTACH ?1 AS other", [other.path().to_str().unwrap()]).unwrap();
+    connection
+        .execute_batch(
+            "DELETE FROM events; DELETE FROM event_labels;
+             INSERT INTO events SELECT * FROM other.events WHERE event_id = 'evt_0';
+             INSERT INTO event_labels SELECT * FROM other.event_labels
+                WHERE id IN (SELECT id FROM events);",
+        )
+        .unwrap();
+    assert_eq!(differences(&ours), ["row 1 (evt_0): it is missing"]);
 }
 
 #[test]

@@ -266,6 +266,20 @@ fn a_database_deleted_while_running_comes_back() {
 }
 
 #[test]
+fn a_log_taken_away_while_running_hides_no_event_from_readers() {
+    let setting = Setting::with_events(EVENTS);
+    let runner = setting.runner();
+    setting.catch_up(&runner);
+    wait_until(&runner, |status| status.next == setting.journal.next_seq());
+    fs::remove_file(setting.directory.path().join("events.db-wal")).unwrap();
+    setting.append(&Event::Detected(event(EVENTS)));
+    setting.journal.sync().unwrap();
+    let is_seen = || setting.store().event_by_id(&format!("evt_{EVENTS}"));
+    wait_until(&runner, |_| is_seen().is_ok_and(|found| found.is_some()));
+    goes_on(&setting, &runner);
+}
+
+#[test]
 fn a_database_replaced_while_running_is_made_again() {
     mends_while_running(|setting| {
         let other = setting.directory.path().join("other");

@@ -50,6 +50,23 @@ fn a_late_description_is_an_amendment_in_the_day_of_its_event() {
 }
 
 #[test]
+fn a_description_of_an_event_that_came_behind_the_tombstone_of_its_day_is_an_amendment() {
+    let mut real = Real::new(Kept::Jsonl);
+    real.machine.detect(1, false).unwrap();
+    let pruned = real.machine.events[0].clone();
+    real.machine.prune(1).unwrap();
+    real.machine.describe(pruned, 0).unwrap();
+    real.machine.detect(1, false).unwrap();
+    let late = real.machine.events.last().unwrap().clone();
+    real.machine.describe(late.clone(), 0).unwrap();
+    real.settle();
+    let lines = read(&real, 1, "amendments.json");
+    assert_eq!(lines.lines().count(), 1, "{lines}");
+    assert!(lines.contains(&format!("\"event_seq\":{}", late.event_seq)), "{lines}");
+    real.assert_whole();
+}
+
+#[test]
 fn a_late_description_in_the_plaintext_names_its_event_in_one_line() {
     let mut real = Real::new(Kept::Plaintext);
     real.machine.detect(1, false).unwrap();

@@ -120,6 +120,11 @@ impl Follower {
         self.commit(CommitKind::Visible)
     }
 
+    /// Looks at the files, as a runner does every few seconds.
+    pub fn inspect(&mut self) -> Result<Inspection> {
+        Ok(self.projection.inspect()?)
+    }
+
     pub fn commit(&mut self, kind: CommitKind) -> Result<()> {
         if let Some(reader) = &mut self.reader {
             self.checkpoint.position = reader.position()?;

@@ -244,10 +244,31 @@ fn what_somebody_appended_is_cut_off() {
         real.assert_whole();
         let mut follower = real.follower();
         follower.start().unwrap();
-        append("while it runs\n");
+        // Longer than what is written over it.
+        append(&"while it runs\n".repeat(1000));
         real.machine.detect(1, false).unwrap();
         follower.follow().unwrap();
         real.assert_whole();
+    }
+}
+
+#[test]
+fn what_somebody_appended_to_a_day_that_is_over_is_cut_off_too() {
+    for kept in BOTH {
+        let mut real = Real::with_events(kept);
+        let mut follower = real.follower();
+        follower.start().unwrap();
+        real.machine.detect(2, false).unwrap();
+        follower.follow().unwrap();
+        let whole = fs::read(real.events(0)).unwrap();
+        fs::write(real.events(0), [&whole[..], b"while it runs\n"].concat()).unwrap();
+        assert_eq!(follower.inspect().unwrap(), Inspection::Intact);
+        assert_eq!(fs::read(real.events(0)).unwrap(), whole);
+        real.assert_whole();
+        fs::remove_file(real.events(1)).unwrap();
+        fs::write(real.events(0), [&whole[..], b"once more\n"].concat()).unwrap();
+        assert!(matches!(follower.inspect().unwrap(), Inspection::Tampered { .. }));
+        assert_eq!(fs::read(real.events(0)).unwrap(), whole);
     }
 }
 

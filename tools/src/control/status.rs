@@ -113,7 +113,7 @@ pub struct ProjectionReport {
     pub parked: u64,
     /// Errors since the start.
     pub errors: u64,
-    /// The latest of them, while it is not following.
+    /// The latest of them while it is not following, or what will keep it from following.
     pub last_error: Option<String>,
 }
 

@@ -95,10 +95,12 @@ impl StoredRows {
 
     fn read(&mut self, from: &Connection) -> Result<()> {
         let columns = COLUMNS.join(", ");
-        let sql = format!("SELECT id, {columns} FROM events WHERE id > ?1 ORDER BY id LIMIT ?2");
-        let after = self.read_to.unwrap_or(i64::MIN);
+        let sql = format!("SELECT id, {columns} FROM events WHERE id >= ?1 ORDER BY id LIMIT ?2");
+        // There is no larger id than the largest.
+        let from_id = self.read_to.map_or(Some(i64::MIN), |last| last.checked_add(1));
+        let Some(from_id) = from_id else { return Ok(()) };
         let mut statement = from.prepare_cached(&sql)?;
-        let mut rows = statement.query(params![after, ROWS_AT_ONCE])?;
+        let mut rows = statement.query(params![from_id, ROWS_AT_ONCE])?;
         while let Some(row) = rows.next()? {
             let mut cells = [const { Value::Null }; COLUMNS.len()];
             for (index, cell) in cells.iter_mut().enumerate() {
@@ -135,8 +137,9 @@ impl StoredLabels {
         let sql = "SELECT id, label, camera_id, timestamp FROM event_labels
                    WHERE (id, label) > (?1, ?2) ORDER BY id, label LIMIT ?3";
         let (id, label) = match &self.read_to {
-            Some((id, label)) => (*id, label.as_str()),
-            None => (i64::MIN, ""),
+            Some((id, label)) => (Value::Integer(*id), label.as_str()),
+            // Before every number, whatever somebody put there.
+            None => (Value::Real(f64::NEG_INFINITY), ""),
         };
         let mut statement = from.prepare_cached(sql)?;
         let mut rows = statement.query(params![id, label, LABELS_AT_ONCE])?;
@@ -156,10 +159,13 @@ impl StoredLabels {
     }
 }
 
-/// A value, text that is not UTF-8 included.
+/// A value; text that is not UTF-8 is none of ours and stays the bytes that it is.
 fn value(value: ValueRef<'_>) -> Value {
     match value {
-        ValueRef::Text(text) => Value::Text(String::from_utf8_lossy(text).into_owned()),
+        ValueRef::Text(text) => match std::str::from_utf8(text) {
+            Ok(text) => Value::Text(text.to_owned()),
+            Err(_) => Value::Blob(text.to_vec()),
+        },
         other => Value::try_from(other).unwrap_or(Value::Null),
     }
 }
