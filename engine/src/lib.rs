@@ -96,6 +96,7 @@ mod rebuild;
 mod recorded;
 mod runner;
 mod snapshot;
+mod status;
 mod verify;
 mod vocabulary;
 
@@ -106,7 +107,8 @@ pub use projection::{
 };
 pub use rebuild::{Progress, RebuildError, RebuildOptions, Rebuilt, rebuild};
 pub use recorded::{Fact, Recorded};
-pub use runner::{OnLost, ProjectionState, ProjectionStatus, Runner};
+pub use runner::{OnLost, Runner};
 pub use snapshot::{SNAPSHOT_ASIDES_MAX, SNAPSHOT_BYTES_MAX, Snapshot, Summary};
+pub use status::{ProjectionState, ProjectionStatus};
 pub use verify::{ProjectionReport, VerifyReport, verify};
 pub use vocabulary::{DecodeError, Encoded, Vocabulary};

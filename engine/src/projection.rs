@@ -1,6 +1,7 @@
 //! [`Projection`]: something made from the journal that can be made again.
 
 use std::collections::BTreeSet;
+use std::fmt;
 use std::io;
 use std::path::{Path, PathBuf};
 
@@ -68,6 +69,19 @@ impl Scope {
             Self::All => true,
             Self::Range(from, to) => (*from..=*to).contains(&day),
             Self::Days(days) => days.contains(&day),
+        }
+    }
+}
+
+impl fmt::Display for Scope {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::All => write!(formatter, "all days"),
+            Self::Range(from, to) => write!(formatter, "{from} to {to}"),
+            Self::Days(days) => {
+                let names: Vec<_> = days.iter().map(ToString::to_string).collect();
+                formatter.write_str(&names.join(", "))
+            }
         }
     }
 }

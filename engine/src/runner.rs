@@ -10,7 +10,8 @@ use lenslog_journal::{JournalView, Lost, ReaderOptions, Seq};
 
 use crate::follow::{FollowError, Follower, Start};
 use crate::rebuild::{RebuildError, RebuildOptions, Rebuilt, rebuild};
-use crate::{CommitKind, Inspection, Projection, ProjectionError, Scope, Vocabulary};
+use crate::status::{Progress, ProjectionState, ProjectionStatus};
+use crate::{CommitKind, Inspection, Projection, ProjectionError, Vocabulary};
 
 /// Checkpoints are made durable this often while something was applied.
 const DURABLE_INTERVAL: Duration = Duration::from_secs(3);
@@ -24,52 +25,6 @@ const SLOW: Duration = Duration::from_millis(10);
 
 /// Told of every loss that a follower meets in the journal.
 pub type OnLost = Arc<dyn Fn(&Lost) + Send + Sync>;
-
-/// How a projection fares.
-#[derive(Debug, Clone, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct ProjectionStatus {
-    /// Its name.
-    pub name: &'static str,
-    /// What it does.
-    pub state: ProjectionState,
-    /// Seq of the record it applies next.
-    pub next: Seq,
-    /// Events it set aside.
-    pub parked: u64,
-    /// Errors since the start.
-    pub errors: u64,
-    /// The latest error.
-    pub last_error: Option<String>,
-    /// Times it was made again since the start.
-    pub rebuilds: u64,
-}
-
-/// What a projection does.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum ProjectionState {
-    /// Being opened.
-    Starting,
-    /// Following the journal.
-    Following,
-    /// Being made again.
-    Rebuilding,
-    /// Waiting to try again after an error.
-    Waiting,
-    /// Left as it is: it should be made again, but the journal has lost records that it may still hold.
-    Kept,
-    /// Not running any more.
-    Stopped,
-}
-
-impl ProjectionState {
-    /// Whether it needs somebody's attention.
-    #[must_use]
-    pub const fn is_degraded(self) -> bool {
-        matches!(self, Self::Waiting | Self::Kept)
-    }
-}
 
 /// Follows a journal with any number of projections.
 ///
@@ -493,55 +448,6 @@ impl<V: Vocabulary> Thread<V> {
     }
 }
 
-/// The farthest that projections have come while somebody waits for them. One that fails again and again, rebuilding
-/// or not, makes no progress.
-#[derive(Default)]
-struct Progress(Vec<Farthest>);
-
-struct Farthest {
-    next: Seq,
-    rebuilds: u64,
-    errors: u64,
-}
-
-impl Progress {
-    /// Says whether any came farther than before, or is being made again for the first time.
-    fn note(&mut self, status: &[ProjectionStatus]) -> bool {
-        if self.0.is_empty() {
-            let now = |status: &ProjectionStatus| {
-                let ProjectionStatus { next, rebuilds, errors, .. } = *status;
-                Farthest { next, rebuilds, errors }
-            };
-            self.0 = status.iter().map(now).collect();
-            return true;
-        }
-        let mut any = false;
-        for (farthest, status) in self.0.iter_mut().zip(status) {
-            let is_rebuilding = status.state == ProjectionState::Rebuilding;
-            any |= is_rebuilding && status.errors == farthest.errors;
-            if (status.rebuilds, status.next) > (farthest.rebuilds, farthest.next) {
-                (farthest.rebuilds, farthest.next) = (status.rebuilds, status.next);
-                any = true;
-            }
-        }
-        any
-    }
-}
-
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
-/// A scope is remembered in messages by its name only.
-impl std::fmt::Display for Scope {
-    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        match self {
-            Self::All => write!(formatter, "all days"),
-            Self::Range(from, to) => write!(formatter, "{from} to {to}"),
-            Self::Days(days) => {
-                let names: Vec<_> = days.iter().map(ToString::to_string).collect();
-                formatter.write_str(&names.join(", "))
-            }
-        }
-    }
 }

@@ -72,6 +72,7 @@ mod journal;
 mod keys;
 mod ledger;
 pub mod limits;
+mod lost;
 mod mapped;
 mod notable;
 mod open;

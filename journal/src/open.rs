@@ -20,9 +20,9 @@ use crate::format::{
 use crate::keys::KeyIndex;
 use crate::ledger::Ledger;
 use crate::limits::{
-    BLOCK_BYTES, SEGMENT_BYTES_MAX, SEGMENT_BYTES_MIN, SEGMENT_SHARE, SEQ_AFTER_VANISHING_MAX,
-    SEQ_AFTER_VANISHING_MIN, UNSYNCED_RECORDS_MAX,
+    BLOCK_BYTES, SEGMENT_BYTES_MAX, SEGMENT_BYTES_MIN, SEGMENT_SHARE, UNSYNCED_RECORDS_MAX,
 };
+use crate::lost::{all_lost, missing, unreadable, vanished};
 use crate::notable::system_records;
 use crate::options::Options;
 use crate::sizes::Sizes;
@@ -49,17 +49,17 @@ pub enum Opening {
 }
 
 /// What to do about the last segment.
-struct Plan {
-    opening: Opening,
-    journal: [u8; 16],
-    incarnation: [u8; 16],
-    ledger: Ledger,
-    keys: KeyIndex,
-    next_seq: Seq,
-    start: Start,
+pub(crate) struct Plan {
+    pub(crate) opening: Opening,
+    pub(crate) journal: [u8; 16],
+    pub(crate) incarnation: [u8; 16],
+    pub(crate) ledger: Ledger,
+    pub(crate) keys: KeyIndex,
+    pub(crate) next_seq: Seq,
+    pub(crate) start: Start,
 }
 
-enum Start {
+pub(crate) enum Start {
     Continue(Box<ActiveSegment>),
     Begin(Box<Succession>),
 }
@@ -417,7 +417,7 @@ fn recover(
 }
 
 /// A succession that carries `carried`, then the records that tell of the loss, at seq `next` instead of `expected`.
-fn begin_with_notices(
+pub(crate) fn begin_with_notices(
     options: &Options,
     previous: Option<PreviousEnd>,
     mut carried: Carried,
@@ -454,133 +454,5 @@ fn begin_with_notices(
         end: first.plus(records.len() as u64),
         notable: gaps.iter().map(|gap| SystemRecord::Gap(*gap)).collect(),
         rest: None,
-    }
-}
-
-/// The plan where the header of the last segment cannot be read: all of it is lost.
-fn unreadable(
-    directory: &Directory,
-    options: &Options,
-    segment: &OpenSegment,
-    before: Option<SegmentName>,
-    witness: Option<&Witness>,
-    entropy: &Entropy,
-) -> Result<Plan, Error> {
-    let before =
-        before.map(|name| directory.open_segment(name, Access::Read)).transpose()?.flatten();
-    let mut ledger = Ledger::default();
-    let (mut journal, mut incarnation) = (None, None);
-    if let Some(before) = &before
-        && let Some(read) = &before.header
-    {
-        let header = &read.header;
-        (journal, incarnation) = (Some(header.journal), Some(header.incarnation));
-        ledger = Ledger::of_header(header);
-        for (_, record) in system_records(before, header.salt, before.len, segment.name.base)? {
-            ledger.apply(&record);
-        }
-    }
-    let base = segment.name.base;
-    let known_to = witness
-        .filter(|witness| witness.name == segment.name)
-        .map_or(base, |witness| witness.seq.max(base));
-    let next = known_to.plus(segment.len.max(SEGMENT_BYTES_MAX) / RECORD_BYTES_MIN);
-    let gaps = vec![Gap {
-        range: SeqRange::new(base, known_to.max(base.next())),
-        segment: (base, segment.name.day),
-        offset: 0,
-        upper_bound_unknown: true,
-    }];
-    let previous = missing(segment.name, known_to);
-    let journal = journal.or(witness.map(|witness| witness.journal)).or(directory.read_identity());
-    Ok(lost_plan(
-        options,
-        entropy,
-        ledger,
-        (journal, incarnation),
-        Some(previous),
-        (known_to, next),
-        gaps,
-    ))
-}
-
-/// The plan where no segment is left, though the witness tells of some.
-fn all_lost(options: &Options, witness: &Witness, entropy: &Entropy) -> Plan {
-    let known_to = witness.seq.max(Seq::FIRST.next());
-    let next = known_to.plus(SEGMENT_BYTES_MAX / RECORD_BYTES_MIN);
-    let gaps = vec![Gap {
-        range: SeqRange::new(Seq::FIRST, known_to),
-        segment: (witness.name.base, witness.name.day),
-        offset: 0,
-        upper_bound_unknown: true,
-    }];
-    // Numbering goes on far behind what is known: the header says where that ended.
-    let previous = missing(witness.name, known_to);
-    let ids = (Some(witness.journal), None);
-    let seqs = (known_to, next);
-    lost_plan(options, entropy, Ledger::default(), ids, Some(previous), seqs, gaps)
-}
-
-/// The plan where nothing but the identity says that there was a journal. It stays the same journal, so that what was
-/// made of the lost records is not taken for another one's and made again without them.
-fn vanished(
-    directory: &Directory,
-    options: &Options,
-    journal: [u8; 16],
-    entropy: &Entropy,
-) -> Plan {
-    let now = options.clock.read().wall;
-    let micros = u64::try_from(now.utc_micros).unwrap_or_default();
-    let next = Seq(micros.clamp(SEQ_AFTER_VANISHING_MIN, SEQ_AFTER_VANISHING_MAX));
-    tracing::error!(
-        root = %directory.root.display(),
-        "IDENTITY tells of a journal, but none of its segments is there; every record is lost, and recording goes on \
-         behind them. Put journal/ back from a backup; to begin anew, move the whole directory away"
-    );
-    let gaps = vec![Gap {
-        range: SeqRange::new(Seq::FIRST, next),
-        segment: (Seq::FIRST, now.day()),
-        offset: 0,
-        upper_bound_unknown: true,
-    }];
-    let ids = (Some(journal), None);
-    lost_plan(options, entropy, Ledger::default(), ids, None, (next, next), gaps)
-}
-
-/// What a header says of a previous segment of which nothing can be read.
-const fn missing(name: SegmentName, seq: Seq) -> PreviousEnd {
-    PreviousEnd { name, offset: 0, seq, digest: [0; 32], unreadable: true }
-}
-
-fn lost_plan(
-    options: &Options,
-    entropy: &Entropy,
-    mut ledger: Ledger,
-    (journal, incarnation): (Option<[u8; 16]>, Option<[u8; 16]>),
-    previous: Option<PreviousEnd>,
-    (expected, next): (Seq, Seq),
-    gaps: Vec<Gap>,
-) -> Plan {
-    for gap in &gaps {
-        ledger.add_gap(gap.range);
-    }
-    let recovered = Recovered {
-        kept_to: expected,
-        bytes: 0,
-        records_carried: 0,
-        proof_missing: true,
-        damaged: true,
-    };
-    let carried = Carried::default();
-    let succession =
-        begin_with_notices(options, previous, carried, (expected, next), &recovered, &gaps);
-    Plan {
-        opening: Opening::Recovered { recovered, gaps },
-        journal: journal.unwrap_or_else(|| entropy.bytes()),
-        incarnation: incarnation.unwrap_or_else(|| entropy.bytes()),
-        ledger,
-        keys: KeyIndex::default(),
-        next_seq: succession.end,
-        start: Start::Begin(Box::new(succession)),
     }
 }

@@ -10,17 +10,15 @@ use std::time::{Duration, Instant};
 use lenslog_events::{CameraFound, CameraLost, CameraMinute, Event};
 use lenslog_journal::{Clock, ClockReading};
 
-use super::allowance::Allowance;
+use super::link::Link;
 use super::pipeline::{CameraSettings, Pipeline};
+use super::wake::Wake;
 use super::writer::EventWriter;
 use crate::detector::{Detector, NoDetection};
 use crate::frame::Frame;
 use crate::metrics::{CameraMetrics, MetricsCollector};
 use crate::source::{Cancel, Source, SourceError, SourceItem, SourceOptions, SourceSpec};
 
-/// The first pause before a lost camera is opened again; it doubles up to [`PAUSE_MAX`].
-const PAUSE_MIN: Duration = Duration::from_secs(1);
-const PAUSE_MAX: Duration = Duration::from_secs(60);
 /// A live frame that seems older than this is not: the clock was set.
 const FRAME_AGE_MAX: Duration = Duration::from_secs(60);
 
@@ -85,28 +83,6 @@ pub struct Surroundings {
     pub detector: Option<Arc<Detector>>,
     /// Throws when a source ends, so that whoever waits looks again.
     pub ended: Arc<Wake>,
-}
-
-/// Wakes the recorder's main thread.
-#[derive(Debug, Default)]
-pub struct Wake {
-    rung: Mutex<bool>,
-    bell: std::sync::Condvar,
-}
-
-impl Wake {
-    /// Rings.
-    pub fn ring(&self) {
-        *lock(&self.rung) = true;
-        self.bell.notify_all();
-    }
-
-    /// Waits until it rings, at most `timeout`.
-    pub fn wait(&self, timeout: Duration) {
-        let guard = lock(&self.rung);
-        let waited = self.bell.wait_timeout_while(guard, timeout, |rung| !*rung);
-        *waited.unwrap_or_else(PoisonError::into_inner).0 = false;
-    }
 }
 
 impl CameraThread {
@@ -403,47 +379,6 @@ impl Reader {
     }
 }
 
-/// Whether a camera is there, and how long it is left alone before it is tried again.
-#[derive(Debug)]
-struct Link {
-    is_lost: bool,
-    up_since: Option<Instant>,
-    pause: Duration,
-    /// How much is said about pictures that cannot be decoded.
-    skipped: Allowance,
-}
-
-impl Default for Link {
-    fn default() -> Self {
-        Self { is_lost: false, up_since: None, pause: PAUSE_MIN, skipped: Allowance::default() }
-    }
-}
-
-impl Link {
-    const fn is_up(&self) -> bool {
-        self.up_since.is_some()
-    }
-
-    /// It is there. Returns whether it was lost before.
-    fn established(&mut self, now: Instant) -> bool {
-        self.up_since = Some(now);
-        std::mem::take(&mut self.is_lost)
-    }
-
-    /// It is lost. Returns how long to wait. One that comes and goes is tried less and less often, so that it does
-    /// not fill the journal.
-    fn broken(&mut self, now: Instant) -> Duration {
-        let lasted = self.up_since.take().is_some_and(|since| now - since >= PAUSE_MAX);
-        if lasted {
-            self.pause = PAUSE_MIN;
-        }
-        self.is_lost = true;
-        let pause = self.pause;
-        self.pause = (pause * 2).min(PAUSE_MAX);
-        pause
-    }
-}
-
 /// The beginning of a text, at most that many bytes, cut between characters.
 pub(super) fn shortened(text: &str, bytes_max: usize) -> String {
     let end = (0..=bytes_max.min(text.len())).rev().find(|end| text.is_char_boundary(*end));
@@ -463,6 +398,7 @@ mod tests {
     use super::*;
     use crate::config::Config;
     use crate::recorder::images::ImageWriter;
+    use crate::recorder::link::PAUSE_MAX;
     use crate::recorder::plan;
 
     /// A clock that panics once, in a thread of that name, when it is asked for so many times.
@@ -529,24 +465,5 @@ mod tests {
         assert_eq!(camera.state(), CameraState::Up);
         camera.stop();
         assert_eq!(camera.state(), CameraState::Ended);
-    }
-
-    #[test]
-    fn a_camera_that_comes_and_goes_is_tried_less_and_less_often() {
-        let start = Instant::now();
-        let mut link = Link::default();
-        assert!(!link.established(start), "it was never lost");
-        let pauses: Vec<u64> = (0..8)
-            .map(|second| {
-                let now = start + Duration::from_secs(second);
-                let pause = link.broken(now).as_secs();
-                assert!(link.established(now), "it was lost");
-                pause
-            })
-            .collect();
-        assert_eq!(pauses, [1, 2, 4, 8, 16, 32, 60, 60]);
-        let later = start + Duration::from_secs(7) + PAUSE_MAX;
-        assert_eq!(link.broken(later), PAUSE_MIN, "it had been there for a while");
-        assert!(!link.is_up());
     }
 }

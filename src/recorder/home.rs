@@ -9,8 +9,8 @@ use lenslog_journal::storage::{AnchoredStorage, RealStorage};
 use lenslog_journal::{Clock, Error, Journal, JournalView, OnSync, Options};
 use lenslog_projections::DescriptionQueue;
 
-use super::camera::Wake;
 use super::health::{self, HealthItem};
+use super::wake::Wake;
 use super::writer::EventWriter;
 use super::{CATCH_UP_PATIENCE, journal_options, report_losses};
 use crate::config::Config;

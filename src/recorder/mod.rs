@@ -15,6 +15,7 @@ mod handler;
 mod health;
 mod home;
 mod images;
+mod link;
 mod orphans;
 mod pipeline;
 mod plan;
@@ -27,6 +28,7 @@ mod signals;
 mod status;
 mod summary;
 mod tending;
+mod wake;
 mod writer;
 
 use std::sync::atomic::AtomicBool;
@@ -38,7 +40,7 @@ use lenslog_events::{Event, RecorderStarted};
 use lenslog_journal::storage::RealStorage;
 use lenslog_journal::{Clock, Journal, Options};
 
-use camera::{CameraPlan, CameraThread, Surroundings, Wake};
+use camera::{CameraPlan, CameraThread, Surroundings};
 use detection::Failures;
 pub use detection::StartError;
 use home::{Absence, Opener};
@@ -47,6 +49,7 @@ use pipeline::Pipeline;
 use reporting::Reporting;
 use shared::Shared;
 use status::StatusSource;
+use wake::Wake;
 use writer::EventWriter;
 
 use crate::config::Config;

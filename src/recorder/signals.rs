@@ -9,8 +9,8 @@ use std::time::Duration;
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 
 use super::DRAIN_MAX;
-use super::camera::Wake;
 use super::ending::end_now;
+use super::wake::Wake;
 use crate::logging::StatusLine;
 use crate::source::Cancel;
 use crate::storage::missing_mount;
