@@ -5,14 +5,14 @@ mod common;
 
 use std::io;
 use std::path::Path;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use common::hooked::{Hooked, Step};
 use common::{
     ROOT, append, clock, file_bytes, hooked_options, open, options, read_all, record, segments,
-    try_append, view, write_bytes,
+    stepped_into, syncs_active, try_append, view, write_bytes,
 };
 use lenslog_journal::storage::{Access, Fault, FaultyStorage, Storage};
 use lenslog_journal::{Error, Journal, Opening, ReaderOptions, Seq};
@@ -129,33 +129,24 @@ fn a_witness_that_cannot_be_written_or_synced_stops_nothing() {
 #[test]
 fn a_record_appended_while_the_journal_closes_is_kept_or_refused() {
     let storage = FaultyStorage::new();
-    let journal: Arc<OnceLock<Journal>> = Arc::default();
-    let (seen, armed) = (Arc::clone(&journal), Arc::new(AtomicBool::new(false)));
-    let trigger = Arc::clone(&armed);
     let (tell, outcome) = std::sync::mpsc::channel();
-    let hooked = Hooked::new(storage.clone(), move |step, path| {
-        // The active segment was opened under its temporary name.
-        let is_segment = path.ends_with("spare");
-        if step == Step::Sync && is_segment && trigger.swap(false, Ordering::Relaxed) {
-            // Another thread appends while the closing one waits for its sync: it gets in now, or not at all.
-            let (journal, tell) = (seen.get().unwrap().clone(), tell.clone());
-            let (got_in, entered) = std::sync::mpsc::channel();
-            std::thread::spawn(move || {
-                let result = journal.append_unsynced(&[record(b"two")]);
-                let _ = got_in.send(());
-                tell.send(result.is_ok()).unwrap();
-            });
-            let _ = entered.recv_timeout(Duration::from_millis(200));
-        }
+    let (journal, armed) = stepped_into(&storage, syncs_active, move |journal| {
+        // Another thread appends while the closing one waits for its sync: it gets in now, or not at all.
+        let (journal, tell) = (journal.clone(), tell.clone());
+        let (got_in, entered) = std::sync::mpsc::channel();
+        std::thread::spawn(move || {
+            let result = journal.append_unsynced(&[record(b"two")]);
+            let _ = got_in.send(());
+            tell.send(result.is_ok()).unwrap();
+        });
+        let _ = entered.recv_timeout(Duration::from_millis(200));
         Ok(())
     });
-    let opened = Journal::open(ROOT, &hooked_options(&hooked, &clock())).unwrap();
-    let journal = journal.get_or_init(|| opened);
     journal.append_unsynced(&[record(b"one")]).unwrap();
     armed.store(true, Ordering::Relaxed);
     journal.close().unwrap();
     assert!(!armed.load(Ordering::Relaxed));
-    assert!(matches!(try_append(journal, b"late"), Err(Error::Closed)));
+    assert!(matches!(try_append(&journal, b"late"), Err(Error::Closed)));
     let expected: &[&[u8]] = if outcome.recv().unwrap() { &[b"one", b"two"] } else { &[b"one"] };
     let journal = open(&storage.snapshot());
     assert_eq!(*journal.opening(), Opening::Clean);

@@ -4,13 +4,12 @@
 mod common;
 
 use std::path::Path;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, OnceLock};
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
-use common::hooked::{Hooked, Step};
+use common::hooked::Step;
 use common::{
-    ROOT, append, clock, file_bytes, hooked_options, open, options, read_all, record, segments,
-    view,
+    ROOT, append, clock, file_bytes, open, options, read_all, record, segments, stepped_into, view,
 };
 use lenslog_journal::storage::{FaultyStorage, Storage};
 use lenslog_journal::{Error, Journal, JournalView, Opening, Options, repair};
@@ -110,22 +109,15 @@ fn a_copy_survives_a_power_cut_right_behind_it() {
 #[test]
 fn a_copy_beside_which_everything_is_pruned_begins_again() {
     let storage = FaultyStorage::new();
-    let journal: Arc<OnceLock<Journal>> = Arc::default();
-    let (seen, armed) = (Arc::clone(&journal), Arc::new(AtomicBool::new(false)));
-    let trigger = Arc::clone(&armed);
-    let hooked = Hooked::new(storage.clone(), move |step, path| {
-        let lists_segments = step == Step::List && path == Path::new("/data/journal");
-        if lists_segments && trigger.swap(false, Ordering::Relaxed) {
-            // The end is known, the segments are not yet listed: just now the one that holds the end goes.
-            let journal = seen.get().unwrap();
-            journal.prune_through(common::morning().day()).unwrap();
-            journal.unlink_pruned().unwrap();
-        }
+    let lists_segments =
+        |step: Step, path: &Path| step == Step::List && path == Path::new("/data/journal");
+    let (journal, armed) = stepped_into(&storage, lists_segments, |journal| {
+        // The end is known, the segments are not yet listed: just now the one that holds the end goes.
+        journal.prune_through(common::morning().day()).unwrap();
+        journal.unlink_pruned().unwrap();
         Ok(())
     });
-    let opened = Journal::open(ROOT, &hooked_options(&hooked, &clock())).unwrap();
-    let journal = journal.get_or_init(|| opened);
-    append(journal, b"one");
+    append(&journal, b"one");
     armed.store(true, Ordering::Relaxed);
     let copied = journal.view().copy_to(Path::new("/copy"), &mut |_| {}).unwrap();
     assert!(!armed.load(Ordering::Relaxed));

@@ -4,14 +4,12 @@
 mod common;
 
 use std::path::Path;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, OnceLock};
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use common::hooked::{Hooked, Step};
 use common::{
-    ROOT, append, clock, file_bytes, hooked_options, open, options, read_all, record, segments,
-    try_append, view,
+    ROOT, append, clock, file_bytes, open, options, read_all, record, segments, stepped_into,
+    syncs_active, try_append, view,
 };
 use lenslog_journal::storage::{Access, Fault, FaultyStorage, Storage};
 use lenslog_journal::{Appended, Clock, Error, Journal, NewRecord, Opening, Options, Random, Seq};
@@ -76,23 +74,13 @@ fn a_reader_follows_across_a_relocation() {
 #[test]
 fn a_failed_sync_moves_what_came_while_it_ran_too() {
     let storage = FaultyStorage::new();
-    let journal: Arc<OnceLock<Journal>> = Arc::default();
-    let (seen, armed) = (Arc::clone(&journal), Arc::new(AtomicBool::new(false)));
-    let trigger = Arc::clone(&armed);
-    let hooked = Hooked::new(storage.clone(), move |step, path| {
-        // The active segment was opened under its temporary name.
-        if step == Step::Sync && path.ends_with("spare") && trigger.swap(false, Ordering::Relaxed) {
-            // The leader holds no lock while it syncs.
-            seen.get().unwrap().append_unsynced(&[record(b"two")]).unwrap();
-            return Err(rustix::io::Errno::IO.into());
-        }
-        Ok(())
+    let (journal, armed) = stepped_into(&storage, syncs_active, |journal| {
+        journal.append_unsynced(&[record(b"two")]).unwrap();
+        Err(rustix::io::Errno::IO.into())
     });
-    let opened = Journal::open(ROOT, &hooked_options(&hooked, &clock())).unwrap();
-    let journal = journal.get_or_init(|| opened);
-    append(journal, b"zero");
+    append(&journal, b"zero");
     armed.store(true, Ordering::Relaxed);
-    append(journal, b"one");
+    append(&journal, b"one");
     assert!(!armed.load(Ordering::Relaxed));
     assert_eq!(journal.stats().relocations, 1);
     let expected = [&b"zero"[..], b"one", b"two"];

@@ -3,11 +3,13 @@
 
 mod common;
 
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, OnceLock};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
 
 use common::hooked::{Hooked, Step};
-use common::{ROOT, append, clock, hooked_options, open, options, read_all, record, view};
+use common::{
+    ROOT, append, clock, open, options, read_all, record, stepped_into, syncs_active, view,
+};
 use lenslog_journal::storage::FaultyStorage;
 use lenslog_journal::{Entry, Journal, JournalView, Opening, Reader, Seq};
 
@@ -124,21 +126,12 @@ fn a_writer_that_begins_while_the_end_is_looked_for_shows_nothing_unsynced() {
 #[test]
 fn a_record_that_comes_during_a_sync_is_not_told_durable_by_it() {
     let storage = FaultyStorage::new();
-    let journal: Arc<OnceLock<Journal>> = Arc::default();
-    let (seen, armed) = (Arc::clone(&journal), Arc::new(AtomicBool::new(false)));
-    let trigger = Arc::clone(&armed);
-    let hooked = Hooked::new(storage.clone(), move |step, path| {
-        // The active segment was opened under its temporary name.
-        if step == Step::Sync && path.ends_with("spare") && trigger.swap(false, Ordering::Relaxed) {
-            // The leader holds no lock while it syncs.
-            seen.get().unwrap().append_unsynced(&[record(b"two")]).unwrap();
-        }
+    let (journal, armed) = stepped_into(&storage, syncs_active, |journal| {
+        journal.append_unsynced(&[record(b"two")]).unwrap();
         Ok(())
     });
-    let opened = Journal::open(ROOT, &hooked_options(&hooked, &clock())).unwrap();
-    let journal = journal.get_or_init(|| opened);
     armed.store(true, Ordering::Relaxed);
-    append(journal, b"one");
+    append(&journal, b"one");
     assert!(!armed.load(Ordering::Relaxed));
     for view in [journal.view(), view(&storage)] {
         let found = read_all(&view);

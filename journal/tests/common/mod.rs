@@ -4,9 +4,12 @@
 
 pub mod hooked;
 
+use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, OnceLock};
 
+use hooked::Step;
 use lenslog_journal::storage::{FaultyStorage, Storage};
 use lenslog_journal::{
     Appended, Entry, Error, Journal, JournalView, Kind, Lost, NewRecord, Options, ReaderOptions,
@@ -108,6 +111,32 @@ pub fn hooked_options(storage: &hooked::Hooked, clock: &Arc<SimulatedClock>) -> 
         seed: Some(11),
         ..Options::default()
     }
+}
+
+/// A journal on this storage, into which a test steps: once armed, `act` runs at the next operation that `is_it` picks,
+/// that one time, and what it returns is what the operation meets.
+pub fn stepped_into(
+    storage: &FaultyStorage,
+    is_it: impl Fn(Step, &Path) -> bool + Send + Sync + 'static,
+    act: impl Fn(&Journal) -> io::Result<()> + Send + Sync + 'static,
+) -> (Journal, Arc<AtomicBool>) {
+    let journal: Arc<OnceLock<Journal>> = Arc::default();
+    let armed = Arc::new(AtomicBool::new(false));
+    let (seen, trigger) = (Arc::clone(&journal), Arc::clone(&armed));
+    let hooked = hooked::Hooked::new(storage.clone(), move |step, path| {
+        match is_it(step, path) && trigger.swap(false, Ordering::Relaxed) {
+            true => act(seen.get().unwrap()),
+            false => Ok(()),
+        }
+    });
+    let opened = Journal::open(ROOT, &hooked_options(&hooked, &clock())).unwrap();
+    (journal.get_or_init(|| opened).clone(), armed)
+}
+
+/// Whether it is a sync of the segment that is appended to, which was opened under its temporary name. Whoever syncs
+/// holds no lock.
+pub fn syncs_active(step: Step, path: &Path) -> bool {
+    step == Step::Sync && path.ends_with("spare")
 }
 
 /// The segment files, oldest first.

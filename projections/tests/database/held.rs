@@ -2,7 +2,7 @@
 
 use std::fs;
 
-use lenslog_engine::ProjectionState;
+use lenslog_engine::{ProjectionState, Runner};
 use lenslog_events::Event;
 use lenslog_projections::sqlite::{LOG_BYTES_MAX, held_database_log};
 use rusqlite::Connection;
@@ -30,8 +30,8 @@ fn reader(setting: &Setting) -> Connection {
     reader
 }
 
-#[test]
-fn a_reader_that_never_ends_cannot_make_the_log_grow_without_end_and_is_told() {
+/// A database with a log, four events, and somebody who reads them and does not end.
+fn held() -> (Setting, Runner, Connection) {
     logs::keep();
     let setting = Setting::with_events(3);
     let runner = setting.runner();
@@ -39,6 +39,12 @@ fn a_reader_that_never_ends_cannot_make_the_log_grow_without_end_and_is_told() {
     append_large(&setting, 3);
     setting.catch_up(&runner);
     let reader = reader(&setting);
+    (setting, runner, reader)
+}
+
+#[test]
+fn a_reader_that_never_ends_cannot_make_the_log_grow_without_end_and_is_told() {
+    let (setting, runner, reader) = held();
     let log = setting.directory.path().join("events.db-wal");
     let count = 2 * LOG_BYTES_MAX / SENTENCE_BYTES as u64;
     for number in 4..count {
@@ -74,13 +80,7 @@ fn a_reader_that_never_ends_cannot_make_the_log_grow_without_end_and_is_told() {
 
 #[test]
 fn a_log_that_a_reader_holds_is_told_once_long_before_the_limit_and_cut_behind_it() {
-    logs::keep();
-    let setting = Setting::with_events(3);
-    let runner = setting.runner();
-    setting.catch_up(&runner);
-    append_large(&setting, 3);
-    setting.catch_up(&runner);
-    let reader = reader(&setting);
+    let (setting, runner, reader) = held();
     for number in 4..800 {
         append_large(&setting, number);
     }
