@@ -51,8 +51,9 @@ fn a_moment_with_an_event_is_told_with_the_event_and_the_numbers() {
     let table = lab.run(&["why", "--at", &at, "--around", "10m"]).expect(0).out;
     let head: Vec<&str> = table.lines().next().unwrap().split_whitespace().collect();
     assert_eq!(head[..7], ["TIME", "CAMERA", "FRAMES", "DROPPED", "CHANGED", "BEST", "EVENTS"]);
-    let row = table.lines().nth(1).unwrap();
-    assert!(row.contains(" door ") && row.contains("motion"), "{table}");
+    // Two rows where a minute ended meanwhile, and the first may have ended while the background was still learned.
+    let mut rows = table.lines().filter(|line| line.contains(" door "));
+    assert!(rows.any(|row| row.contains("motion")), "{table}");
     lab.run(&["why", "--at", &at, "--around", "25h"]).expect(2).says("at most 24h");
 }
 
