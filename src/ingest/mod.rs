@@ -4,6 +4,8 @@
 //! refused as a duplicate and acknowledged with the seq of the first.
 
 mod lines;
+#[cfg(test)]
+mod tests;
 
 use std::collections::HashSet;
 use std::io::{self, Read};
