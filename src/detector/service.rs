@@ -368,7 +368,8 @@ head -c 3072 >/dev/null
             let (text, path_text) = (WORKER.replace("ANSWERS", answers), path.to_str().unwrap());
             // By another process: a child that another test starts meanwhile would inherit the file open for writing,
             // and what is open for writing is not executed.
-            let write = "printf '%s' \"$0\" > \"$1.new\" && chmod 700 \"$1.new\" && mv \"$1.new\" \"$1\"";
+            let write =
+                "printf '%s' \"$0\" > \"$1.new\" && chmod 700 \"$1.new\" && mv \"$1.new\" \"$1\"";
             let written = Command::new("sh").args(["-c", write, &text, path_text]).status();
             assert!(written.unwrap().success());
             path
@@ -455,12 +456,8 @@ head -c 3072 >/dev/null
     #[test]
     fn a_model_of_more_classes_than_there_are_names_is_refused() {
         let lab = Lab::new("a\n");
-        let start = Detector::start(
-            lab.settings(),
-            lab.worker("once"),
-            &Cancel::new(),
-            lab.on_failure(),
-        );
+        let start =
+            Detector::start(lab.settings(), lab.worker("once"), &Cancel::new(), lab.on_failure());
         let refused = start.map(drop).unwrap_err().to_string();
         let expected = "it has 1 labels, and m tells 2 classes apart; each needs its name";
         assert!(refused.starts_with("detector.labels ") && refused.contains(expected), "{refused}");

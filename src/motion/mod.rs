@@ -166,9 +166,15 @@ struct Scene {
 
 #[derive(Debug)]
 enum Stage {
-    Learning { pictures: u32, samples: Vec<Vec<u16>> },
+    Learning {
+        pictures: u32,
+        samples: Vec<Vec<u16>>,
+    },
     /// `light_changes`: pictures in a row, up to the last one, in another light.
-    Watching { background: Box<Background>, light_changes: u32 },
+    Watching {
+        background: Box<Background>,
+        light_changes: u32,
+    },
 }
 
 impl Stage {

@@ -427,7 +427,8 @@ mod tests {
     #[test]
     fn a_pipeline_that_forgets_learns_what_the_camera_shows_anew() {
         let lab = Lab::new();
-        let sight = SightConfig { blind_after: std::time::Duration::ZERO, ..SightConfig::default() };
+        let sight =
+            SightConfig { blind_after: std::time::Duration::ZERO, ..SightConfig::default() };
         let mut pipeline = lab.pipeline(CameraSettings { sight, ..settings() }, Images::default());
         let look = |pipeline: &mut Pipeline, second: i64| {
             let gray = |x, y| image::Rgb([((x + y) * 2) as u8; 3]);

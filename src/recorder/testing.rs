@@ -81,7 +81,9 @@ impl Lab {
             Event::CameraMinute(_) => None,
             Event::CameraLost(lost) => Some(format!("lost: {}", lost.reason)),
             Event::CameraFound(_) => Some("found".to_owned()),
-            Event::DetectorFailed(failed) => Some(format!("the detector failed: {}", failed.reason)),
+            Event::DetectorFailed(failed) => {
+                Some(format!("the detector failed: {}", failed.reason))
+            }
             other => Some(other.kind().name.to_owned()),
         };
         self.events().into_iter().filter_map(words).collect()
