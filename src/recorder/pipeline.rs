@@ -424,23 +424,59 @@ mod tests {
         assert!(told.len() == 1 && told[0].contains("the picture is black"), "{told:?}");
     }
 
+    /// A picture with something in it, or of one grey.
+    fn shown(pipeline: &mut Pipeline, second: i64, level: Option<u8>) -> Outcome {
+        let shade = |x, y| image::Rgb([level.unwrap_or(((x + y) * 2) as u8); 3]);
+        let frame = Frame { picture: RgbImage::from_fn(64, 64, shade), ..frame(second) };
+        pipeline.watch(frame, false).outcome.unwrap()
+    }
+
+    /// A pipeline that knows what its camera shows.
+    fn learned(lab: &Lab) -> Pipeline {
+        let mut pipeline = lab.pipeline(settings(), Images::default());
+        for pictures_left in [1, 0] {
+            assert_eq!(shown(&mut pipeline, 0, None), Outcome::Learning { pictures_left });
+        }
+        let still = Outcome::Quiet { changed_percent: 0.0, reason: Quiet::Still };
+        assert_eq!(shown(&mut pipeline, 0, None), still);
+        pipeline
+    }
+
+    const LEARNS: Outcome = Outcome::Learning { pictures_left: 1 };
+
     #[test]
     fn a_pipeline_that_forgets_learns_what_the_camera_shows_anew() {
         let lab = Lab::new();
-        let sight =
-            SightConfig { blind_after: std::time::Duration::ZERO, ..SightConfig::default() };
-        let mut pipeline = lab.pipeline(CameraSettings { sight, ..settings() }, Images::default());
-        let look = |pipeline: &mut Pipeline, second: i64| {
-            let gray = |x, y| image::Rgb([((x + y) * 2) as u8; 3]);
-            let frame = Frame { picture: RgbImage::from_fn(64, 64, gray), ..frame(second) };
-            pipeline.watch(frame, false).outcome.unwrap()
-        };
-        let still = Outcome::Quiet { changed_percent: 0.0, reason: Quiet::Still };
-        for pictures_left in [1, 0] {
-            assert_eq!(look(&mut pipeline, 0), Outcome::Learning { pictures_left });
-        }
-        assert_eq!(look(&mut pipeline, 0), still);
+        let mut pipeline = learned(&lab);
         pipeline.forget();
-        assert_eq!(look(&mut pipeline, 0), Outcome::Learning { pictures_left: 1 });
+        assert_eq!(shown(&mut pipeline, 0, None), LEARNS);
+    }
+
+    #[test]
+    fn the_dark_is_learned_so_that_a_light_in_it_is_seen_and_a_cover_is_forgotten() {
+        for (level, is_forgotten) in [(0, false), (100, true)] {
+            let lab = Lab::new();
+            let mut pipeline = learned(&lab);
+            assert_eq!(shown(&mut pipeline, 1, Some(level)), Outcome::Blind);
+            assert_eq!(shown(&mut pipeline, 11, Some(level)), LEARNS, "it is believed now");
+            shown(&mut pipeline, 12, Some(level));
+            let first = shown(&mut pipeline, 13, None);
+            assert_eq!(first == LEARNS, is_forgotten, "{first:?}");
+            assert_eq!(lab.told().len(), 2, "lost and found: {:?}", lab.told());
+        }
+    }
+
+    #[test]
+    fn that_pictures_cannot_be_written_is_told_each_time_it_begins() {
+        let lab = Lab::new();
+        let mut pipeline = lab.pipeline(settings(), Images::default());
+        for (second, is_written) in [(0, false), (60, true), (120, false)] {
+            if !is_written {
+                lab.disk.inject(Fault::AllSyncsFail);
+            }
+            upload(&mut pipeline, second);
+            lab.disk.heal();
+            assert_eq!(pipeline.told_images, !is_written);
+        }
     }
 }

@@ -112,18 +112,28 @@ fn a_folder_that_was_away_is_read_for_what_came_meanwhile_and_for_nothing_twice(
         fs::rename(folder.join(".new"), folder.join(name)).unwrap();
     };
     let (lab, clock) = (Lab::new(), Arc::new(SystemClock::default()));
-    let mut camera = start(&lab, plan_of(&format!("dir:{}", folder.display())), clock);
-    let frames = || lab.metrics.counted().frames;
+    let mut plan = plan_of(&format!("dir:{}", folder.display()));
+    plan.settings.policy.deduplication_window = Duration::ZERO;
+    let mut camera = start(&lab, plan, clock);
+    let seen = || -> Vec<String> {
+        let events = lab.events().into_iter();
+        let named = events.filter_map(|event| match event {
+            Event::Detected(event) => Some(event.metadata["file"].as_str().unwrap().to_owned()),
+            _ => None,
+        });
+        named.collect()
+    };
+    let wait_for = |name: &str| wait(&camera, || seen().iter().any(|seen| seen == name));
     wait(&camera, || camera.state() == CameraState::Up);
     put(&folder, "before.jpg");
-    wait(&camera, || frames() == 1);
+    wait_for("before.jpg");
     fs::rename(&folder, &away).unwrap();
     wait(&camera, || lab.told().iter().any(|told| told.starts_with("lost: ")));
     put(&away, "meanwhile.jpg");
     fs::rename(&away, &folder).unwrap();
-    wait(&camera, || frames() >= 2);
-    put(&folder, "afterwards.jpg");
-    wait(&camera, || frames() >= 3);
+    wait_for("meanwhile.jpg");
+    put(&folder, "now.jpg");
+    wait_for("now.jpg");
     camera.stop();
-    assert_eq!(frames(), 3, "{:?}", lab.told());
+    assert_eq!(seen(), ["before.jpg", "meanwhile.jpg", "now.jpg"]);
 }
