@@ -90,5 +90,6 @@ fn a_recorder_whose_main_loop_hangs_ends_when_it_is_told_to() {
     };
     let _writer = lab.until("somebody reads the configuration", open);
     assert_eq!(end(&lab, &mut recording.child), Some(1));
+    fs::remove_file(&config).unwrap();
     lab.verify();
 }
