@@ -67,7 +67,11 @@ impl Lab {
     }
 
     fn append(&self, age: u32) {
-        let (event_id, day) = (format!("evt_{age}"), noon(age).day());
+        self.append_as(age, format!("evt_{age}"));
+    }
+
+    fn append_as(&self, age: u32, event_id: String) {
+        let day = noon(age).day();
         self.put(age, &format!("{event_id}.jpg"));
         let record = RecorderVocabulary::encode(&Event::Detected(EventDetected {
             image_path: Some(format!("data/events/{day}/{event_id}.jpg")),
@@ -324,4 +328,50 @@ fn a_medium_that_gives_nothing_back_ends_a_rotation_and_a_few_such_days_do_not()
         let left = lab.pictures();
         assert_eq!(left.contains(&3), ends, "{stay:?}: {left:?} {:?}", guard.figures());
     }
+}
+
+#[test]
+fn only_pictures_that_an_event_names_are_purged_and_no_more_than_are_wanted() {
+    let lab = Lab::new(2);
+    lab.put(1, "evt_1_clean.jpg");
+    lab.put(1, "evt_2.jpg");
+    let data = &lab.config.storage.data_dir;
+    let of =
+        |age: u32, wanted| pictures::of_day(&lab.journal.view(), data, noon(age).day(), wanted);
+    let names = |age: u32, wanted: u64| -> Vec<String> {
+        let pictures = of(age, wanted).unwrap().into_iter();
+        pictures
+            .map(|picture| picture.purged.image_path.rsplit_once('/').unwrap().1.into())
+            .collect()
+    };
+    // The picture of another day's event is not this day's.
+    assert_eq!(names(1, u64::MAX), ["evt_1.jpg", "evt_1_clean.jpg"]);
+    // Another event of today, behind the one whose picture is enough.
+    lab.append_as(0, "evt_later".to_owned());
+    assert_eq!((names(0, 1).len(), names(0, u64::MAX).len()), (1, 2));
+    // A directory in the place of a picture, and a link in that of a day.
+    let day = lab.directory_of(noon(2).day());
+    fs::remove_file(day.join("evt_2.jpg")).unwrap();
+    fs::create_dir(day.join("evt_2.jpg")).unwrap();
+    assert_eq!(names(2, u64::MAX), [""; 0]);
+    let day = lab.directory_of(noon(1).day());
+    fs::rename(&day, data.join("away")).unwrap();
+    std::os::unix::fs::symlink(data.join("away"), &day).unwrap();
+    assert_eq!(names(1, u64::MAX), [""; 0]);
+}
+
+#[test]
+fn how_long_there_is_room_is_told_by_whole_days_with_events() {
+    let data = |age: u32, has_events| DayData {
+        day: noon(age).day(),
+        bytes: 0,
+        picture_bytes: 0,
+        has_events,
+    };
+    let days = vec![data(4, false), data(3, true), data(1, true), data(0, true)];
+    let stats = StorageStats::new(200, 1_000);
+    let survey = Survey { stats, days, today: noon(0).day(), plan: Plan::default() };
+    assert_eq!(survey.days_until_full(), Some(8), "100 a day, and 800 are left");
+    let survey = Survey { days: vec![data(4, false), data(0, true)], ..survey };
+    assert_eq!(survey.days_until_full(), None);
 }
