@@ -2,23 +2,36 @@
 
 use std::fs;
 use std::path::Path;
+use std::sync::OnceLock;
 
-use chrono::{Days, Local, NaiveDate};
+use chrono::{DateTime, Days, FixedOffset, NaiveDate, Timelike, Utc};
 use serde_json::{Value, json};
 
 use crate::disk::did;
 use crate::harness::{Lab, Recording, lacks};
 
-/// Local date of that many days ago. The programs are run in the same zone.
-fn date(age: u64) -> NaiveDate {
-    Local::now().date_naive() - Days::new(age)
+/// Now, in the zone that dates are computed in and that the programs are run in: one in which it is about noon, so that
+/// today stays today while a test runs.
+fn now() -> DateTime<FixedOffset> {
+    static ZONE: OnceLock<FixedOffset> = OnceLock::new();
+    let from_noon = || FixedOffset::east_opt((12 - Utc::now().hour() as i32) * 3600).unwrap();
+    Utc::now().with_timezone(ZONE.get_or_init(from_noon))
+}
+
+/// Local date of that many days ago.
+pub fn date(age: u64) -> NaiveDate {
+    now().date_naive() - Days::new(age)
+}
+
+/// A time of that many days ago.
+pub fn moment(age: u64, time: &str) -> String {
+    format!("{}T{time}{}", date(age), now().offset())
 }
 
 /// A lab in the time zone that dates are computed in, with a limit and further keys.
 pub fn lab(limit_bytes: u64, keys: &[(&str, &str)]) -> Lab {
-    let offset = Local::now().format("%:z").to_string();
     let mut lab = Lab::new()
-        .with("LENSLOG__TIME__ZONE", &offset)
+        .with("LENSLOG__TIME__ZONE", &now().offset().to_string())
         .with("LENSLOG__STORAGE__MAX_STORAGE_GB", &format!("{}", limit_bytes as f64 / 1e9));
     for (key, value) in keys {
         lab = lab.with(&format!("LENSLOG__STORAGE__{key}"), value);
@@ -28,12 +41,11 @@ pub fn lab(limit_bytes: u64, keys: &[(&str, &str)]) -> Lab {
 
 /// Lines of events at noon of that many days ago, about a kilobyte each.
 pub fn lines(age: u64, count: usize) -> Vec<String> {
-    let offset = Local::now().format("%:z").to_string();
     let line = |number: usize| {
         let (minute, second) = (number / 60 % 60, number % 60);
         json!({
             "event_id": format!("day-{age}-{number}"),
-            "timestamp": format!("{}T12:{minute:02}:{second:02}{offset}", date(age)),
+            "timestamp": moment(age, &format!("12:{minute:02}:{second:02}")),
             "camera_id": "camera_1",
             "detected_objects": [{"label": "person", "confidence": 0.9,
                 "bbox": {"x": 1, "y": 2, "width": 3, "height": 4}}],
