@@ -2,37 +2,27 @@
 
 use std::fs;
 use std::path::Path;
-use std::sync::OnceLock;
 
-use chrono::{DateTime, Days, FixedOffset, NaiveDate, Timelike, Utc};
+use chrono::{Days, NaiveDate, Utc};
 use serde_json::{Value, json};
 
 use crate::disk::did;
-use crate::harness::{Lab, Recording, lacks};
-
-/// Now, in the zone that dates are computed in and that the programs are run in: one in which it is about noon, so that
-/// today stays today while a test runs.
-fn now() -> DateTime<FixedOffset> {
-    static ZONE: OnceLock<FixedOffset> = OnceLock::new();
-    let from_noon = || FixedOffset::east_opt((12 - Utc::now().hour() as i32) * 3600).unwrap();
-    Utc::now().with_timezone(ZONE.get_or_init(from_noon))
-}
+use crate::harness::{Lab, Recording, lacks, zone};
 
 /// Local date of that many days ago.
 pub fn date(age: u64) -> NaiveDate {
-    now().date_naive() - Days::new(age)
+    Utc::now().with_timezone(&zone()).date_naive() - Days::new(age)
 }
 
 /// A time of that many days ago.
 pub fn moment(age: u64, time: &str) -> String {
-    format!("{}T{time}{}", date(age), now().offset())
+    format!("{}T{time}{}", date(age), zone())
 }
 
-/// A lab in the time zone that dates are computed in, with a limit and further keys.
+/// A lab with a limit and further keys.
 pub fn lab(limit_bytes: u64, keys: &[(&str, &str)]) -> Lab {
-    let mut lab = Lab::new()
-        .with("LENSLOG__TIME__ZONE", &now().offset().to_string())
-        .with("LENSLOG__STORAGE__MAX_STORAGE_GB", &format!("{}", limit_bytes as f64 / 1e9));
+    let limit = (limit_bytes as f64 / 1e9).to_string();
+    let mut lab = Lab::new().with("LENSLOG__STORAGE__MAX_STORAGE_GB", &limit);
     for (key, value) in keys {
         lab = lab.with(&format!("LENSLOG__STORAGE__{key}"), value);
     }
