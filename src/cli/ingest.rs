@@ -98,12 +98,15 @@ impl Ingest {
         let totals = Ingestor::new(journal.clone(), clock, &storage)
             .run(io::stdin().lock(), &mut |outcomes| self.tell(&mut out, &outcomes))?;
         journal.sync()?;
-        let behind_before = runner.wait_for(journal.view().head()?, PATIENCE);
-        if behind_before.is_empty() {
+        let mut behind = runner.wait_for(journal.view().head()?, PATIENCE);
+        let makes_room = behind.is_empty();
+        if makes_room {
             let _ = storage.make_room();
         }
         drop(storage);
-        let behind = runner.wait_for(journal.view().head()?, PATIENCE);
+        if makes_room {
+            behind = runner.wait_for(journal.view().head()?, PATIENCE);
+        }
         let code = conclude(totals, &behind, layout::degraded(&journal));
         for status in runner.stop() {
             if let Some(error) = status.last_error.filter(|_| behind.contains(&status.name)) {

@@ -24,6 +24,10 @@ const SHARE: f64 = 64.0;
 const PLENTY: u64 = 2;
 /// With less than that the file system counts as full: xfs makes no new file then, though it says that some is free.
 const FULL_BYTES: u64 = 512 << 10;
+/// Why it is given up where the file system says that it is full …
+const FULL: &str = "the file system has no room left";
+/// … and where it does not say so: what stands in the way may be something else.
+const STUCK: &str = "deleting does not get on, and may lack room";
 
 /// Files that can be given up.
 #[derive(Debug, Clone)]
@@ -63,27 +67,27 @@ impl Reserve {
     pub fn give_up_if_full(&self, journal: &Journal) {
         for path in self.paths() {
             let is_full = free(path).is_some_and(|free| free < self.bytes.min(FULL_BYTES));
-            if is_full && !given_up(path) && path == self.path {
-                self.give_up_spare(journal);
+            if is_full && !given_up(path, FULL) && path == self.path {
+                self.give_up_spare(journal, FULL);
             }
         }
     }
 
     /// Gives it up whatever the file system says is free: not each gives what it says. Returns whether there was one.
     pub fn give_up(&self, journal: &Journal) -> bool {
-        let given = self.paths().filter(|path| given_up(path)).count();
-        given > 0 || self.give_up_spare(journal)
+        let given = self.paths().filter(|path| given_up(path, STUCK)).count();
+        given > 0 || self.give_up_spare(journal, STUCK)
     }
 
     /// Gives up the one beside a database that is on another file system. Returns whether there was one.
     pub fn give_up_beside_database(&self) -> bool {
-        self.paths().filter(|path| *path == self.beside_database).any(given_up)
+        self.paths().filter(|path| *path == self.beside_database).any(|path| given_up(path, STUCK))
     }
 
-    fn give_up_spare(&self, journal: &Journal) -> bool {
+    fn give_up_spare(&self, journal: &Journal, why: &str) -> bool {
         let is_given = journal.give_up_spare().unwrap_or(false);
         if is_given {
-            tell(&self.path, "the journal's spare segment");
+            tell(&self.path, "the journal's spare segment", why);
         }
         is_given
     }
@@ -122,20 +126,18 @@ impl Reserve {
 }
 
 /// Deletes one, and says whether there was one.
-fn given_up(path: &Path) -> bool {
+fn given_up(path: &Path, why: &str) -> bool {
     let is_given = fs::remove_file(path).is_ok();
     if is_given {
-        tell(path, "the reserve");
+        tell(path, "the reserve", why);
     }
     is_given
 }
 
-fn tell(path: &Path, given: &str) {
+fn tell(path: &Path, given: &str, why: &str) {
     // Some file systems give it back with what they write next.
     let _ = File::open(directory(path)).and_then(|directory| directory.sync_all());
-    tracing::warn!(
-        "the file system has no room left: {given} is given up, so that logs can be deleted"
-    );
+    tracing::warn!("{why}: {given} is given up, so that logs can be deleted");
 }
 
 fn directory(path: &Path) -> &Path {

@@ -145,7 +145,7 @@ impl LogRotator {
     /// Whether there is too little room for nothing but a database on a disk of its own, and it cannot be written even
     /// so: no row goes before it can, and days would go for nothing.
     fn waits_for_database(&self) -> Result<bool, Error> {
-        if !self.surveyor.monitor().usage_without_database_disk().is_below_target() {
+        if !self.surveyor.monitor().lacks_room_for_database_alone() {
             return Ok(false);
         }
         let head = self.surveyor.view().head()?;

@@ -6,10 +6,10 @@ use std::net::TcpListener;
 
 use lenslog_engine::Vocabulary;
 use lenslog_events::{Event, EventDetected, Metadata, RecorderVocabulary};
-use lenslog_journal::{Clock, Journal, Options, SystemClock};
+use lenslog_journal::{Clock, Journal, Options, SystemClock, Timestamp};
 use serde_json::Value;
 
-use crate::harness::{Lab, Recording};
+use crate::harness::{Lab, Recording, zone};
 use crate::model_server::{Asked, ModelServer, Reaction};
 
 /// A configuration that asks that server; no camera films anything but `source`.
@@ -25,12 +25,18 @@ fn record(lab: &Lab) -> Recording {
     lab.record(&["--config", config.to_str().unwrap()])
 }
 
+/// Now, as the programs would say it.
+fn now() -> Timestamp {
+    let minutes = i16::try_from(zone().local_minus_utc() / 60).unwrap();
+    SystemClock { fixed_offset_minutes: Some(minutes) }.read().wall
+}
+
 /// Journals events that expect a sentence, each with a picture that tells its number.
 fn backlog(lab: &Lab, events: usize) {
     fs::create_dir_all(lab.path("empty")).unwrap();
     fs::create_dir_all(&lab.data).unwrap();
     let journal = Journal::open(&lab.data, &Options::default()).unwrap();
-    let now = SystemClock { fixed_offset_minutes: None }.read().wall;
+    let now = now();
     for number in 0..events {
         let day = now.day();
         let directory = lab.data.join("events").join(day.to_string());
@@ -205,7 +211,7 @@ fn one_picture_that_a_model_cannot_look_at_stops_no_other_and_can_be_asked_for_l
         _ => asked.sentence(),
     });
     // Its picture is gone.
-    let day = SystemClock { fixed_offset_minutes: None }.read().wall.day();
+    let day = now().day();
     let picture = lab.data.join("events").join(day.to_string()).join("evt_2.jpg");
     let bytes = fs::read(&picture).unwrap();
     fs::remove_file(&picture).unwrap();
@@ -244,7 +250,7 @@ fn events_from_before_there_was_a_model_are_described_by_the_recorder_that_runs(
     let recording = record(&lab);
     lab.until("one is described", || (lab.status()["descriptions"]["waiting"] == 2).then_some(()));
     let config = lab.path("lenslog.toml");
-    let args = ["--config", config.to_str().unwrap(), "describe", "--since", "today"];
+    let args = ["--config", config.to_str().unwrap(), "describe", "--since", "yesterday"];
     lab.run(&args).expect(0).says("2 events wait");
     recording.stop().expect(0);
     lab.run(&args).expect(4).says("budget");
@@ -266,7 +272,7 @@ fn without_a_server_recording_goes_on_and_the_status_says_so() {
     assert!(status.out.contains("events wait; no descriptions: http://"), "{}", status.out);
     recording.stop().expect(0);
     lab.verify();
-    let args = [&args[..], &["describe", "--since", "today"]].concat();
+    let args = [&args[..], &["describe", "--since", "yesterday"]].concat();
     lab.run(&args).expect(4).says("cannot be reached");
 }
 
@@ -285,7 +291,7 @@ fn pictures_that_are_away_with_the_whole_directory_are_described_once_it_is_back
     });
     configure(&lab, &server.endpoint, "test:", "");
     let config = lab.path("lenslog.toml");
-    let args = ["--config", config.to_str().unwrap(), "describe", "--since", "today"];
+    let args = ["--config", config.to_str().unwrap(), "describe", "--since", "yesterday"];
     lab.run(&args).expect(4);
     assert_eq!(server.asked(), 1);
     fs::rename(&away, &data).unwrap();
@@ -299,14 +305,14 @@ fn a_picture_that_cannot_be_read_stops_no_other() {
     let lab = Lab::new();
     backlog(&lab, 4);
     let server = ModelServer::start(Asked::sentence);
-    let day = SystemClock { fixed_offset_minutes: None }.read().wall.day();
+    let day = now().day();
     let picture = lab.data.join("events").join(day.to_string()).join("evt_3.jpg");
     fs::remove_file(&picture).unwrap();
     // Reading a directory fails, and it is not the same as no file.
     fs::create_dir(&picture).unwrap();
     configure(&lab, &server.endpoint, "test:", "");
     let config = lab.path("lenslog.toml");
-    let args = ["--config", config.to_str().unwrap(), "describe", "--since", "today"];
+    let args = ["--config", config.to_str().unwrap(), "describe", "--since", "yesterday"];
     lab.run(&args).says("3 described");
     assert_eq!(by_event(&lab, "DescriptionAdded").len(), 3);
 }
@@ -322,7 +328,7 @@ fn a_describe_beside_another_one_says_who_is_at_it() {
     });
     configure(&lab, &server.endpoint, "test:", "timeout = \"60s\"");
     let config = lab.path("lenslog.toml");
-    let args = ["--config", config.to_str().unwrap(), "describe", "--since", "today"];
+    let args = ["--config", config.to_str().unwrap(), "describe", "--since", "yesterday"];
     let mut first = lab.command(&args).stdout(std::process::Stdio::null()).spawn().unwrap();
     is_asked.recv().unwrap();
     lab.run(&args).says("in use by process");

@@ -2,12 +2,14 @@
 
 use std::collections::BTreeMap;
 use std::fs;
-use std::io::{BufRead, BufReader, Write};
+use std::io::{BufRead, BufReader, ErrorKind, Write};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
+use std::sync::OnceLock;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
 use std::time::{Duration, Instant};
 
+use chrono::{FixedOffset, Timelike, Utc};
 use serde_json::{Value, json};
 
 /// How long anything may take before the test gives up. Nothing is waited for longer than it takes.
@@ -106,7 +108,7 @@ impl Lab {
             command.env_remove(name);
         }
         // A configuration of whoever runs the tests is none of theirs.
-        command.env("HOME", self.directory.path()).env("TZ", "Europe/Berlin");
+        command.env("HOME", self.directory.path()).env("TZ", posix(zone()));
         command.envs(self.environment.iter().map(|(name, value)| (name, value)));
         command
     }
@@ -403,6 +405,20 @@ fn day_files(data: &Path) -> BTreeMap<String, String> {
     files
 }
 
+/// The zone that the programs are run in: one in which it is about noon, so that today stays today while a test runs.
+pub fn zone() -> FixedOffset {
+    static ZONE: OnceLock<FixedOffset> = OnceLock::new();
+    let from_noon = || FixedOffset::east_opt((12 - Utc::now().hour() as i32) * 3600).unwrap();
+    *ZONE.get_or_init(from_noon)
+}
+
+/// `<+05>-5`: what TZ is for a zone of whole hours.
+fn posix(zone: FixedOffset) -> String {
+    let east = zone.local_minus_utc() / 3600;
+    format!("<{east:+03}>{:+}", -east)
+}
+
+/// Copies a directory. What is gone before it was copied was a temporary file of a recorder that runs there.
 pub fn copy_tree(from: &Path, to: &Path) {
     fs::create_dir_all(to).unwrap();
     for entry in fs::read_dir(from).unwrap() {
@@ -412,7 +428,8 @@ pub fn copy_tree(from: &Path, to: &Path) {
         if kind.is_dir() {
             copy_tree(&entry.path(), &target);
         } else if kind.is_file() {
-            fs::copy(entry.path(), target).unwrap();
+            let copied = fs::copy(entry.path(), target).map_err(|error| error.kind());
+            assert!(matches!(copied, Ok(_) | Err(ErrorKind::NotFound)), "{entry:?}: {copied:?}");
         }
     }
 }

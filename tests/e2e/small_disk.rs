@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 
 use crate::disk::Disk;
 use crate::harness::{Lab, Ran};
-use crate::storage::{days, lab, lines};
+use crate::storage::{date, days, lab, lines, moment};
 
 /// Events of a batch are that many, each with a picture.
 const EVENTS: usize = 16;
@@ -93,13 +93,8 @@ fn recorded(lab: &Lab, file: &Path, age: u64) -> Ran {
         file.display()
     );
     fs::write(&config, text).unwrap();
-    let start = format!("{}T08:00:00Z", day_of(&lines(age, 1)[0]));
+    let start = moment(age, "08:00:00");
     lab.run(&["record", "--config", config.to_str().unwrap(), "--no-pace", "--start", &start])
-}
-
-fn day_of(line: &str) -> String {
-    let value: Value = serde_json::from_str(line).unwrap();
-    value["timestamp"].as_str().unwrap()[..10].to_owned()
 }
 
 /// `0.0512GB / 0.064GB (80%)` behind a text in a line of the log with that level: the percentage.
@@ -144,7 +139,7 @@ fn a_disk_that_is_full_ends_the_recorder_in_good_order_and_it_starts_again_with_
         // Whoever ingested was cut off, or told why.
         assert!(matches!(refused.code, Some(1 | 3)), "{kind}: {}", refused.err);
         lab.verify();
-        assert_eq!(days(&lab).iter().filter(|day| **day < day_of(&lines(200, 1)[0])).count(), 6);
+        assert_eq!(days(&lab).iter().filter(|day| **day < date(200).to_string()).count(), 6);
         fs::remove_file(&ballast).unwrap();
         lab.record(&["--source", "test:"]).stop().expect(0);
         lab.ingest(&lines(200, 1)).expect(0);
@@ -180,7 +175,7 @@ fn three_times_its_size_goes_through_a_disk_that_overwrites() {
         assert!(peak < 99.0 || kind == "btrfs", "{kind}: {peak}");
         println!("{kind}: at most {peak:.1} % used, {} days left", days(&lab).len());
         let left = days(&lab);
-        assert!(left.contains(&day_of(&lines(1, 1)[0])), "{kind}: {left:?}");
+        assert!(left.contains(&date(1).to_string()), "{kind}: {left:?}");
         assert!(left.len() > 5 && left.len() < days_in_all as usize / 2, "{kind}: {left:?}");
         lab.verify();
         lab.run(&["replay", "rebuild", "--only", "jsonl"]).expect(0);

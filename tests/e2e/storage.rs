@@ -3,23 +3,26 @@
 use std::fs;
 use std::path::Path;
 
-use chrono::{Days, Local, NaiveDate};
+use chrono::{Days, NaiveDate, Utc};
 use serde_json::{Value, json};
 
 use crate::disk::did;
-use crate::harness::{Lab, Recording, lacks};
+use crate::harness::{Lab, Recording, lacks, zone};
 
-/// Local date of that many days ago. The programs are run in the same zone.
-fn date(age: u64) -> NaiveDate {
-    Local::now().date_naive() - Days::new(age)
+/// Local date of that many days ago.
+pub fn date(age: u64) -> NaiveDate {
+    Utc::now().with_timezone(&zone()).date_naive() - Days::new(age)
 }
 
-/// A lab in the time zone that dates are computed in, with a limit and further keys.
+/// A time of that many days ago.
+pub fn moment(age: u64, time: &str) -> String {
+    format!("{}T{time}{}", date(age), zone())
+}
+
+/// A lab with a limit and further keys.
 pub fn lab(limit_bytes: u64, keys: &[(&str, &str)]) -> Lab {
-    let offset = Local::now().format("%:z").to_string();
-    let mut lab = Lab::new()
-        .with("LENSLOG__TIME__ZONE", &offset)
-        .with("LENSLOG__STORAGE__MAX_STORAGE_GB", &format!("{}", limit_bytes as f64 / 1e9));
+    let limit = (limit_bytes as f64 / 1e9).to_string();
+    let mut lab = Lab::new().with("LENSLOG__STORAGE__MAX_STORAGE_GB", &limit);
     for (key, value) in keys {
         lab = lab.with(&format!("LENSLOG__STORAGE__{key}"), value);
     }
@@ -28,12 +31,11 @@ pub fn lab(limit_bytes: u64, keys: &[(&str, &str)]) -> Lab {
 
 /// Lines of events at noon of that many days ago, about a kilobyte each.
 pub fn lines(age: u64, count: usize) -> Vec<String> {
-    let offset = Local::now().format("%:z").to_string();
     let line = |number: usize| {
         let (minute, second) = (number / 60 % 60, number % 60);
         json!({
             "event_id": format!("day-{age}-{number}"),
-            "timestamp": format!("{}T12:{minute:02}:{second:02}{offset}", date(age)),
+            "timestamp": moment(age, &format!("12:{minute:02}:{second:02}")),
             "camera_id": "camera_1",
             "detected_objects": [{"label": "person", "confidence": 0.9,
                 "bbox": {"x": 1, "y": 2, "width": 3, "height": 4}}],
