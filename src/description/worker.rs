@@ -362,7 +362,7 @@ fn open_picture(path: &Path) -> io::Result<Option<(File, u64)>> {
     let flags = OFlags::NOFOLLOW | OFlags::NONBLOCK;
     let file = File::options().read(true).custom_flags(flags.bits().cast_signed()).open(path)?;
     let metadata = file.metadata()?;
-    Ok(metadata.is_file().then(|| (file, metadata.len())))
+    Ok(metadata.is_file().then_some((file, metadata.len())))
 }
 
 fn unreadable(path: &Path, error: &io::Error) -> NoPicture {
