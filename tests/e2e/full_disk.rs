@@ -1,6 +1,8 @@
 //! A disk that runs full under the programs: they say so and go on; none is killed.
 
 use std::fs;
+use std::os::unix::fs::MetadataExt;
+use std::path::Path;
 
 use crate::disk::Disk;
 use crate::harness::{Lab, lines};
@@ -9,6 +11,19 @@ use crate::harness::{Lab, lines};
 /// mapped there may lie on no block when the disk is full.
 fn ext4() -> Option<Disk> {
     Disk::new("ext4", 24 << 20, &["-b", "1024"], "")
+}
+
+/// Locks a file on another disk that has the inode number of this one.
+fn lock_namesake(file: &Path, elsewhere: &Disk) -> fs::File {
+    let wanted = file.metadata().unwrap().ino();
+    loop {
+        let made = tempfile::NamedTempFile::new_in(&elsewhere.point).unwrap();
+        let (made, _) = made.keep().unwrap();
+        if made.metadata().unwrap().ino() == wanted {
+            rustix::fs::fcntl_lock(&made, rustix::fs::FlockOperation::LockShared).unwrap();
+            return made;
+        }
+    }
 }
 
 #[test]
@@ -26,6 +41,8 @@ fn a_disk_that_runs_full_stops_no_program_and_loses_nothing() {
     assert_eq!(disk.free_bytes(), 0);
     let journaled = lab.journaled_ids();
     assert!(!journaled.is_empty());
+    let Some(elsewhere) = ext4() else { return };
+    let _locked = lock_namesake(&lab.data.join("events.db-shm"), &elsewhere);
     lab.verify();
     for args in [&["events", "--limit", "3"][..], &["status"], &["ingest"]] {
         assert!(lab.run(args).code.is_some(), "{args:?} was killed");

@@ -1,15 +1,14 @@
 //! [`HeldLog`]: a write-ahead log that grows because somebody reads the database and does not end.
 //!
 //! The log begins anew only when nobody reads it. A reader that is never done, of whatever program, makes it grow with
-//! every row, and what it takes counts against the storage limit. Who reads is told by the locks on the log's index;
-//! neither that nor the log itself is opened here.
+//! every row, and what it takes counts against the storage limit. Who reads is told by the locks on the log's index.
 
 use std::fmt;
 use std::fs;
-use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use super::files::DatabaseFiles;
+use super::locks::{Lock, locks_on};
 
 /// A log of more bytes than this that cannot be cut is told. Ordinarily it is cut at half of that.
 pub(super) const LOG_BYTES_TOLD: u64 = 32 << 20;
@@ -54,11 +53,7 @@ pub(super) fn log_bytes(files: &DatabaseFiles) -> u64 {
 
 impl HeldLog {
     pub(super) fn of(files: &DatabaseFiles, bytes: u64) -> Self {
-        let inode = fs::metadata(files.index()).map(|index| index.ino());
-        let look = |_| {
-            let locks = fs::read_to_string("/proc/locks").unwrap_or_default();
-            inode.as_ref().map_or_else(|_| Vec::new(), |inode| readers(&locks, *inode))
-        };
+        let look = |_| readers(&locks_on(&files.index()));
         let readers = (0..LOOKS_MAX).map(look).find(|found| !found.is_empty()).unwrap_or_default();
         Self { path: files.wal(), bytes, readers }
     }
@@ -86,23 +81,17 @@ fn called(pid: u32) -> String {
     if name.is_empty() { format!("process {pid}") } else { format!("process {pid} ({name})") }
 }
 
-/// The processes that hold a reader's lock on the index of this inode, as `/proc/locks` tells.
-fn readers(locks: &str, inode: u64) -> Vec<u32> {
-    let ending = format!(":{inode}");
-    let mut readers: Vec<u32> = locks.lines().filter_map(|line| reader(line, &ending)).collect();
+/// The processes that hold a reader's lock, each once.
+fn readers(locks: &[Lock]) -> Vec<u32> {
+    let is_reader = |lock: &&Lock| {
+        let (first, last) = lock.bytes;
+        lock.is_shared && first <= *READER_LOCKS.end() && last >= *READER_LOCKS.start()
+    };
+    let mut readers: Vec<u32> =
+        locks.iter().filter(is_reader).filter_map(|lock| lock.pid).collect();
     readers.sort_unstable();
     readers.dedup();
     readers
-}
-
-/// `1: POSIX  ADVISORY  READ 4711 08:01:131074 124 124`
-fn reader(line: &str, ending: &str) -> Option<u32> {
-    let words: Vec<_> = line.split_whitespace().collect();
-    let [_, _, _, "READ", pid, file, from, to] = words[..] else { return None };
-    let (from, to): (u64, u64) = (from.parse().ok()?, to.parse().ok()?);
-    let is_reader =
-        file.ends_with(ending) && from <= *READER_LOCKS.end() && to >= *READER_LOCKS.start();
-    pid.parse().ok().filter(|pid| is_reader && *pid > 0)
 }
 
 #[cfg(test)]
@@ -110,18 +99,17 @@ mod tests {
     use super::*;
 
     #[test]
-    fn readers_are_told_by_their_locks_on_the_index() {
-        let locks = "1: POSIX  ADVISORY  READ  4711 08:01:131074 124 124
-2: POSIX  ADVISORY  READ  4711 08:01:131074 126 126
-3: POSIX  ADVISORY  READ  12 08:01:131074 123 123
-4: POSIX  ADVISORY  WRITE 13 08:01:131074 120 120
-5: POSIX  ADVISORY  READ  14 08:01:131074 128 128
-6: POSIX  ADVISORY  READ  15 08:01:9131074 124 124
-7: POSIX  ADVISORY  READ  42 08:01:131074 123 127
-8: -> POSIX  ADVISORY  READ  99 08:01:131074 124 124
-9: OFDLCK ADVISORY  READ  -1 08:01:131074 124 124
-10: FLOCK  ADVISORY  WRITE 7 08:01:131074 0 EOF
-nonsense";
-        assert_eq!(readers(locks, 131_074), [42, 4711]);
+    fn readers_are_told_by_the_bytes_that_they_lock() {
+        let lock = |pid, is_shared, bytes| Lock { pid: Some(pid), is_shared, bytes };
+        let locks = [
+            lock(4711, true, (124, 124)),
+            lock(4711, true, (126, 126)),
+            lock(12, true, (123, 123)),
+            lock(13, false, (120, 120)),
+            lock(14, true, (128, 128)),
+            lock(42, true, (123, 127)),
+            Lock { pid: None, ..lock(0, true, (124, 124)) },
+        ];
+        assert_eq!(readers(&locks), [42, 4711]);
     }
 }

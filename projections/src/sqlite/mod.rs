@@ -21,6 +21,7 @@ mod free;
 mod install;
 mod live;
 mod load;
+mod locks;
 mod log_holders;
 mod merge;
 mod migrations;

@@ -12,6 +12,7 @@ use rusqlite::{Error, Result, ffi};
 use rustix::fs::{IFlags, StatVfsMountFlags, ioctl_getflags, ioctl_setflags, statfs, statvfs};
 
 use super::files::DatabaseFiles;
+use super::locks::locks_on;
 
 /// Nothing is written with less free: what others write meanwhile must not use it up before the index is touched.
 const WRITER_BYTES: u64 = 128 << 10;
@@ -82,16 +83,8 @@ fn free(files: &DatabaseFiles) -> Option<u64> {
 fn has_whole_index(files: &DatabaseFiles) -> bool {
     fs::metadata(files.index()).is_ok_and(|index| {
         let is_whole = index.blocks().saturating_mul(STAT_BLOCK_BYTES) >= index.len();
-        index.len() > 0 && is_whole && is_locked(index.ino())
+        index.len() > 0 && is_whole && !locks_on(&files.index()).is_empty()
     })
-}
-
-/// Whether somebody holds a lock on a file. Asking the file itself would take opening and closing it, which drops the
-/// locks that this process holds.
-fn is_locked(inode: u64) -> bool {
-    let ending = format!(":{inode}");
-    fs::read_to_string("/proc/locks")
-        .is_ok_and(|locks| locks.split_whitespace().any(|word| word.ends_with(&ending)))
 }
 
 fn full(files: &DatabaseFiles) -> Error {
