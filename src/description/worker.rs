@@ -4,6 +4,9 @@
 //! about is given up after a few attempts, so that one picture cannot stop the others.
 
 use std::collections::HashMap;
+use std::fs::{self, File};
+use std::io::{self, Read};
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
@@ -14,6 +17,7 @@ use lenslog_events::{
 };
 use lenslog_journal::{Clock, Day, Entry, JournalView, ReaderOptions, Seq};
 use lenslog_projections::{DescriptionQueue, Waiting};
+use rustix::fs::OFlags;
 
 use super::client::{Client, Trouble};
 use crate::source::Cancel;
@@ -326,23 +330,43 @@ enum NoPicture {
     NotNow(String),
 }
 
-/// The bytes of a picture; `None` where there is no such file.
+/// The bytes of a picture; `None` where there is no such file. What stands in its place is not sent to anybody: a link may
+/// lead to a file that is none of ours, and a pipe has no end.
 fn read_picture(path: &Path) -> Result<Option<Vec<u8>>, NoPicture> {
-    let length = std::fs::metadata(path).map(|found| found.len());
-    if let Ok(length) = length
-        && length > PICTURE_BYTES_MAX
-    {
-        return Err(NoPicture::Never(format!(
-            "its picture has {length} bytes; at most {PICTURE_BYTES_MAX} are sent"
-        )));
-    }
-    match length.and_then(|_| std::fs::read(path)) {
-        Ok(jpeg) => Ok(Some(jpeg)),
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
-        Err(error) => {
-            Err(NoPicture::Unreadable(format!("{} cannot be read: {error}", path.display())))
+    match open_picture(path) {
+        Ok(None) => {
+            Err(NoPicture::Never(format!("{} is no file of ours; it is not sent", path.display())))
         }
+        Ok(Some((_, length))) if length > PICTURE_BYTES_MAX => Err(NoPicture::Never(format!(
+            "its picture has {length} bytes; at most {PICTURE_BYTES_MAX} are sent"
+        ))),
+        Ok(Some((file, _))) => {
+            let mut jpeg = Vec::new();
+            match file.take(PICTURE_BYTES_MAX).read_to_end(&mut jpeg) {
+                Ok(_) => Ok(Some(jpeg)),
+                Err(error) => Err(unreadable(path, &error)),
+            }
+        }
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(unreadable(path, &error)),
     }
+}
+
+/// The file of a picture and its length; `None` where it, or the directory of its day, is something else.
+fn open_picture(path: &Path) -> io::Result<Option<(File, u64)>> {
+    let day = path.parent().map(fs::symlink_metadata).transpose()?;
+    if !day.is_some_and(|day| day.is_dir()) || !fs::symlink_metadata(path)?.is_file() {
+        return Ok(None);
+    }
+    // It may have been replaced since.
+    let flags = OFlags::NOFOLLOW | OFlags::NONBLOCK;
+    let file = File::options().read(true).custom_flags(flags.bits().cast_signed()).open(path)?;
+    let metadata = file.metadata()?;
+    Ok(metadata.is_file().then_some((file, metadata.len())))
+}
+
+fn unreadable(path: &Path, error: &io::Error) -> NoPicture {
+    NoPicture::Unreadable(format!("{} cannot be read: {error}", path.display()))
 }
 
 /// Longest reason that is journaled.
@@ -460,5 +484,38 @@ mod tests {
         std::fs::rename(data.path().join("away"), data.path().join("journal")).unwrap();
         assert_eq!(worker.step(&Cancel::new()), Step::Settled, "the pictures alone are gone");
         assert_eq!(worker.given_up, 1);
+    }
+
+    #[test]
+    fn what_stands_in_the_place_of_a_picture_is_neither_waited_for_nor_sent() {
+        for what in ["link", "pipe", "directory", "link to its day"] {
+            let data = tempfile::tempdir().unwrap();
+            let clock = Arc::new(SimulatedClock::new(Timestamp::default()));
+            let mut worker = worker(data.path(), &clock, 1, 0);
+            let day = data.path().join("events").join(Timestamp::default().day().to_string());
+            let picture = day.join("evt_0.jpg");
+            match what {
+                "link to its day" => {
+                    fs::rename(&day, data.path().join("elsewhere")).unwrap();
+                    std::os::unix::fs::symlink(data.path().join("elsewhere"), &day).unwrap();
+                }
+                other => {
+                    fs::rename(&picture, data.path().join("secret")).unwrap();
+                    match other {
+                        "link" => {
+                            std::os::unix::fs::symlink(data.path().join("secret"), &picture)
+                                .unwrap();
+                        }
+                        "pipe" => {
+                            let made = std::process::Command::new("mkfifo").arg(&picture).status();
+                            assert!(made.unwrap().success());
+                        }
+                        _ => fs::create_dir(&picture).unwrap(),
+                    }
+                }
+            }
+            assert_eq!(worker.step(&Cancel::new()), Step::Settled, "{what}");
+            assert_eq!(worker.given_up, 1, "{what}");
+        }
     }
 }

@@ -327,3 +327,139 @@ impl fmt::Debug for Detector {
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+    use std::process::Command;
+
+    use super::super::layout::Layout;
+    use super::*;
+
+    /// A worker that has loaded a model of two classes, answers as many pictures, and ends.
+    const WORKER: &str = r#"#!/bin/sh
+printf '%s\n' '{"Ok":{"backend":"b","model":"m","layout":"yolov8","width":32,"height":32,"anchors":21,"classes":2,"load_ms":1,"first_ms":1}}'
+for answer in ANSWERS; do
+    head -c 3072 >/dev/null
+    printf '%s\n' '{"candidates":{"Ok":[]},"inference_ms":1}'
+done
+head -c 3072 >/dev/null
+"#;
+
+    struct Lab {
+        folder: tempfile::TempDir,
+        told: Arc<Mutex<Vec<String>>>,
+    }
+
+    impl Lab {
+        fn new(labels: &str) -> Self {
+            let folder = tempfile::tempdir().unwrap();
+            std::fs::write(folder.path().join("labels.txt"), labels).unwrap();
+            Self { folder, told: Arc::default() }
+        }
+
+        fn path(&self, name: &str) -> PathBuf {
+            self.folder.path().join(name)
+        }
+
+        /// The worker that answers so often.
+        fn worker(&self, answers: &str) -> PathBuf {
+            let path = self.path("worker");
+            let (text, path_text) = (WORKER.replace("ANSWERS", answers), path.to_str().unwrap());
+            // By another process: a child that another test starts meanwhile would inherit the file open for writing,
+            // and what is open for writing is not executed.
+            let write =
+                "printf '%s' \"$0\" > \"$1.new\" && chmod 700 \"$1.new\" && mv \"$1.new\" \"$1\"";
+            let written = Command::new("sh").args(["-c", write, &text, path_text]).status();
+            assert!(written.unwrap().success());
+            path
+        }
+
+        fn settings(&self) -> DetectorSettings {
+            DetectorSettings {
+                model: self.path("m"),
+                labels: self.path("labels.txt"),
+                layout: Layout::Yolov8,
+                onnxruntime: None,
+                confidence_min: 0.1,
+                timeout: Duration::from_secs(60),
+            }
+        }
+
+        fn on_failure(&self) -> Box<OnFailure> {
+            let told = Arc::clone(&self.told);
+            Box::new(move |why: &str| lock(&told).push(why.to_owned()))
+        }
+
+        fn detector(&self, program: &Path) -> Detector {
+            let (settings, program) = (self.settings(), program.to_owned());
+            Detector::start_or_retry(settings, program, &Cancel::new(), self.on_failure())
+        }
+    }
+
+    /// Lets the pause pass and has it started again.
+    fn start_again(detector: &Detector) {
+        if let State::Down { until, .. } = &mut *lock(&detector.shared.state) {
+            *until = Instant::now();
+        }
+        assert_eq!(detector.detect(&picture()), Err(NoDetection::Unavailable));
+        while matches!(*lock(&detector.shared.state), State::Starting { .. }) {
+            std::thread::yield_now();
+        }
+    }
+
+    /// Fails, and compares for how long it is left alone then.
+    #[track_caller]
+    fn fails_for(detector: &Detector, seconds: u64, fail: impl FnOnce()) {
+        let (before, pause) = (Instant::now(), Duration::from_secs(seconds));
+        fail();
+        let State::Down { until, .. } = *lock(&detector.shared.state) else { panic!("it works") };
+        let pauses = before + pause..=Instant::now() + pause;
+        assert!(pauses.contains(&until), "not {seconds} s but {:?}", until - before);
+    }
+
+    fn picture() -> RgbImage {
+        RgbImage::new(8, 8)
+    }
+
+    #[test]
+    fn a_worker_that_cannot_be_started_is_tried_less_and_less_often_and_told_once() {
+        let lab = Lab::new("a\nb\n");
+        let detector = lab.detector(&lab.path("none"));
+        for seconds in [2, 4, 8, 16, 32, 64, 128, 256, 300, 300] {
+            fails_for(&detector, seconds, || start_again(&detector));
+        }
+        let told = lock(&lab.told).clone();
+        assert!(told.len() == 1 && told[0].contains("cannot be started"), "{told:?}");
+    }
+
+    #[test]
+    fn a_worker_that_ends_at_each_picture_is_tried_less_and_less_often_until_one_answers() {
+        let lab = Lab::new("a\nb\n");
+        let detector = lab.detector(&lab.worker(""));
+        let ask = || assert_eq!(detector.detect(&picture()), Err(NoDetection::Unavailable));
+        for seconds in [1, 2, 4] {
+            fails_for(&detector, seconds, ask);
+            start_again(&detector);
+            assert_eq!(detector.problem(), None);
+        }
+        assert_eq!(lock(&lab.told).len(), 1, "it is the same failure");
+        fails_for(&detector, 8, ask);
+        lab.worker("once");
+        start_again(&detector);
+        assert!(detector.detect(&picture()).is_ok());
+        fails_for(&detector, 1, ask);
+        let told = lock(&lab.told).clone();
+        assert!(told.len() == 2 && told.iter().all(|why| why.contains("ended: ")), "{told:?}");
+    }
+
+    #[test]
+    fn a_model_of_more_classes_than_there_are_names_is_refused() {
+        let lab = Lab::new("a\n");
+        let start =
+            Detector::start(lab.settings(), lab.worker("once"), &Cancel::new(), lab.on_failure());
+        let refused = start.map(drop).unwrap_err().to_string();
+        let expected = "it has 1 labels, and m tells 2 classes apart; each needs its name";
+        assert!(refused.starts_with("detector.labels ") && refused.contains(expected), "{refused}");
+    }
+}

@@ -4,6 +4,8 @@
 //! refused as a duplicate and acknowledged with the seq of the first.
 
 mod lines;
+#[cfg(test)]
+mod tests;
 
 use std::collections::HashSet;
 use std::io::{self, Read};
@@ -205,12 +207,8 @@ impl<'a> Ingestor<'a> {
     fn append_or_make_room(&self, batch: &[Pending]) -> Vec<Result<Appended, Error>> {
         let records: Vec<_> = batch.iter().map(|pending| pending.encoded.as_record()).collect();
         let mut appended = self.journal.append_each(&records);
-        let is_refused = |result: &Result<Appended, Error>| {
-            result.as_ref().is_err_and(|error| {
-                // After a failed sync the journal keeps the record: once more would be twice.
-                error.is_storage_full() && !matches!(error, Error::Sync { .. })
-            })
-        };
+        let is_refused =
+            |result: &Result<Appended, Error>| result.as_ref().is_err_and(found_no_room);
         if appended.iter().any(is_refused) && self.admission.make_room() {
             for (result, record) in appended.iter_mut().zip(&records) {
                 if is_refused(result) {
@@ -235,4 +233,10 @@ impl<'a> Ingestor<'a> {
             }
         }
     }
+}
+
+/// Whether a record was not taken for want of room. After a failed sync the journal keeps it, whatever made that fail: sent
+/// once more it would be told as a duplicate of itself.
+fn found_no_room(error: &Error) -> bool {
+    error.is_storage_full() && !matches!(error, Error::Sync { .. })
 }

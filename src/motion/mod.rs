@@ -157,7 +157,6 @@ struct Scene {
     /// Cells in zones; empty where there are no zones.
     zone: Vec<bool>,
     stage: Stage,
-    light_changes: u32,
     /// Whether the pictures have colours, as far as that was ever clear, and pictures in a row that say otherwise.
     tone: Option<Tone>,
     turns: u32,
@@ -167,8 +166,15 @@ struct Scene {
 
 #[derive(Debug)]
 enum Stage {
-    Learning { pictures: u32, samples: Vec<Vec<u16>> },
-    Watching(Box<Background>),
+    Learning {
+        pictures: u32,
+        samples: Vec<Vec<u16>>,
+    },
+    /// `light_changes`: pictures in a row, up to the last one, in another light.
+    Watching {
+        background: Box<Background>,
+        light_changes: u32,
+    },
 }
 
 impl Stage {
@@ -221,7 +227,6 @@ impl Scene {
             zone,
             grid,
             stage: Stage::learning(),
-            light_changes: 0,
             tone: None,
             turns: 0,
         }
@@ -239,23 +244,23 @@ impl Scene {
         if self.turns >= LIGHT_LASTS {
             self.tone = tone;
             self.turns = 0;
-            self.light_changes = 0;
             self.stage = Stage::learning();
         }
         true
     }
 
     fn look(&mut self, config: &MotionConfig, grey: &[u16], changed: &mut Vec<bool>) -> Outcome {
-        let background = match &mut self.stage {
+        let (background, light_changes) = match &mut self.stage {
             Stage::Learning { pictures, samples } => {
                 let learned = learn(config, pictures, samples, grey);
                 let pictures_left = learning_frames(config).saturating_sub(*pictures);
                 if let Some(background) = learned {
-                    self.stage = Stage::Watching(Box::new(background));
+                    let background = Box::new(background);
+                    self.stage = Stage::Watching { background, light_changes: 0 };
                 }
                 return Outcome::Learning { pictures_left };
             }
-            Stage::Watching(background) => background,
+            Stage::Watching { background, light_changes } => (background, light_changes),
         };
         background.compare(grey, changed);
         regions::smooth(&self.grid, changed);
@@ -264,7 +269,7 @@ impl Scene {
             Comparison { grid: &self.grid, now: grey, changed, left_out: &self.left_out };
         match light::judge(comparison, background.means(), changed_percent) {
             Verdict::Objects => {
-                self.light_changes = 0;
+                *light_changes = 0;
                 let outcome = self.judge(config, changed);
                 let cells = changed.iter().zip(&self.masked);
                 self.left_out.clear();
@@ -272,21 +277,17 @@ impl Scene {
                 outcome
             }
             verdict => {
-                self.light_changes += 1;
+                *light_changes += 1;
                 match verdict {
-                    _ if self.light_changes < LIGHT_LASTS => {}
-                    Verdict::Light(light) if self.light_changes <= LIGHT_CHANGES_MAX => {
+                    _ if *light_changes < LIGHT_LASTS => {}
+                    Verdict::Light(light) if *light_changes <= LIGHT_CHANGES_MAX => {
                         let predict = |index, before| light.predict(&self.grid, index, before);
                         let strange = background.relight(grey, &self.left_out, predict);
                         if 100.0 * strange as f64 >= STRANGE_PERCENT_MAX * grey.len() as f64 {
-                            self.light_changes = 0;
                             self.stage = Stage::learning();
                         }
                     }
-                    _ => {
-                        self.light_changes = 0;
-                        self.stage = Stage::learning();
-                    }
+                    _ => self.stage = Stage::learning(),
                 }
                 Outcome::LightChanged { changed_percent }
             }

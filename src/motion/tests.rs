@@ -139,6 +139,50 @@ fn lights_out_is_learned_as_a_new_scene() {
     };
 }
 
+/// `picture` with all its levels changed.
+fn in_light(picture: &RgbImage, gain: f64) -> RgbImage {
+    let mut picture = picture.clone();
+    picture.iter_mut().for_each(|level| *level = (f64::from(*level) * gain) as u8);
+    picture
+}
+
+#[test]
+fn another_scene_is_learned_when_it_is_there_in_two_pictures() {
+    let (mut detector, picture) = learned(MotionConfig::default());
+    let other = RgbImage::from_pixel(picture.width(), picture.height(), Rgb([250, 20, 20]));
+    assert!(is_light(&detector.look(&other)));
+    assert!(is_light(&detector.look(&other)));
+    assert_eq!(detector.look(&other), Outcome::Learning { pictures_left: 24 });
+}
+
+#[test]
+fn a_light_that_does_not_explain_what_is_seen_makes_it_learn_anew() {
+    let (mut detector, picture) = learned(MotionConfig::default());
+    let other = with_block(&in_light(&picture, 0.6), (200, 40, 60, 90));
+    assert!(is_light(&detector.look(&other)));
+    assert!(is_light(&detector.look(&other)));
+    assert_eq!(detector.look(&other), Outcome::Learning { pictures_left: 24 });
+}
+
+#[test]
+fn light_that_wanders_without_end_makes_it_learn_anew() {
+    let (mut detector, picture) = learned(MotionConfig::default());
+    let dark = in_light(&picture, 0.75);
+    // A quarter of the picture after the other lies in the shade.
+    let wandering = |number: u32| {
+        let shade = number % 4 * 80..number % 4 * 80 + 80;
+        RgbImage::from_fn(320, 240, |x, y| {
+            *if shade.contains(&x) { dark.get_pixel(x, y) } else { picture.get_pixel(x, y) }
+        })
+    };
+    let outcomes: Vec<_> = (0..14).map(|number| detector.look(&wandering(number))).collect();
+    let learning = |outcome: &Outcome| matches!(outcome, Outcome::Learning { .. });
+    let light = numbers(&outcomes, is_light);
+    assert_eq!(light.len(), LIGHT_CHANGES_MAX as usize + 1, "{outcomes:?}");
+    let behind = light.last().map(|last| last + 1);
+    assert_eq!(numbers(&outcomes, learning).first().copied(), behind, "{outcomes:?}");
+}
+
 #[test]
 fn a_single_picture_in_another_light_changes_nothing() {
     let flash = LightStep { frame: 0, gain: 1.6, offset_levels: 10.0 };

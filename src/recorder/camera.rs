@@ -1,5 +1,8 @@
 //! [`CameraThread`]: reads one camera's source and gives its frames to the pipeline; a lost camera is tried again.
 
+#[cfg(test)]
+mod tests;
+
 use std::any::Any;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -387,83 +390,4 @@ pub(super) fn shortened(text: &str, bytes_max: usize) -> String {
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
-#[cfg(test)]
-mod tests {
-    use lenslog_engine::{Fact, Recorded};
-    use lenslog_events::RecorderVocabulary;
-    use lenslog_journal::{Entry, Journal, Options, ReaderOptions, SystemClock};
-
-    use super::*;
-    use crate::config::Config;
-    use crate::recorder::images::ImageWriter;
-    use crate::recorder::link::PAUSE_MAX;
-    use crate::recorder::plan;
-
-    /// A clock that panics once, in a thread of that name, when it is asked for so many times.
-    #[derive(Debug)]
-    struct Panics(std::sync::atomic::AtomicU32);
-
-    impl Clock for Panics {
-        fn read(&self) -> ClockReading {
-            let is_camera = std::thread::current().name() == Some("camera door");
-            if is_camera && self.0.fetch_sub(1, Ordering::SeqCst) == 1 {
-                panic!("a mistake");
-            }
-            SystemClock::default().read()
-        }
-    }
-
-    #[test]
-    fn a_panic_costs_a_camera_a_moment_and_is_journaled() {
-        let directory = tempfile::tempdir().unwrap();
-        let journal = Journal::open(directory.path(), &Options::default()).unwrap();
-        let clock: Arc<dyn Clock> = Arc::new(Panics(10.into()));
-        let metrics = Arc::new(MetricsCollector::new(Arc::clone(&clock)));
-        let writer = Arc::new(EventWriter::new(directory.path(), Arc::clone(&metrics)));
-        writer.attach(journal.clone());
-        let mut config = Config::default();
-        config.cameras.insert(
-            "door".to_owned(),
-            crate::config::Camera {
-                source: "test:".to_owned(),
-                ..crate::config::Camera::default()
-            },
-        );
-        let plan = plan::plans(&config, plan::SourceFlags::default()).remove(0);
-        let images = ImageWriter::new(Arc::clone(&writer), directory.path(), config.images);
-        let pipeline =
-            Pipeline::new(plan.settings.clone(), Arc::clone(&writer), images, Arc::clone(&metrics));
-        let surroundings = Surroundings {
-            writer,
-            metrics,
-            clock,
-            fail_fast: false,
-            detector: None,
-            ended: Arc::default(),
-        };
-        let mut camera = CameraThread::start(plan, pipeline, surroundings, &Cancel::new()).unwrap();
-        let journaled = || {
-            let view = journal.view();
-            let mut reader = view.reader(view.floor().unwrap(), ReaderOptions::default()).unwrap();
-            let mut told = Vec::new();
-            while let Some(Entry::Record(record)) = reader.next().unwrap() {
-                match Recorded::decode::<RecorderVocabulary>(&record).fact {
-                    Fact::Event(Event::CameraLost(lost)) => told.push(lost.reason),
-                    Fact::Event(Event::CameraFound(_)) => told.push("found".to_owned()),
-                    _ => {}
-                }
-            }
-            told
-        };
-        let start = Instant::now();
-        while journaled().len() < 2 && !camera.is_done() && start.elapsed() < PAUSE_MAX {
-            std::thread::yield_now();
-        }
-        assert_eq!(journaled(), ["its thread panicked: a mistake; please report this", "found"]);
-        assert_eq!(camera.state(), CameraState::Up);
-        camera.stop();
-        assert_eq!(camera.state(), CameraState::Ended);
-    }
 }

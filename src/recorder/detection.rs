@@ -127,3 +127,23 @@ pub(super) fn start(
     };
     Ok(Some(Arc::new(detector)))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::recorder::testing::Lab;
+
+    #[test]
+    fn a_failure_of_before_there_is_a_journal_is_journaled_once_and_each_later_one_too() {
+        let lab = Lab::without_journal();
+        let failures = Failures::new(&lab.clock());
+        failures.tell("at the start");
+        failures.write_to(&lab.writer);
+        lab.attach();
+        failures.write_waiting();
+        failures.write_waiting();
+        failures.tell("later");
+        failures.write_waiting();
+        assert_eq!(lab.told(), ["the detector failed: at the start", "the detector failed: later"]);
+    }
+}

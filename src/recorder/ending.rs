@@ -19,7 +19,7 @@ impl Recorder {
     pub(super) fn finish(mut self, reason: &'static str) -> Session {
         tracing::info!(reason, "stopping");
         self.reporting.stopping();
-        let done = watch_the_end(if reason == STORAGE_LIMIT { 3 } else { 1 });
+        let done = watch_the_end(if reason == STORAGE_LIMIT { 3 } else { 1 }, DRAIN_MAX);
         self.stop.store(true, Ordering::Release);
         self.cancel.cancel();
         let mut failed = Vec::new();
@@ -75,12 +75,12 @@ fn catch_up(home: &Home) -> Vec<&'static str> {
     }
 }
 
-/// Ends the process, with that exit code, where its end takes too long; what was acknowledged is durable all the same.
-fn watch_the_end(code: i32) -> Arc<AtomicBool> {
+/// Ends the process, with that exit code, where its end takes longer than `limit`; what was acknowledged is durable all the same.
+fn watch_the_end(code: i32, limit: Duration) -> Arc<AtomicBool> {
     let done = Arc::new(AtomicBool::new(false));
     let watched = Arc::clone(&done);
     let _ = std::thread::Builder::new().name("watch the end".to_owned()).spawn(move || {
-        let deadline = Instant::now() + DRAIN_MAX;
+        let deadline = Instant::now() + limit;
         while !watched.load(Ordering::Acquire) {
             let left = deadline.saturating_duration_since(Instant::now());
             if left.is_zero() {
@@ -103,4 +103,24 @@ pub(super) fn end_now(code: i32) -> ! {
         let _ = heard.recv_timeout(LAST_WORDS_MAX);
     }
     std::process::exit(code)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const VARIABLE: &str = "LENSLOG_TEST_OF_THE_END";
+
+    #[test]
+    fn an_end_that_hangs_is_cut_off_with_its_exit_code() {
+        if std::env::var_os(VARIABLE).is_some() {
+            let _never_done = watch_the_end(3, Duration::from_millis(1));
+            std::thread::park_timeout(2 * DRAIN_MAX);
+            return;
+        }
+        let name = "recorder::ending::tests::an_end_that_hangs_is_cut_off_with_its_exit_code";
+        let mut again = std::process::Command::new(std::env::current_exe().unwrap());
+        let output = again.args(["--exact", name]).env(VARIABLE, "1").output().unwrap();
+        assert_eq!(output.status.code(), Some(3), "{output:?}");
+    }
 }

@@ -28,6 +28,8 @@ mod signals;
 mod status;
 mod summary;
 mod tending;
+#[cfg(test)]
+mod testing;
 mod wake;
 mod writer;
 

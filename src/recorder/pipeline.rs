@@ -310,3 +310,173 @@ impl Pipeline {
         metadata
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::path::PathBuf;
+
+    use lenslog_journal::storage::Fault;
+
+    use super::*;
+    use crate::config::{Images, KeepImages};
+    use crate::motion::Quiet;
+    use crate::recorder::testing::Lab;
+
+    fn settings() -> CameraSettings {
+        CameraSettings {
+            id: "door".to_owned(),
+            name: None,
+            motion: MotionConfig { learning_frames: 2, ..MotionConfig::default() },
+            sight: SightConfig::default(),
+            policy: PolicyConfig::default(),
+            privacy: Vec::new(),
+            model: None,
+            is_described: true,
+        }
+    }
+
+    fn frame(second: i64) -> Frame {
+        Frame {
+            number: 0,
+            time: Timestamp { utc_micros: second * 1_000_000, offset_minutes: 0 },
+            picture: RgbImage::new(64, 64),
+            dropped_before: 0,
+            origin: Some(PathBuf::from("upload.jpg")),
+        }
+    }
+
+    /// A picture that somebody took because something happened.
+    fn upload(pipeline: &mut Pipeline, second: i64) {
+        let watched = pipeline.watch(frame(second), true);
+        pipeline.judge(&watched, None, Instant::now());
+    }
+
+    fn watch(pipeline: &mut Pipeline, second: i64) -> Option<Outcome> {
+        pipeline.watch(frame(second), false).outcome
+    }
+
+    #[test]
+    fn only_events_that_have_not_ended_are_kept_in_mind() {
+        let lab = Lab::new();
+        let mut pipeline = lab.pipeline(settings(), Images::default());
+        for number in 0..20 {
+            upload(&mut pipeline, number * 60);
+            assert_eq!(pipeline.open.len(), 1);
+        }
+        pipeline.elapsed(frame(20 * 60).time);
+        assert_eq!(pipeline.open.len(), 0);
+        upload(&mut pipeline, 21 * 60);
+        pipeline.stop();
+        assert_eq!(pipeline.open.len(), 0);
+        let told = lab.told();
+        let ends = told.iter().filter(|told| *told == "EventEnded").count();
+        assert_eq!((told.len(), ends), (42, 21), "{told:?}");
+    }
+
+    #[test]
+    fn what_began_before_everything_was_forgotten_does_not_get_the_end_of_another_event() {
+        let lab = Lab::new();
+        let mut pipeline = lab.pipeline(settings(), Images::default());
+        upload(&mut pipeline, 0);
+        pipeline.forget();
+        lab.disk.inject(Fault::AllSyncsFail);
+        upload(&mut pipeline, 1);
+        lab.disk.heal();
+        pipeline.stop();
+        assert_eq!(lab.told(), ["EventDetected", "EventDetected"], "its seq was never known");
+    }
+
+    #[test]
+    fn a_sentence_is_expected_where_somebody_describes_and_there_is_a_picture() {
+        let none = Images { keep: KeepImages::None, ..Images::default() };
+        for (is_described, images, is_written, expected) in [
+            (true, Images::default(), true, true),
+            (true, Images::default(), false, false),
+            (true, none, true, false),
+            (false, Images::default(), true, false),
+        ] {
+            let lab = Lab::new();
+            let settings = CameraSettings { is_described, ..settings() };
+            let mut pipeline = lab.pipeline(settings, images);
+            if !is_written {
+                lab.disk.inject(Fault::SyncFails { nth: 0 });
+            }
+            upload(&mut pipeline, 0);
+            let [Event::Detected(event)] = &lab.events()[..] else { panic!("{:?}", lab.told()) };
+            assert_eq!(event.description_expected, expected, "{event:?}");
+        }
+    }
+
+    #[test]
+    fn what_a_camera_showed_before_it_was_away_does_not_make_it_blind() {
+        let lab = Lab::new();
+        let mut pipeline = lab.pipeline(settings(), Images::default());
+        for second in [0, 9] {
+            assert_eq!(watch(&mut pipeline, second), Some(Outcome::Blind));
+        }
+        pipeline.forget_sight();
+        for second in [500, 509] {
+            watch(&mut pipeline, second);
+        }
+        assert_eq!(lab.told(), Vec::<String>::new());
+        watch(&mut pipeline, 510);
+        let told = lab.told();
+        assert!(told.len() == 1 && told[0].contains("the picture is black"), "{told:?}");
+    }
+
+    /// A picture with something in it, or of one grey.
+    fn shown(pipeline: &mut Pipeline, second: i64, level: Option<u8>) -> Outcome {
+        let shade = |x, y| image::Rgb([level.unwrap_or(((x + y) * 2) as u8); 3]);
+        let frame = Frame { picture: RgbImage::from_fn(64, 64, shade), ..frame(second) };
+        pipeline.watch(frame, false).outcome.unwrap()
+    }
+
+    /// A pipeline that knows what its camera shows.
+    fn learned(lab: &Lab) -> Pipeline {
+        let mut pipeline = lab.pipeline(settings(), Images::default());
+        for pictures_left in [1, 0] {
+            assert_eq!(shown(&mut pipeline, 0, None), Outcome::Learning { pictures_left });
+        }
+        let still = Outcome::Quiet { changed_percent: 0.0, reason: Quiet::Still };
+        assert_eq!(shown(&mut pipeline, 0, None), still);
+        pipeline
+    }
+
+    const LEARNS: Outcome = Outcome::Learning { pictures_left: 1 };
+
+    #[test]
+    fn a_pipeline_that_forgets_learns_what_the_camera_shows_anew() {
+        let lab = Lab::new();
+        let mut pipeline = learned(&lab);
+        pipeline.forget();
+        assert_eq!(shown(&mut pipeline, 0, None), LEARNS);
+    }
+
+    #[test]
+    fn the_dark_is_learned_so_that_a_light_in_it_is_seen_and_a_cover_is_forgotten() {
+        for (level, is_forgotten) in [(0, false), (100, true)] {
+            let lab = Lab::new();
+            let mut pipeline = learned(&lab);
+            assert_eq!(shown(&mut pipeline, 1, Some(level)), Outcome::Blind);
+            assert_eq!(shown(&mut pipeline, 11, Some(level)), LEARNS, "it is believed now");
+            shown(&mut pipeline, 12, Some(level));
+            let first = shown(&mut pipeline, 13, None);
+            assert_eq!(first == LEARNS, is_forgotten, "{first:?}");
+            assert_eq!(lab.told().len(), 2, "lost and found: {:?}", lab.told());
+        }
+    }
+
+    #[test]
+    fn that_pictures_cannot_be_written_is_told_each_time_it_begins() {
+        let lab = Lab::new();
+        let mut pipeline = lab.pipeline(settings(), Images::default());
+        for (second, is_written) in [(0, false), (60, true), (120, false)] {
+            if !is_written {
+                lab.disk.inject(Fault::AllSyncsFail);
+            }
+            upload(&mut pipeline, second);
+            lab.disk.heal();
+            assert_eq!(pipeline.told_images, !is_written);
+        }
+    }
+}

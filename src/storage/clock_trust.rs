@@ -85,7 +85,7 @@ mod tests {
     use std::sync::Arc;
 
     use lenslog_journal::storage::FaultyStorage;
-    use lenslog_journal::{Clock, Journal, Kind, NewRecord, Options, SimulatedClock};
+    use lenslog_journal::{Clock, Journal, Kind, NewRecord, Opening, Options, SimulatedClock};
 
     use super::*;
 
@@ -115,18 +115,22 @@ mod tests {
 
     #[test]
     fn what_was_appended_since_the_start_vouches_for_nothing() {
-        let storage = Arc::new(FaultyStorage::new());
+        let disk = FaultyStorage::new();
+        let storage = Arc::new(disk.clone());
         let clock = Arc::new(SimulatedClock::new(reading(1000, 1).wall));
         let shared: Arc<dyn Clock> = Arc::clone(&clock) as _;
         let options = Options { storage, clock: shared, seed: Some(1), ..Options::default() };
         let record = NewRecord { kind: Kind(1), version: 1, day: None, key: None, payload: b"x" };
         let journal = Journal::open("/data", &options).unwrap();
         journal.append(&[record]).unwrap();
-        // Not closed: the next opening recovers, and appends a record of its own.
-        let storage = Arc::clone(&options.storage);
-        drop(journal);
+        // Killed, not closed: each opening recovers, and appends a record of its own, in a segment of its own.
         clock.step_to(reading(20_000, 1).wall);
+        let once = Arc::new(disk.snapshot());
+        let _killed = Journal::open("/data", &Options { storage: once.clone(), ..options.clone() });
+        clock.step_to(reading(20_100, 1).wall);
+        let storage = Arc::new(once.snapshot());
         let journal = Journal::open("/data", &Options { storage, ..options }).unwrap();
+        assert!(matches!(journal.opening(), Opening::Recovered { .. }));
         let opened = journal.next_seq();
         journal.append(&[record]).unwrap();
         let trust = ClockTrust::of(&journal.view(), opened, clock.read()).unwrap();

@@ -29,6 +29,8 @@ mod reserve;
 mod rotator;
 mod stats;
 mod surveyor;
+#[cfg(test)]
+mod tests;
 mod tree;
 mod volume;
 

@@ -275,6 +275,15 @@ mod tests {
         assert!((700_000..800_000).contains(&all), "{all}");
         config.storage.db_path = root.join("elsewhere/events.db");
         assert!((800_000..900_000).contains(&total(&config)));
+        // A directory with such a name is none of the database's files; beside the logs it is counted with them.
+        fs::create_dir(root.join("elsewhere/events.db.d")).unwrap();
+        let with_directory = total(&config);
+        fs::remove_dir(root.join("elsewhere/events.db.d")).unwrap();
+        assert_eq!(with_directory, total(&config));
+        write(&root.join("logs/events.db-wal"), 100_000);
+        config.storage.db_path = root.join("logs/events.db");
+        assert!((800_000..900_000).contains(&total(&config)));
+        fs::remove_file(root.join("logs/events.db-wal")).unwrap();
         config.storage.db_path = root.join("data/events.db");
         for logs in ["data/logs", "data/events", "data"] {
             config.storage.log_dir = root.join(logs);

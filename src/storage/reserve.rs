@@ -171,7 +171,12 @@ mod tests {
         let journal = Journal::open(directory.path(), &Options::default()).unwrap();
         reserve.give_up_if_full(&journal);
         assert!(reserve.path.exists(), "there is room");
+        fs::write(&reserve.path, "another's").unwrap();
+        reserve.make();
+        assert_eq!(fs::read(&reserve.path).unwrap(), b"another's", "what is there stays");
         fs::remove_file(&reserve.path).unwrap();
+        let little = Storage { max_storage_gb: 0.001, ..storage };
+        assert_eq!(Reserve::of(&little).bytes, 15_625, "a small part of what may be used");
         let greedy = Reserve { bytes: u64::MAX / PLENTY, ..reserve };
         greedy.make();
         assert!(!greedy.path.exists(), "there is too little room for it");

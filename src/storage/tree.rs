@@ -283,4 +283,64 @@ mod tests {
         tree.refresh(true, &elsewhere);
         assert!(total(&tree) < 100_000);
     }
+
+    /// Sets a directory's time of modification.
+    fn touch(directory: &Path, time: SystemTime) {
+        fs::File::open(directory).unwrap().set_modified(time).unwrap();
+    }
+
+    #[test]
+    fn a_directory_that_looks_unchanged_is_listed_again_where_it_may_have_changed() {
+        let directory = tempfile::tempdir().unwrap();
+        let day = directory.path().join("2026-11-23");
+        let old = SystemTime::UNIX_EPOCH + Duration::from_secs(1_000_000_000);
+        for (time, is_listed) in [(old, false), (SystemTime::now() + 100 * TICK, true)] {
+            let _ = fs::remove_dir_all(&day);
+            fs::create_dir(&day).unwrap();
+            touch(&day, time);
+            let mut tree = Tree::new(directory.path().to_owned());
+            tree.refresh(false, &BTreeSet::new());
+            fs::write(day.join("a.jpg"), vec![1; 50_000]).unwrap();
+            touch(&day, time);
+            tree.refresh(false, &BTreeSet::new());
+            assert_eq!(total(&tree) == walked(directory.path()), is_listed);
+            tree.refresh(true, &BTreeSet::new());
+            assert_eq!(total(&tree), walked(directory.path()), "a full walk sees it");
+            // Another one in its place, which looks the same.
+            fs::rename(&day, directory.path().join("away")).unwrap();
+            fs::create_dir(&day).unwrap();
+            touch(&day, time);
+            tree.refresh(false, &BTreeSet::new());
+            assert_eq!(total(&tree), walked(directory.path()), "another one");
+            fs::remove_dir_all(directory.path().join("away")).unwrap();
+        }
+    }
+
+    #[test]
+    fn links_below_the_root_are_not_followed_and_many_files_all_count() {
+        let (directory, outside) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+        fs::write(outside.path().join("large.jpg"), vec![1; 1_000_000]).unwrap();
+        let day = directory.path().join("2026-11-23");
+        fs::create_dir(&day).unwrap();
+        let mut tree = Tree::new(directory.path().to_owned());
+        tree.refresh(false, &BTreeSet::new());
+        // A directory that is a link by the time it is looked at.
+        fs::remove_dir(&day).unwrap();
+        std::os::unix::fs::symlink(outside.path(), &day).unwrap();
+        tree.nodes.get_mut(Path::new("")).unwrap().directories = vec!["2026-11-23".into()];
+        tree.nodes.get_mut(Path::new("")).unwrap().listed_at += 2 * TICK;
+        let root = fs::metadata(directory.path()).unwrap();
+        tree.nodes.get_mut(Path::new("")).unwrap().modified = (root.mtime(), root.mtime_nsec());
+        tree.refresh(false, &BTreeSet::new());
+        assert!(total(&tree) < 500_000);
+        fs::remove_file(&day).unwrap();
+        for number in 0..GROWING_MAX + 50 {
+            fs::write(directory.path().join(format!("{number}.txt")), "x").unwrap();
+        }
+        tree.refresh(true, &BTreeSet::new());
+        let root = &tree.nodes[Path::new("")];
+        assert_eq!(root.growing.len(), GROWING_MAX);
+        let one = blocks(&fs::metadata(directory.path().join("0.txt")).unwrap());
+        assert!(total(&tree) >= (GROWING_MAX as u64 + 50) * one);
+    }
 }

@@ -111,4 +111,16 @@ mod tests {
         assert_eq!(reach_of(1_000, 0, 200), 1_200, "nothing is on it yet");
         assert_eq!(reach_of(u64::MAX, 1, i128::from(u64::MAX)), u64::MAX);
     }
+
+    #[test]
+    fn a_disk_of_nothing_but_the_database_counts_from_its_first_row_on_with_its_free_pages() {
+        let directory = tempfile::tempdir().unwrap();
+        let volume = |used, only_database| Volume { path: directory.path(), used, only_database };
+        assert_eq!(volume(0, Some(0)).capacity(), None);
+        assert!(volume(0, None).capacity().is_some());
+        // More than anything that others write meanwhile.
+        let pages = 1 << 50;
+        let (with, without) = (volume(1, Some(pages)).capacity(), volume(1, Some(0)).capacity());
+        assert!(with.unwrap() - without.unwrap() > i128::from(pages / 2));
+    }
 }

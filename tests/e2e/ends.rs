@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::io::Read;
+use std::os::unix::fs::OpenOptionsExt;
 use std::process::{Child, Stdio};
 use std::time::{Duration, Instant};
 
@@ -70,5 +71,25 @@ fn a_recorder_whose_log_nobody_reads_ends_when_it_is_told_to() {
     });
     let code = end(&lab, &mut child);
     assert!(matches!(code, Some(0 | 1)), "{code:?}");
+    lab.verify();
+}
+
+#[test]
+fn a_recorder_whose_main_loop_hangs_ends_when_it_is_told_to() {
+    let lab = Lab::new();
+    let config = lab.path("lenslog.toml");
+    fs::write(&config, "[cameras.door]\nsource = 'test:'\n").unwrap();
+    let mut recording = lab.record(&["--config", "lenslog.toml"]);
+    // A configuration that never comes to its end.
+    fs::remove_file(&config).unwrap();
+    assert!(std::process::Command::new("mkfifo").arg(&config).status().unwrap().success());
+    recording.signal(Signal::HUP);
+    let open = || {
+        let nonblocking = rustix::fs::OFlags::NONBLOCK.bits().cast_signed();
+        fs::File::options().write(true).custom_flags(nonblocking).open(&config).ok()
+    };
+    let _writer = lab.until("somebody reads the configuration", open);
+    assert_eq!(end(&lab, &mut recording.child), Some(1));
+    fs::remove_file(&config).unwrap();
     lab.verify();
 }

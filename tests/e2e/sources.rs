@@ -87,3 +87,45 @@ fn a_reload_reads_no_recording_twice() {
     assert!(frames(&lab, "door") > 0);
     lab.verify();
 }
+
+/// A camera's program that ends well only where another one is told to end, too, before it is killed.
+const SOCIABLE: &str = "\
+trap 'touch told.$1; while [ ! -e told.$2 ]; do sleep 0.02; done; touch met.$1; exit' TERM
+while :; do cat picture.jpg; sleep 0.05; done
+";
+
+#[test]
+fn cameras_that_are_stopped_are_stopped_together() {
+    let lab = Lab::new();
+    fs::write(lab.path("picture.jpg"), jpeg(1)).unwrap();
+    fs::write(lab.path("sociable.sh"), SOCIABLE).unwrap();
+    let config = |fps: u32, more: &str| {
+        let camera = |name: &str, other: &str| {
+            format!(
+                "[cameras.{name}]\nsource = \"exec:sh sociable.sh {name} {other}\"\nfps = {fps}\n"
+            )
+        };
+        let text = format!("{}{}{more}", camera("door", "yard"), camera("yard", "door"));
+        fs::write(lab.path("lenslog.toml"), text).unwrap();
+    };
+    let met = || {
+        let names = ["met.door", "met.yard"];
+        let all = names.iter().all(|name| lab.path(name).exists());
+        for name in names.into_iter().chain(["told.door", "told.yard"]) {
+            let _ = fs::remove_file(lab.path(name));
+        }
+        all
+    };
+    config(5, "");
+    let mut recording = lab.record(&[]);
+    for (fps, more) in [(4, ""), (4, "[images]\nquality = 50\n")] {
+        lab.until_cameras_are_up();
+        config(fps, more);
+        recording.signal(Signal::HUP);
+        recording.wait_for("the configuration is reloaded");
+        assert!(met(), "one after the other: {fps} {more}");
+    }
+    lab.until_cameras_are_up();
+    recording.stop().expect(0);
+    assert!(met(), "one after the other at the end");
+}

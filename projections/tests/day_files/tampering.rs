@@ -273,6 +273,24 @@ fn what_somebody_appended_to_a_day_that_is_over_is_cut_off_too() {
 }
 
 #[test]
+fn what_is_too_much_to_be_ours_is_not_read_and_its_day_is_made_again() {
+    let real = Real::with_events(BOTH[0]);
+    // Together more than an opening reads, without being written anywhere.
+    for number in [0, 1] {
+        let file = fs::File::options().write(true).open(real.events(number)).unwrap();
+        file.set_len(40 << 20).unwrap();
+    }
+    let mut projection = real.projection();
+    assert!(matches!(projection.open().unwrap(), Opened::At { .. }));
+    let found = projection.inspect().unwrap();
+    let Inspection::Tampered { reason, scope } = found else { panic!("{found:?}") };
+    assert!(reason.contains("bytes that were never written"), "{reason}");
+    assert_eq!(scope, days(&[1]));
+    real.settle();
+    real.assert_whole();
+}
+
+#[test]
 fn files_can_be_read_by_everybody() {
     for kept in BOTH {
         let real = Real::with_events(kept);
