@@ -1,4 +1,4 @@
-//! Whether the kernel's clock is synchronised: the only unsafe code of this crate.
+//! Whether the kernel's clock is synchronised.
 #![expect(unsafe_code, reason = "the call has no safe wrapper; see the SAFETY comment")]
 
 /// Whether something (NTP, PTP, GPS) keeps the clock and has said so to the kernel. Needs no privilege and no daemon
