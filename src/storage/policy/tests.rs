@@ -124,6 +124,19 @@ fn a_tombstone_of_a_clock_that_was_wrong_takes_nothing_protected_with_it() {
 }
 
 #[test]
+fn what_is_too_old_takes_younger_days_that_may_go_with_it_where_a_clock_was_wrong() {
+    let days = days(&[10; 10]);
+    let mut situation = situation(&days, 10_000, rules(3, 6, false));
+    situation.pruned_through = Some(Day(TODAY.0 - 4));
+    assert_eq!(ages(&plan(&situation)), [9, 8, 7, 6, 5, 4]);
+    // Days that are too old go although they are among the newest; younger ones of those do not.
+    situation.rules = rules(8, 4, false);
+    assert_eq!(ages(&plan(&situation)), [9, 8, 7, 6, 5, 4]);
+    situation.rules = rules(8, 5, false);
+    assert_eq!(ages(&plan(&situation)), [0; 0]);
+}
+
+#[test]
 fn days_after_today_are_neither_counted_nor_deleted_and_block_nothing() {
     let mut days = days(&[10; 6]);
     let first = days[0];
