@@ -218,6 +218,8 @@ mod tests {
         reporter.stop();
         assert_eq!(lines(), 1);
         let (mut reporter, _collector) = started(MetricsFile::new(directory.path(), 0), HOUR);
+        // Long enough for the thread to wait; nothing is wrong where it does not yet.
+        (0..10_000).for_each(|_| std::thread::yield_now());
         reporter.set_interval(Duration::from_millis(1));
         wait_until(|| lines() > 2);
         reporter.set_interval(HOUR);

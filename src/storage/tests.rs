@@ -24,6 +24,11 @@ const TODAY_MICROS: i64 = 1_795_262_400_000_000;
 /// Bytes of a picture, and of what strangers leave.
 const FILE_BYTES: usize = 300_000;
 
+/// Further events of a day where there are segments to fill.
+const LONG_EVENTS: u32 = 4;
+/// Bytes of their sentences, of which a few fill a segment.
+const SENTENCE_BYTES: usize = 100_000;
+
 struct Lab {
     _directory: tempfile::TempDir,
     config: Config,
@@ -54,7 +59,7 @@ impl Lab {
         Self::with_segments(days, None)
     }
 
-    /// In segments of no more bytes than that.
+    /// In segments of no more bytes than that, with further events that fill more than one of them each day.
     fn with_segments(days: u32, segment_bytes_max: Option<u64>) -> Self {
         let directory = tempfile::tempdir().unwrap();
         let mut config = Config::default();
@@ -73,12 +78,14 @@ impl Lab {
         let opened = journal.next_seq();
         let (told, full, gate) = Default::default();
         let lab = Self { _directory: directory, config, clock, journal, opened, told, full, gate };
-        for age in (1..=days).rev() {
+        for age in (0..=days).rev() {
             lab.clock.step_to(noon(age));
             lab.append(age);
+            for number in 0..segment_bytes_max.map_or(0, |_| LONG_EVENTS) {
+                let sentence = Some("x".repeat(SENTENCE_BYTES));
+                lab.append_described(age, format!("evt_{age}_{number}"), sentence);
+            }
         }
-        lab.clock.step_to(noon(0));
-        lab.append(0);
         // As if it had been opened now: the newest record vouches for the clock.
         Self { opened: lab.journal.next_seq(), ..lab }
     }

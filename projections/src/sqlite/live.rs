@@ -265,7 +265,7 @@ mod tests {
 
     use super::*;
 
-    /// A database with a log, whose file is as long as `log_bytes`: nothing is written to most of it.
+    /// A database with a log.
     fn live(directory: &tempfile::TempDir) -> Live {
         let files = DatabaseFiles::at(&directory.path().join("events.db"));
         let mut live = Live::create(files).unwrap();
@@ -285,6 +285,7 @@ mod tests {
         live.commit(&checkpoint)
     }
 
+    /// Nothing is written to what is added.
     fn lengthen_log(live: &Live, bytes: u64) {
         fs::File::options().write(true).open(live.files.wal()).unwrap().set_len(bytes).unwrap();
     }
@@ -320,6 +321,22 @@ mod tests {
             assert_eq!((live.held_looks, log_bytes(&live.files) == 0), (0, is_cut));
             commit(&mut live, 2).unwrap();
         }
+    }
+
+    #[test]
+    fn a_log_that_is_held_is_told_at_the_third_look_and_not_again() {
+        let directory = tempfile::tempdir().unwrap();
+        let mut live = live(&directory);
+        lengthen_log(&live, LOG_BYTES_TOLD + 1);
+        let _reader = reader(&live);
+        let lines = directory.path().join("lines");
+        let writer = std::sync::Arc::new(fs::File::create(&lines).unwrap());
+        let subscriber = tracing_subscriber::fmt().with_writer(writer).finish();
+        let told = || fs::read_to_string(&lines).unwrap().matches("log grows").count();
+        tracing::subscriber::with_default(subscriber, || {
+            let counts = [1, 2, 3, 4, 5].map(|_| live.inspect().map(|_| told()).unwrap());
+            assert_eq!(counts, [0, 0, 1, 1, 1]);
+        });
     }
 
     #[test]

@@ -315,6 +315,7 @@ mod tests {
         let mut client = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
         let (mut stream, _) = listener.accept().unwrap();
         let respond: Respond = Arc::new(|_| Response::text(200, ""));
+        client.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
         client.write_all(b"GET / HT").unwrap();
         // Nothing else comes.
         let deadline = Instant::now() + Duration::from_millis(50);

@@ -84,6 +84,10 @@ fn force_takes_one_day_where_there_is_room_and_never_a_protected_one() {
     assert_eq!(forced(1000, 7, false), [0; 0]);
     assert_eq!(forced(1000, 7, true), [0; 0], "it is not full: nothing has to be overwritten");
     assert_eq!(forced(50, 7, true), [4, 3]);
+    // What is too old goes as well, and is not that one day.
+    let mut situation = situation(&days, 1000, rules(1, 3, false));
+    situation.mode = Mode::Forced;
+    assert_eq!(ages(&plan(&situation)), [4, 3, 2]);
 }
 
 #[test]
@@ -247,6 +251,7 @@ proptest! {
                             true => (data.day, data.bytes - data.picture_bytes),
                             false => (data.day, data.bytes),
                         }).collect();
+                    prop_assert!(!taken.is_empty());
                     prop_assert_eq!(taken, &expected, "a tombstone takes everything up to its day");
                     if *why == Why::Room {
                         if rooms == 0 && !matches!(mode, Mode::Continuing { .. }) {

@@ -7,23 +7,13 @@ use super::policy::Mode;
 use super::reserve::Reserve;
 use super::*;
 
-/// Bytes of a sentence, of which a few fill a segment.
-const SENTENCE_BYTES: usize = 100_000;
 /// The smallest segment that there is.
 const SEGMENT_BYTES: u64 = 256 << 10;
 
-/// With several segments, and some of its days in more than one of them.
 fn segmented(days: u32) -> Lab {
     let lab = Lab::with_segments(days, Some(SEGMENT_BYTES));
-    for age in (0..days).rev() {
-        lab.clock.step_to(noon(age));
-        for number in 0..4 {
-            let sentence = Some("x".repeat(SENTENCE_BYTES));
-            lab.append_described(age, format!("evt_{age}_{number}"), sentence);
-        }
-    }
     assert!(lab.journal.view().segments().unwrap().len() > 4);
-    Lab { opened: lab.journal.next_seq(), ..lab }
+    lab
 }
 
 fn surveyor(lab: &Lab) -> Surveyor {
@@ -171,12 +161,15 @@ fn pictures_of_a_day_in_several_segments_are_found_once_and_none_behind_the_floo
         pictures.unwrap().into_iter().map(name).collect()
     };
     let all = |age: u32| -> Vec<String> {
-        let others = (0..4).map(|number| format!("evt_{age}_{number}"));
+        let others = (0..LONG_EVENTS).map(|number| format!("evt_{age}_{number}"));
         std::iter::once(format!("evt_{age}")).chain(others).collect()
     };
-    assert_eq!((names(2), names(1), names(0)), (all(2), all(1), all(0)));
+    assert_eq!((names(3), names(2), names(1), names(0)), (all(3), all(2), all(1), all(0)));
     // The segments are there still.
+    let floor = lab.journal.view().floor().unwrap();
     lab.journal.prune_through(noon(3).day()).unwrap();
+    assert!(lab.journal.view().floor().unwrap() > floor);
+    assert!(names(3).len() < all(3).len());
     assert_eq!((names(1), names(0)), (all(1), all(0)));
     let trust = ClockTrust::of(&lab.journal.view(), lab.opened, lab.clock.read()).unwrap();
     assert!(trust.is_trusted(lab.clock.read()));
