@@ -245,6 +245,32 @@ mod tests {
     }
 
     #[test]
+    fn an_error_is_told_once_and_once_more_after_another_or_a_line_that_was_written() {
+        let directory = tempfile::tempdir().unwrap();
+        let lines = directory.path().join("lines");
+        let results = Mutex::new(["a", "a", "", "a", "b", "b", "a", "", ""].iter());
+        let file = MetricsFile::new(directory.path(), 0).while_there(move || {
+            let result = lock(&results).next().unwrap();
+            if result.is_empty() { Ok(()) } else { Err(std::io::Error::other(*result)) }
+        });
+        let clock = Arc::new(SimulatedClock::new(Timestamp::default()));
+        let collector = Arc::new(MetricsCollector::new(clock));
+        let outlets = Outlets { file, status_line: None, notifier: Arc::default() };
+        let mut writer = Writer { collector, outlets, failing: None };
+        let log = Arc::new(std::fs::File::create(&lines).unwrap());
+        let subscriber = tracing_subscriber::fmt().with_writer(log).finish();
+        let count = |text: &str| std::fs::read_to_string(&lines).unwrap().matches(text).count();
+        tracing::subscriber::with_default(subscriber, || {
+            let told = [(); 9].map(|()| {
+                writer.write(&writer.collector.collect());
+                (count("cannot write"), count("is written again"))
+            });
+            let errors = [(1, 0), (1, 0), (1, 1), (2, 1), (3, 1), (3, 1), (4, 1), (4, 2), (4, 2)];
+            assert_eq!(told, errors);
+        });
+    }
+
+    #[test]
     fn a_file_system_that_hangs_holds_up_nobody_who_stops() {
         let directory = tempfile::tempdir().unwrap();
         let (release, released) = mpsc::channel::<()>();

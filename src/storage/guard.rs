@@ -54,11 +54,11 @@ pub struct StorageFigures {
 
 /// Watches over the storage of one data directory.
 pub struct StorageGuard {
-    inner: Arc<Inner>,
+    pub(super) inner: Arc<Inner>,
     thread: Mutex<Option<JoinHandle<()>>>,
 }
 
-struct Inner {
+pub(super) struct Inner {
     rotator: LogRotator,
     clock: Arc<dyn Clock>,
     reserve: Reserve,
@@ -316,7 +316,7 @@ impl Inner {
         }
     }
 
-    fn check(&self) {
+    pub(super) fn check(&self) {
         let mut watch = lock(&self.watch);
         if let Some(missing) = missing_mount(&self.require_mount) {
             if !std::mem::replace(&mut watch.told_mount, true) {

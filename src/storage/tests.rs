@@ -1,6 +1,7 @@
 //! A data directory of several days, and what checks and rotations make of it.
 
 mod rotations;
+mod told;
 
 use std::fs;
 use std::path::PathBuf;

@@ -173,4 +173,7 @@ fn pictures_of_a_day_in_several_segments_are_found_once_and_none_behind_the_floo
     assert_eq!((names(1), names(0)), (all(1), all(0)));
     let trust = ClockTrust::of(&lab.journal.view(), lab.opened, lab.clock.read()).unwrap();
     assert!(trust.is_trusted(lab.clock.read()));
+    lab.journal.prune_through(noon(0).day()).unwrap();
+    assert_eq!(names(0), [""; 0]);
+    ClockTrust::of(&lab.journal.view(), lab.opened, lab.clock.read()).unwrap();
 }
