@@ -82,17 +82,9 @@ impl MetricsFile {
     }
 
     fn open(&self) -> io::Result<File> {
-        let open = || {
-            // Never blocks where somebody has put a pipe in its place.
-            let flags = rustix::fs::OFlags::NONBLOCK.bits() as i32;
-            OpenOptions::new()
-                .read(true)
-                .append(true)
-                .create(true)
-                .mode(0o644)
-                .custom_flags(flags)
-                .open(&self.path)
-        };
+        // For reading too: a pipe that somebody has put in its place then blocks nobody.
+        let open =
+            || OpenOptions::new().read(true).append(true).create(true).mode(0o644).open(&self.path);
         let file = match open() {
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
                 if let Some(directory) = self.path.parent() {

@@ -3,7 +3,7 @@
 //! Datagrams of `NAME=value` lines, as `sd_notify` sends them; nothing else of systemd is needed for it. A socket
 //! that is full or gone costs a message, never time.
 
-use std::ffi::OsStr;
+use std::ffi::{OsStr, OsString};
 use std::io;
 use std::os::linux::net::SocketAddrExt;
 use std::os::unix::ffi::OsStrExt;
@@ -36,7 +36,11 @@ impl Notifier {
     /// Finds the socket and the watchdog's interval in the environment of this process.
     #[must_use]
     pub fn from_environment() -> Self {
-        let variable = |name| std::env::var_os(name).filter(|value| !value.is_empty());
+        Self::from_variables(|name| std::env::var_os(name))
+    }
+
+    fn from_variables(value_of: impl Fn(&str) -> Option<OsString>) -> Self {
+        let variable = |name| value_of(name).filter(|value| !value.is_empty());
         let Some(name) = variable("NOTIFY_SOCKET") else { return Self::default() };
         let number = |name| variable(name).and_then(|text| text.to_str()?.parse::<u64>().ok());
         // The watchdog may be meant for another process of the service.
@@ -168,6 +172,25 @@ mod tests {
             }
         }
         assert!((10..=15).contains(&count), "{count}");
+    }
+
+    #[test]
+    fn the_watchdog_of_another_process_hears_nothing_of_this_one() {
+        let interval_of = |pid: &str, micros: &str| {
+            let value_of = |name: &str| match name {
+                "NOTIFY_SOCKET" => Some("/run/no/such".into()),
+                "WATCHDOG_PID" => Some(pid.into()),
+                "WATCHDOG_USEC" => Some(micros.into()),
+                _ => None,
+            };
+            Notifier::from_variables(value_of).watchdog_interval()
+        };
+        let own = std::process::id().to_string();
+        let second = Some(Duration::from_secs(1));
+        assert_eq!(interval_of(&own, "2000000"), second);
+        assert_eq!(interval_of("", "2000000"), second);
+        assert_eq!(interval_of("1", "2000000"), None);
+        assert_eq!(interval_of(&own, "0"), None);
     }
 
     #[test]

@@ -179,3 +179,109 @@ impl Shared {
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicU64, Ordering};
+    use std::sync::mpsc;
+
+    use lenslog_journal::{SimulatedClock, Timestamp};
+
+    use super::*;
+
+    const HOUR: Duration = Duration::from_secs(3600);
+
+    fn started(file: MetricsFile, interval: Duration) -> (Reporter, Arc<MetricsCollector>) {
+        let clock = Arc::new(SimulatedClock::new(Timestamp::default()));
+        let collector = Arc::new(MetricsCollector::new(clock));
+        let outlets = Outlets { file, status_line: None, notifier: Arc::default() };
+        let reporter = Reporter::start(Arc::clone(&collector), outlets, interval).unwrap();
+        (reporter, collector)
+    }
+
+    fn wait_until(is_so: impl Fn() -> bool) {
+        let start = Instant::now();
+        while !is_so() {
+            assert!(start.elapsed() < Duration::from_secs(20), "it never comes");
+            std::thread::yield_now();
+        }
+    }
+
+    #[test]
+    fn the_last_line_is_written_at_the_end_and_another_interval_counts_at_once() {
+        let directory = tempfile::tempdir().unwrap();
+        let file = MetricsFile::new(directory.path(), 0);
+        let path = file.path().to_owned();
+        let lines = || std::fs::read_to_string(&path).unwrap_or_default().lines().count();
+        let (mut reporter, _collector) = started(file, HOUR);
+        assert_eq!(lines(), 0);
+        reporter.stop();
+        assert_eq!(lines(), 1);
+        let (mut reporter, _collector) = started(MetricsFile::new(directory.path(), 0), HOUR);
+        // Long enough for the thread to wait; nothing is wrong where it does not yet.
+        (0..10_000).for_each(|_| std::thread::yield_now());
+        reporter.set_interval(Duration::from_millis(1));
+        wait_until(|| lines() > 2);
+        reporter.set_interval(HOUR);
+        reporter.stop();
+    }
+
+    #[test]
+    fn each_line_that_cannot_be_written_is_counted() {
+        let directory = tempfile::tempdir().unwrap();
+        let logs = directory.path().join("logs");
+        let tries = Arc::new(AtomicU64::new(0));
+        let tried = Arc::clone(&tries);
+        let file = MetricsFile::new(&logs, 0).while_there(move || {
+            tried.fetch_add(1, Ordering::SeqCst);
+            Err(std::io::Error::other("it is not there"))
+        });
+        let (mut reporter, collector) = started(file, Duration::from_millis(1));
+        wait_until(|| tries.load(Ordering::SeqCst) >= 3);
+        reporter.stop();
+        let errors = collector.collect().file_write_errors;
+        assert_eq!(errors, tries.load(Ordering::SeqCst));
+        assert!(!logs.exists(), "no directory is made in its place");
+    }
+
+    #[test]
+    fn an_error_is_told_once_and_once_more_after_another_or_a_line_that_was_written() {
+        let directory = tempfile::tempdir().unwrap();
+        let lines = directory.path().join("lines");
+        let results = Mutex::new(["a", "a", "", "a", "b", "b", "a", "", ""].iter());
+        let file = MetricsFile::new(directory.path(), 0).while_there(move || {
+            let result = lock(&results).next().unwrap();
+            if result.is_empty() { Ok(()) } else { Err(std::io::Error::other(*result)) }
+        });
+        let clock = Arc::new(SimulatedClock::new(Timestamp::default()));
+        let collector = Arc::new(MetricsCollector::new(clock));
+        let outlets = Outlets { file, status_line: None, notifier: Arc::default() };
+        let mut writer = Writer { collector, outlets, failing: None };
+        let log = Arc::new(std::fs::File::create(&lines).unwrap());
+        let subscriber = tracing_subscriber::fmt().with_writer(log).finish();
+        let count = |text: &str| std::fs::read_to_string(&lines).unwrap().matches(text).count();
+        tracing::subscriber::with_default(subscriber, || {
+            let told = [(); 9].map(|()| {
+                writer.write(&writer.collector.collect());
+                (count("cannot write"), count("is written again"))
+            });
+            let errors = [(1, 0), (1, 0), (1, 1), (2, 1), (3, 1), (3, 1), (4, 1), (4, 2), (4, 2)];
+            assert_eq!(told, errors);
+        });
+    }
+
+    #[test]
+    fn a_file_system_that_hangs_holds_up_nobody_who_stops() {
+        let directory = tempfile::tempdir().unwrap();
+        let (release, released) = mpsc::channel::<()>();
+        let released = Mutex::new(released);
+        let file = MetricsFile::new(directory.path(), 0).while_there(move || {
+            let _ = lock(&released).recv();
+            Ok(())
+        });
+        let (mut reporter, _collector) = started(file, HOUR);
+        let stopping = std::thread::spawn(move || reporter.stop());
+        wait_until(|| stopping.is_finished());
+        drop(release);
+    }
+}

@@ -54,11 +54,11 @@ pub struct StorageFigures {
 
 /// Watches over the storage of one data directory.
 pub struct StorageGuard {
-    inner: Arc<Inner>,
+    pub(super) inner: Arc<Inner>,
     thread: Mutex<Option<JoinHandle<()>>>,
 }
 
-struct Inner {
+pub(super) struct Inner {
     rotator: LogRotator,
     clock: Arc<dyn Clock>,
     reserve: Reserve,
@@ -90,8 +90,8 @@ struct Signal {
 #[derive(Debug, Default)]
 struct Watch {
     levels: Levels,
-    /// What was left to do after the last rotation, and when that was.
-    left: Option<(Vec<Day>, Instant)>,
+    /// What was left to do after the last rotation, and when that was, since boot.
+    left: Option<(Vec<Day>, Duration)>,
     /// It was told that nothing may be deleted.
     told_nothing: bool,
     told_clock: bool,
@@ -316,7 +316,7 @@ impl Inner {
         }
     }
 
-    fn check(&self) {
+    pub(super) fn check(&self) {
         let mut watch = lock(&self.watch);
         if let Some(missing) = missing_mount(&self.require_mount) {
             if !std::mem::replace(&mut watch.told_mount, true) {
@@ -363,16 +363,17 @@ impl Inner {
         let survey = self.rotator.survey(false)?;
         self.tell_obstacles(watch, &survey);
         let wanted = days_of(&survey);
+        let now = self.clock.read().boot;
         let is_known = watch
             .left
             .as_ref()
-            .is_some_and(|(left, at)| *left == wanted && at.elapsed() < RETRY_INTERVAL);
+            .is_some_and(|(left, at)| *left == wanted && now.saturating_sub(*at) < RETRY_INTERVAL);
         if wanted.is_empty() || is_known {
             return Ok(());
         }
         let result = self.rotator.rotate_logs(false);
         let left = self.rotator.survey(false).map_or(wanted, |survey| days_of(&survey));
-        watch.left = Some((left, Instant::now()));
+        watch.left = Some((left, self.clock.read().boot));
         self.count(&result?);
         Ok(())
     }

@@ -313,4 +313,45 @@ mod tests {
         assert_eq!(told, [("2026-11-22".to_owned(), true), ("2026-11-23".to_owned(), false)]);
         assert!(days[1].picture_bytes >= 300_000);
     }
+
+    #[test]
+    fn every_file_is_looked_at_again_after_a_while_and_not_each_time() {
+        let lab = tempfile::tempdir().unwrap();
+        let picture = lab.path().join("data/events/2026-11-23/evt_1.jpg");
+        write(&picture, 1_000);
+        let long_ago = std::time::SystemTime::UNIX_EPOCH + Duration::from_secs(1_000_000_000);
+        let day = fs::File::open(picture.parent().unwrap()).unwrap();
+        day.set_modified(long_ago).unwrap();
+        let monitor = StorageMonitor::new(&config(lab.path()));
+        let total = || monitor.check_usage().total_bytes;
+        let before = total();
+        // No name was made or removed.
+        fs::write(&picture, vec![1; 300_000]).unwrap();
+        assert_eq!(total(), before);
+        monitor.lock().walked_at = Instant::now().checked_sub(WALK_INTERVAL);
+        assert!(total() >= before + 250_000);
+        fs::write(&picture, "x").unwrap();
+        assert!(total() >= before + 250_000);
+    }
+
+    #[test]
+    fn what_rows_left_free_in_the_database_is_not_used() {
+        let lab = tempfile::tempdir().unwrap();
+        for database in ["data/events.db", "elsewhere/events.db"] {
+            let mut config = config(lab.path());
+            config.storage.db_path = lab.path().join(database);
+            fs::create_dir_all(config.storage.db_path.parent().unwrap()).unwrap();
+            let database = rusqlite::Connection::open(&config.storage.db_path).unwrap();
+            database
+                .execute_batch("CREATE TABLE x (y); INSERT INTO x VALUES (zeroblob(900000));")
+                .unwrap();
+            let monitor = StorageMonitor::new(&config);
+            let (total, used) = (monitor.check_usage().total_bytes, monitor.database_used());
+            database.execute_batch("DELETE FROM x").unwrap();
+            assert!(monitor.check_usage().total_bytes + 800_000 < total);
+            assert!(monitor.database_used() + 800_000 < used);
+            drop(database);
+            fs::remove_file(&config.storage.db_path).unwrap();
+        }
+    }
 }

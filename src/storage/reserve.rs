@@ -180,5 +180,8 @@ mod tests {
         let greedy = Reserve { bytes: u64::MAX / PLENTY, ..reserve };
         greedy.make();
         assert!(!greedy.path.exists(), "there is too little room for it");
+        fs::write(&greedy.path, "small").unwrap();
+        greedy.give_up_if_full(&journal);
+        assert!(greedy.path.exists(), "what is free is enough, if not for another one");
     }
 }

@@ -1,9 +1,12 @@
 //! A data directory of several days, and what checks and rotations make of it.
 
+mod rotations;
+mod told;
+
 use std::fs;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicU32, Ordering};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Barrier, Mutex};
 use std::time::{Duration, Instant};
 
 use lenslog_engine::{Runner, Vocabulary};
@@ -22,6 +25,11 @@ const TODAY_MICROS: i64 = 1_795_262_400_000_000;
 /// Bytes of a picture, and of what strangers leave.
 const FILE_BYTES: usize = 300_000;
 
+/// Further events of a day where there are segments to fill.
+const LONG_EVENTS: u32 = 4;
+/// Bytes of their sentences, of which a few fill a segment.
+const SENTENCE_BYTES: usize = 100_000;
+
 struct Lab {
     _directory: tempfile::TempDir,
     config: Config,
@@ -30,6 +38,8 @@ struct Lab {
     opened: Seq,
     told: Arc<Mutex<Vec<StorageLevel>>>,
     full: Arc<AtomicU32>,
+    /// Whoever is told something waits here.
+    gate: Arc<Mutex<()>>,
 }
 
 fn noon(age: u32) -> Timestamp {
@@ -37,9 +47,21 @@ fn noon(age: u32) -> Timestamp {
     Timestamp { utc_micros, offset_minutes: 0 }
 }
 
+/// The id of an event.
+fn made_just_now() -> String {
+    let seconds = u64::try_from(noon(0).utc_micros / 1_000_000).unwrap();
+    let made = uuid::Timestamp::from_unix(uuid::NoContext, seconds, 0);
+    format!("evt_{}", uuid::Uuid::new_v7(made))
+}
+
 impl Lab {
     /// With an event and its picture on each of so many days before today, oldest first.
     fn new(days: u32) -> Self {
+        Self::with_segments(days, None)
+    }
+
+    /// In segments of no more bytes than that, with further events that fill more than one of them each day.
+    fn with_segments(days: u32, segment_bytes_max: Option<u64>) -> Self {
         let directory = tempfile::tempdir().unwrap();
         let mut config = Config::default();
         let storage = &mut config.storage;
@@ -51,17 +73,20 @@ impl Lab {
         let clock = Arc::new(SimulatedClock::new(noon(days)));
         let shared: Arc<dyn Clock> = Arc::clone(&clock) as _;
         let storage_of = Arc::new(AnchoredStorage::default());
-        let options = Options { storage: storage_of, clock: shared, ..Options::default() };
+        let options =
+            Options { storage: storage_of, clock: shared, segment_bytes_max, ..Options::default() };
         let journal = Journal::open(&storage.data_dir, &options).unwrap();
         let opened = journal.next_seq();
-        let (told, full) = Default::default();
-        let lab = Self { _directory: directory, config, clock, journal, opened, told, full };
-        for age in (1..=days).rev() {
+        let (told, full, gate) = Default::default();
+        let lab = Self { _directory: directory, config, clock, journal, opened, told, full, gate };
+        for age in (0..=days).rev() {
             lab.clock.step_to(noon(age));
             lab.append(age);
+            for number in 0..segment_bytes_max.map_or(0, |_| LONG_EVENTS) {
+                let sentence = Some("x".repeat(SENTENCE_BYTES));
+                lab.append_described(age, format!("evt_{age}_{number}"), sentence);
+            }
         }
-        lab.clock.step_to(noon(0));
-        lab.append(0);
         // As if it had been opened now: the newest record vouches for the clock.
         Self { opened: lab.journal.next_seq(), ..lab }
     }
@@ -71,6 +96,10 @@ impl Lab {
     }
 
     fn append_as(&self, age: u32, event_id: String) {
+        self.append_described(age, event_id, None);
+    }
+
+    fn append_described(&self, age: u32, event_id: String, llm_description: Option<String>) {
         let day = noon(age).day();
         self.put(age, &format!("{event_id}.jpg"));
         let record = RecorderVocabulary::encode(&Event::Detected(EventDetected {
@@ -81,7 +110,7 @@ impl Lab {
             camera_name: None,
             motion_confidence: None,
             detected_objects: Vec::new(),
-            llm_description: None,
+            llm_description,
             description_expected: false,
             metadata: Metadata::new(),
         }));
@@ -101,9 +130,7 @@ impl Lab {
     /// Puts a picture there that no event names. As it was made just now, its event may be on its way, so that it stays when
     /// its day is deleted.
     fn put_strange(&self, age: u32) -> String {
-        let seconds = u64::try_from(noon(0).utc_micros / 1_000_000).unwrap();
-        let made = uuid::Timestamp::from_unix(uuid::NoContext, seconds, 0);
-        let name = format!("evt_{}.jpg", uuid::Uuid::new_v7(made));
+        let name = format!("{}.jpg", made_just_now());
         self.put(age, &name);
         name
     }
@@ -131,9 +158,11 @@ impl Lab {
         let used = StorageMonitor::new(&self.config).check_usage().total_bytes;
         self.config.storage.max_storage_gb = (used * limit_percent / 100) as f64 / 1e9;
         let (told, full) = (Arc::clone(&self.told), Arc::clone(&self.full));
+        let gate = Arc::clone(&self.gate);
         let tell = move |event: &Event| {
             let Event::StorageWarning(warning) = event else { panic!("{event:?}") };
             told.lock().unwrap().push(warning.level);
+            drop(gate.lock().unwrap());
         };
         let clock: Arc<dyn Clock> = Arc::clone(&self.clock) as _;
         let when_full = move || {
@@ -153,6 +182,14 @@ impl Lab {
 
     fn told(&self) -> Vec<StorageLevel> {
         self.told.lock().unwrap().clone()
+    }
+}
+
+fn wait_until(is_so: impl Fn() -> bool) {
+    let start = Instant::now();
+    while !is_so() {
+        assert!(start.elapsed() < Duration::from_secs(20), "it never comes");
+        std::thread::yield_now();
     }
 }
 
@@ -225,13 +262,82 @@ fn so_many_events_bring_a_check_and_only_one() {
     let head = lab.journal.next_seq();
     guard.note(Seq(head.0 + 1));
     guard.note(Seq(head.0 + 100));
-    let start = Instant::now();
-    while guard.figures().checks < 2 {
-        assert!(start.elapsed() < Duration::from_secs(50), "it is not checked");
-        std::thread::yield_now();
-    }
+    wait_until(|| guard.figures().checks == 2);
     guard.make_room();
     assert_eq!(guard.figures().checks, 3);
+}
+
+#[test]
+fn whoever_is_far_ahead_waits_for_the_check_that_is_due_and_what_was_noted_stays() {
+    let mut lab = Lab::new(1);
+    lab.config.storage.storage_check_interval = 10;
+    let (guard, _runner) = lab.watched(130);
+    let gate = Arc::clone(&lab.gate);
+    let closed = gate.lock().unwrap();
+    // What comes to be there makes the next check tell something, and that takes long.
+    (0..20).for_each(|number| lab.put(0, &format!("{number}.txt")));
+    let told = lab.told().len();
+    guard.check_soon();
+    wait_until(|| lab.told().len() > told);
+    let head = lab.journal.next_seq();
+    guard.note(Seq(head.0 + 1_000));
+    guard.note(head);
+    let (is_open, begins) = (AtomicU32::new(0), Barrier::new(2));
+    std::thread::scope(|scope| {
+        let admitted = scope.spawn(|| {
+            begins.wait();
+            guard.admit();
+            is_open.load(Ordering::SeqCst)
+        });
+        begins.wait();
+        // Long enough for whoever does not wait; nothing is wrong where it is not.
+        (0..10_000).take_while(|_| !admitted.is_finished()).for_each(|_| std::thread::yield_now());
+        is_open.store(1, Ordering::SeqCst);
+        drop(closed);
+        assert_eq!(admitted.join().unwrap(), 1, "it was let in while it was too far ahead");
+    });
+    wait_until(|| guard.figures().checks == 3);
+}
+
+#[test]
+fn a_rotation_that_was_asked_for_brings_a_check() {
+    let mut lab = Lab::new(1);
+    let (guard, _runner) = lab.watched(1_000_000);
+    assert_eq!(guard.figures().checks, 1);
+    guard.rotate(false, false).unwrap();
+    wait_until(|| guard.figures().checks == 2);
+}
+
+#[test]
+fn what_could_not_be_deleted_is_tried_again_after_a_while_and_not_at_each_check() {
+    let mut lab = Lab::new(3);
+    for _ in 0..30 {
+        lab.put_strange(3);
+    }
+    // A day that can go only as long as it is not tried: much of it stays.
+    lab.config.storage.max_retention_days = 3;
+    let (guard, _runner) = lab.watched(1_000_000);
+    let appended = || lab.journal.next_seq();
+    let first = appended();
+    guard.make_room();
+    guard.make_room();
+    assert_eq!(appended(), first);
+    lab.clock.advance(Duration::from_secs(600));
+    guard.make_room();
+    assert!(appended() > first);
+    let second = appended();
+    guard.make_room();
+    assert_eq!(appended(), second);
+}
+
+#[test]
+fn no_more_may_be_taken_than_the_file_system_has_whatever_the_configuration_says() {
+    let mut lab = Lab::new(0);
+    lab.config.storage.max_storage_gb = 1e9;
+    let stats = StorageMonitor::new(&lab.config).check_usage();
+    assert!(stats.limit_bytes < 1_000_000_000_000_000_000, "{stats:?}");
+    lab.config.storage.max_storage_gb = 1e-3;
+    assert_eq!(StorageMonitor::new(&lab.config).check_usage().limit_bytes, 1_000_000);
 }
 
 #[test]

@@ -284,6 +284,19 @@ mod tests {
         assert!(total(&tree) < 100_000);
     }
 
+    #[test]
+    fn what_lies_deeper_than_anything_of_ours_is_not_looked_at() {
+        let directory = tempfile::tempdir().unwrap();
+        let mut deep = directory.path().to_owned();
+        (0..=DEPTH_MAX).for_each(|_| deep.push("x"));
+        fs::create_dir_all(&deep).unwrap();
+        let before = walked(directory.path());
+        fs::write(deep.join("a.jpg"), vec![1; 50_000]).unwrap();
+        assert_eq!(walked(directory.path()), before);
+        fs::write(deep.with_file_name("b.jpg"), vec![1; 50_000]).unwrap();
+        assert!(walked(directory.path()) >= before + 50_000);
+    }
+
     /// Sets a directory's time of modification.
     fn touch(directory: &Path, time: SystemTime) {
         fs::File::open(directory).unwrap().set_modified(time).unwrap();

@@ -258,3 +258,96 @@ impl Live {
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use lenslog_journal::Position;
+
+    use super::*;
+
+    /// A database with a log.
+    fn live(directory: &tempfile::TempDir) -> Live {
+        let files = DatabaseFiles::at(&directory.path().join("events.db"));
+        let mut live = Live::create(files).unwrap();
+        commit(&mut live, 1).unwrap();
+        live
+    }
+
+    fn commit(live: &mut Live, parked_count: u64) -> Result<(), ProjectionError> {
+        let checkpoint = Checkpoint {
+            journal: [7; 16],
+            position: Position::START,
+            logic: 1,
+            options: String::new(),
+            parked: Vec::new(),
+            parked_count,
+        };
+        live.commit(&checkpoint)
+    }
+
+    /// Nothing is written to what is added.
+    fn lengthen_log(live: &Live, bytes: u64) {
+        fs::File::options().write(true).open(live.files.wal()).unwrap().set_len(bytes).unwrap();
+    }
+
+    fn patience(live: &Live) -> i64 {
+        live.connection.pragma_query_value(None, "busy_timeout", |row| row.get(0)).unwrap()
+    }
+
+    fn reader(live: &Live) -> Connection {
+        let reader = Connection::open(live.files.path()).unwrap();
+        reader.execute_batch("BEGIN; SELECT count(*) FROM events;").unwrap();
+        reader
+    }
+
+    #[test]
+    fn looks_at_a_log_that_is_held_count_until_it_is_cut_or_short() {
+        let directory = tempfile::tempdir().unwrap();
+        let mut live = live(&directory);
+        for is_cut in [true, false] {
+            lengthen_log(&live, LOG_BYTES_TOLD + 1);
+            let reader = reader(&live);
+            for look in 1..=HELD_LOOKS_MIN {
+                assert_eq!(live.inspect().unwrap(), Inspection::Intact);
+                assert_eq!(live.held_looks, look);
+                assert_eq!(patience(&live), WRITER_PATIENCE.as_millis() as i64);
+            }
+            if is_cut {
+                drop(reader);
+            } else {
+                lengthen_log(&live, LOG_BYTES_TOLD);
+            }
+            live.inspect().unwrap();
+            assert_eq!((live.held_looks, log_bytes(&live.files) == 0), (0, is_cut));
+            commit(&mut live, 2).unwrap();
+        }
+    }
+
+    #[test]
+    fn a_log_that_is_held_is_told_at_the_third_look_and_not_again() {
+        let directory = tempfile::tempdir().unwrap();
+        let mut live = live(&directory);
+        lengthen_log(&live, LOG_BYTES_TOLD + 1);
+        let _reader = reader(&live);
+        let lines = directory.path().join("lines");
+        let writer = std::sync::Arc::new(fs::File::create(&lines).unwrap());
+        let subscriber = tracing_subscriber::fmt().with_writer(writer).finish();
+        let told = || fs::read_to_string(&lines).unwrap().matches("log grows").count();
+        tracing::subscriber::with_default(subscriber, || {
+            let counts = [1, 2, 3, 4, 5].map(|_| live.inspect().map(|_| told()).unwrap());
+            assert_eq!(counts, [0, 0, 1, 1, 1]);
+        });
+    }
+
+    #[test]
+    fn a_log_beyond_its_limit_is_cut_before_anything_is_refused() {
+        let directory = tempfile::tempdir().unwrap();
+        let mut live = live(&directory);
+        lengthen_log(&live, LOG_BYTES_MAX + 1);
+        let reader = reader(&live);
+        assert!(matches!(commit(&mut live, 2), Err(ProjectionError::Retry { .. })));
+        drop(reader);
+        commit(&mut live, 2).unwrap();
+        assert!(log_bytes(&live.files) < LOG_BYTES_MAX);
+    }
+}

@@ -315,6 +315,7 @@ mod tests {
         let mut client = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
         let (mut stream, _) = listener.accept().unwrap();
         let respond: Respond = Arc::new(|_| Response::text(200, ""));
+        client.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
         client.write_all(b"GET / HT").unwrap();
         // Nothing else comes.
         let deadline = Instant::now() + Duration::from_millis(50);
@@ -323,6 +324,57 @@ mod tests {
         assert!(answer.starts_with("HTTP/1.1 408 ") && Instant::now() >= deadline, "{answer}");
         drop(client);
         serving.join().unwrap().unwrap();
+    }
+
+    /// Both ends of a connection, the server's first.
+    fn connection() -> (TcpStream, TcpStream) {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let client = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+        (listener.accept().unwrap().0, client)
+    }
+
+    #[test]
+    fn nobody_is_waited_for_beyond_the_deadline_by_reading_or_by_writing() {
+        let (stream, client) = connection();
+        let (done, both_done) = std::sync::mpsc::channel();
+        for is_reading in [true, false] {
+            let (mut stream, done) = (stream.try_clone().unwrap(), done.clone());
+            std::thread::spawn(move || {
+                let deadline = Instant::now() + Duration::from_millis(50);
+                // More than any buffer between the two takes.
+                let result = match is_reading {
+                    true => read(&mut stream, &mut [0; 16], deadline).map(drop),
+                    false => write_all(&mut stream, &vec![0; 64 << 20], deadline),
+                };
+                done.send(result.map_err(|error| error.kind())).unwrap();
+            });
+        }
+        for _ in 0..2 {
+            let result = both_done.recv_timeout(Duration::from_secs(20));
+            assert_eq!(result, Ok(Err(io::ErrorKind::TimedOut)));
+        }
+        drop(client);
+    }
+
+    #[test]
+    fn what_comes_behind_a_request_is_read_up_to_a_limit() {
+        let (mut stream, mut client) = connection();
+        let sent = REST_BYTES_MAX + (32 << 10);
+        let sending = std::thread::spawn(move || {
+            client.write_all(b"POST / HTTP/1.1\r\n\r\n").unwrap();
+            client.write_all(&vec![b'x'; sent]).unwrap();
+            client.shutdown(Shutdown::Write).unwrap();
+            client
+        });
+        let respond: Respond = Arc::new(|_| Response::text(200, ""));
+        let deadline = Instant::now() + REQUEST_DEADLINE;
+        serve(&mut stream, &respond, deadline, &|_| ()).unwrap();
+        let (mut left, mut buffer) = (0, [0; 4096]);
+        while let len @ 1.. = stream.read(&mut buffer).unwrap() {
+            left += len;
+        }
+        assert!(left > 0 && left < sent, "{left}");
+        sending.join().unwrap();
     }
 
     #[test]

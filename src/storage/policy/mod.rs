@@ -249,7 +249,7 @@ impl<'a> Planner<'a> {
     fn make_room(&mut self, was_full: bool) {
         let Situation { today, rules, mode, .. } = *self.situation;
         let overwrites = rules.overwrite_oldest && was_full;
-        let end = if overwrites { today } else { self.newest_from.min(today) };
+        let end = if overwrites { today } else { self.newest_from };
         let begins = match mode {
             Mode::Check => was_full,
             Mode::Forced => true,
@@ -258,21 +258,17 @@ impl<'a> Planner<'a> {
         if !begins {
             return;
         }
-        let once = self.stats().is_below_target();
-        let too_old = self.too_old;
         for data in self.days_before(end) {
             if self.is_gone(data.day) {
                 continue;
             }
-            let goes = |_: &Self, day: Day| day < end || too_old.is_some_and(|limit| day <= limit);
-            let went = self.prune(data, Why::Room, goes);
-            // Where one tombstone would take something protected with it, every later one would.
-            if !went || once || self.stats().is_below_target() {
+            self.prune(data, Why::Room, |_, day| day < end);
+            if self.stats().is_below_target() {
                 break;
             }
         }
         let stats = self.stats();
-        if overwrites && !stats.is_below_target() && !once {
+        if overwrites && !stats.is_below_target() {
             let pictures = self.situation.days.iter().find(|data| data.day == today);
             let wanted = stats.total_bytes - target(stats.limit_bytes);
             let bytes = pictures.map_or(0, |data| data.picture_bytes).min(wanted);
@@ -284,9 +280,9 @@ impl<'a> Planner<'a> {
     }
 
     /// Prunes a day and everything that its tombstone takes with it, if all of that may go.
-    fn prune(&mut self, data: DayData, why: Why, goes: impl Fn(&Self, Day) -> bool) -> bool {
+    fn prune(&mut self, data: DayData, why: Why, goes: impl Fn(&Self, Day) -> bool) {
         if self.is_gone(data.day) {
-            return false;
+            return;
         }
         let Situation { today, pruned_through, .. } = *self.situation;
         let through = pruned_through.map_or(data.day, |last| last.max(data.day));
@@ -298,7 +294,7 @@ impl<'a> Planner<'a> {
         let all_go = through < today && taken.iter().all(|data| goes(self, data.day));
         if !all_go {
             self.blocked = true;
-            return false;
+            return;
         }
         let left = |data: &DayData| match self.without_pictures.contains(&data.day) {
             true => data.bytes.saturating_sub(data.picture_bytes),
@@ -309,7 +305,6 @@ impl<'a> Planner<'a> {
         self.used = self.used.saturating_sub(bytes);
         self.gone_through = Some(through);
         self.steps.push(Step::Days { through, days, why });
-        true
     }
 
     fn days_before(&self, end: Day) -> Vec<DayData> {

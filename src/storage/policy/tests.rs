@@ -84,6 +84,10 @@ fn force_takes_one_day_where_there_is_room_and_never_a_protected_one() {
     assert_eq!(forced(1000, 7, false), [0; 0]);
     assert_eq!(forced(1000, 7, true), [0; 0], "it is not full: nothing has to be overwritten");
     assert_eq!(forced(50, 7, true), [4, 3]);
+    // What is too old goes as well, and is not that one day.
+    let mut situation = situation(&days, 1000, rules(1, 3, false));
+    situation.mode = Mode::Forced;
+    assert_eq!(ages(&plan(&situation)), [4, 3, 2]);
 }
 
 #[test]
@@ -120,6 +124,19 @@ fn a_tombstone_of_a_clock_that_was_wrong_takes_nothing_protected_with_it() {
     assert_eq!(blocked.kept[0].1, Protection::BehindProtected);
     situation.pruned_through = Some(Day(TODAY.0 + 300));
     situation.rules = rules(0, 1, true);
+    assert_eq!(ages(&plan(&situation)), [0; 0]);
+}
+
+#[test]
+fn what_is_too_old_takes_younger_days_that_may_go_with_it_where_a_clock_was_wrong() {
+    let days = days(&[10; 10]);
+    let mut situation = situation(&days, 10_000, rules(3, 6, false));
+    situation.pruned_through = Some(Day(TODAY.0 - 4));
+    assert_eq!(ages(&plan(&situation)), [9, 8, 7, 6, 5, 4]);
+    // Days that are too old go although they are among the newest; younger ones of those do not.
+    situation.rules = rules(8, 4, false);
+    assert_eq!(ages(&plan(&situation)), [9, 8, 7, 6, 5, 4]);
+    situation.rules = rules(8, 5, false);
     assert_eq!(ages(&plan(&situation)), [0; 0]);
 }
 
@@ -234,6 +251,7 @@ proptest! {
                             true => (data.day, data.bytes - data.picture_bytes),
                             false => (data.day, data.bytes),
                         }).collect();
+                    prop_assert!(!taken.is_empty());
                     prop_assert_eq!(taken, &expected, "a tombstone takes everything up to its day");
                     if *why == Why::Room {
                         if rooms == 0 && !matches!(mode, Mode::Continuing { .. }) {
