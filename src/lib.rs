@@ -31,6 +31,8 @@ pub mod picture;
 pub mod policy;
 pub mod recorder;
 pub mod redact;
+#[cfg(test)]
+mod small_files;
 pub mod source;
 pub mod storage;
 

@@ -194,6 +194,20 @@ mod tests {
     }
 
     #[test]
+    fn nothing_is_left_of_a_line_that_could_not_be_written_whole() {
+        if !crate::small_files::is_here(
+            "metrics::file::tests::nothing_is_left_of_a_line_that_could_not_be_written_whole",
+        ) {
+            return;
+        }
+        let directory = tempfile::tempdir().unwrap();
+        let file = MetricsFile::new(directory.path(), 1 << 40);
+        file.append("{}").unwrap();
+        file.append(&"x".repeat(500_000)).unwrap_err();
+        assert_eq!(fs::read(file.path()).unwrap(), b"{}\n");
+    }
+
+    #[test]
     fn files_are_small_where_little_may_be_stored() {
         let of = |limit| MetricsFile::new(Path::new("x"), limit).bytes_max;
         assert_eq!(of(1_000_000), FILE_BYTES_MIN);

@@ -184,4 +184,21 @@ mod tests {
         greedy.give_up_if_full(&journal);
         assert!(greedy.path.exists(), "what is free is enough, if not for another one");
     }
+
+    #[test]
+    fn nothing_is_left_of_one_that_could_not_be_written_whole() {
+        if !crate::small_files::is_here(
+            "storage::reserve::tests::nothing_is_left_of_one_that_could_not_be_written_whole",
+        ) {
+            return;
+        }
+        let directory = tempfile::tempdir().unwrap();
+        let storage = Storage { data_dir: directory.path().to_owned(), ..Storage::default() };
+        let reserve = Reserve::of(&storage);
+        reserve.write(&reserve.path).unwrap_err();
+        assert!(reserve.path.exists(), "it is half written");
+        fs::remove_file(&reserve.path).unwrap();
+        reserve.make();
+        assert!(!reserve.path.exists());
+    }
 }
