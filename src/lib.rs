@@ -31,10 +31,10 @@ pub mod picture;
 pub mod policy;
 pub mod recorder;
 pub mod redact;
-#[cfg(test)]
-mod small_files;
 pub mod source;
 pub mod storage;
+#[cfg(test)]
+mod testing;
 
 /// The examples of the README and of docs/EMBEDDING.md are compiled and run.
 #[cfg(doctest)]

@@ -195,7 +195,7 @@ mod tests {
 
     #[test]
     fn nothing_is_left_of_a_line_that_could_not_be_written_whole() {
-        if !crate::small_files::is_here(
+        if !crate::testing::files_are_small(
             "metrics::file::tests::nothing_is_left_of_a_line_that_could_not_be_written_whole",
         ) {
             return;

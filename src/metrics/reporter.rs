@@ -188,6 +188,7 @@ mod tests {
     use lenslog_journal::{SimulatedClock, Timestamp};
 
     use super::*;
+    use crate::testing::{logging_to, wait_until};
 
     const HOUR: Duration = Duration::from_secs(3600);
 
@@ -197,14 +198,6 @@ mod tests {
         let outlets = Outlets { file, status_line: None, notifier: Arc::default() };
         let reporter = Reporter::start(Arc::clone(&collector), outlets, interval).unwrap();
         (reporter, collector)
-    }
-
-    fn wait_until(is_so: impl Fn() -> bool) {
-        let start = Instant::now();
-        while !is_so() {
-            assert!(start.elapsed() < Duration::from_secs(20), "it never comes");
-            std::thread::yield_now();
-        }
     }
 
     #[test]
@@ -257,10 +250,8 @@ mod tests {
         let collector = Arc::new(MetricsCollector::new(clock));
         let outlets = Outlets { file, status_line: None, notifier: Arc::default() };
         let mut writer = Writer { collector, outlets, failing: None };
-        let log = Arc::new(std::fs::File::create(&lines).unwrap());
-        let subscriber = tracing_subscriber::fmt().with_writer(log).finish();
         let count = |text: &str| std::fs::read_to_string(&lines).unwrap().matches(text).count();
-        tracing::subscriber::with_default(subscriber, || {
+        logging_to(&lines, || {
             let told = [(); 9].map(|()| {
                 writer.write(&writer.collector.collect());
                 (count("cannot write"), count("is written again"))

@@ -146,22 +146,25 @@ fn in_light(picture: &RgbImage, gain: f64) -> RgbImage {
     picture
 }
 
+#[track_caller]
+fn learns_anew_when_it_lasts(detector: &mut MotionDetector, other: &RgbImage) {
+    assert!(is_light(&detector.look(other)));
+    assert!(is_light(&detector.look(other)));
+    assert_eq!(detector.look(other), Outcome::Learning { pictures_left: 24 });
+}
+
 #[test]
 fn another_scene_is_learned_when_it_is_there_in_two_pictures() {
     let (mut detector, picture) = learned(MotionConfig::default());
     let other = RgbImage::from_pixel(picture.width(), picture.height(), Rgb([250, 20, 20]));
-    assert!(is_light(&detector.look(&other)));
-    assert!(is_light(&detector.look(&other)));
-    assert_eq!(detector.look(&other), Outcome::Learning { pictures_left: 24 });
+    learns_anew_when_it_lasts(&mut detector, &other);
 }
 
 #[test]
 fn a_light_that_does_not_explain_what_is_seen_makes_it_learn_anew() {
     let (mut detector, picture) = learned(MotionConfig::default());
     let other = with_block(&in_light(&picture, 0.6), (200, 40, 60, 90));
-    assert!(is_light(&detector.look(&other)));
-    assert!(is_light(&detector.look(&other)));
-    assert_eq!(detector.look(&other), Outcome::Learning { pictures_left: 24 });
+    learns_anew_when_it_lasts(&mut detector, &other);
 }
 
 #[test]

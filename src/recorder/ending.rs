@@ -109,18 +109,13 @@ pub(super) fn end_now(code: i32) -> ! {
 mod tests {
     use super::*;
 
-    const VARIABLE: &str = "LENSLOG_TEST_OF_THE_END";
-
     #[test]
     fn an_end_that_hangs_is_cut_off_with_its_exit_code() {
-        if std::env::var_os(VARIABLE).is_some() {
-            let _never_done = watch_the_end(3, Duration::from_millis(1));
-            std::thread::park_timeout(2 * DRAIN_MAX);
-            return;
-        }
         let name = "recorder::ending::tests::an_end_that_hangs_is_cut_off_with_its_exit_code";
-        let mut again = std::process::Command::new(std::env::current_exe().unwrap());
-        let output = again.args(["--exact", name]).env(VARIABLE, "1").output().unwrap();
+        let Some(output) = crate::testing::own_process(name, "") else {
+            let _never_done = watch_the_end(3, Duration::from_millis(1));
+            return std::thread::park_timeout(2 * DRAIN_MAX);
+        };
         assert_eq!(output.status.code(), Some(3), "{output:?}");
     }
 }

@@ -80,10 +80,9 @@ impl StorageMonitor {
         self.stats(|_| true)
     }
 
-    /// Whether only the database's own file system has too little room, where it has one.
-    pub(super) fn lacks_room_for_database_alone(&self) -> bool {
-        !self.check_usage().is_below_target()
-            && self.stats(|volume| volume.only_database.is_none()).is_below_target()
+    /// Counts as if the file system that only the database is on were larger than it is.
+    pub(super) fn usage_without_database_disk(&self) -> StorageStats {
+        self.stats(|volume| volume.only_database.is_none())
     }
 
     fn stats(&self, counts: impl Fn(&Volume<'_>) -> bool) -> StorageStats {

@@ -187,7 +187,7 @@ mod tests {
 
     #[test]
     fn nothing_is_left_of_one_that_could_not_be_written_whole() {
-        if !crate::small_files::is_here(
+        if !crate::testing::files_are_small(
             "storage::reserve::tests::nothing_is_left_of_one_that_could_not_be_written_whole",
         ) {
             return;

@@ -23,6 +23,7 @@ use super::pictures::{self, Picture};
 use super::policy::{Mode, Protection, Step, Why};
 use super::report;
 use super::reserve::Reserve;
+use super::stats::StorageStats;
 use super::surveyor::{Survey, Surveyor};
 use crate::config::Storage;
 
@@ -144,8 +145,9 @@ impl LogRotator {
 
     /// Whether there is too little room for nothing but a database on a disk of its own, and it cannot be written even
     /// so: no row goes before it can, and days would go for nothing.
-    fn waits_for_database(&self) -> Result<bool, Error> {
-        if !self.surveyor.monitor().lacks_room_for_database_alone() {
+    fn waits_for_database(&self, stats: &StorageStats) -> Result<bool, Error> {
+        let elsewhere = || self.surveyor.monitor().usage_without_database_disk();
+        if stats.is_below_target() || !elsewhere().is_below_target() {
             return Ok(false);
         }
         let head = self.surveyor.view().head()?;
@@ -233,7 +235,7 @@ impl Rotation<'_> {
             Step::PicturesOfToday { .. } => true,
             Step::Pictures { .. } => false,
         };
-        if makes_room && self.rotator.waits_for_database()? {
+        if makes_room && self.rotator.waits_for_database(&survey.stats)? {
             self.problem(
                 "the disk of the database is full, and deleting days gives it no room while the database cannot be \
                  written; free some there, or delete the database: it is made again from the journal"

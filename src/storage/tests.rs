@@ -18,6 +18,7 @@ use super::*;
 use crate::config::{Config, WhenFull};
 use crate::ingest::Admission;
 use crate::layout;
+use crate::testing::wait_until;
 
 const DAY_MICROS: i64 = 24 * 3_600_000_000;
 /// Noon of today.
@@ -182,14 +183,6 @@ impl Lab {
 
     fn told(&self) -> Vec<StorageLevel> {
         self.told.lock().unwrap().clone()
-    }
-}
-
-fn wait_until(is_so: impl Fn() -> bool) {
-    let start = Instant::now();
-    while !is_so() {
-        assert!(start.elapsed() < Duration::from_secs(20), "it never comes");
-        std::thread::yield_now();
     }
 }
 

@@ -3,16 +3,13 @@
 use std::path::Path;
 
 use super::*;
+use crate::testing::logging_to;
 
 /// How often the lines logged by so many checks say something.
 fn told(guard: &StorageGuard, checks: u32, text: &str) -> usize {
     let directory = tempfile::tempdir().unwrap();
     let lines = directory.path().join("lines");
-    let writer = Arc::new(fs::File::create(&lines).unwrap());
-    let subscriber = tracing_subscriber::fmt().with_writer(writer).finish();
-    tracing::subscriber::with_default(subscriber, || {
-        (0..checks).for_each(|_| guard.inner.check());
-    });
+    logging_to(&lines, || (0..checks).for_each(|_| guard.inner.check()));
     fs::read_to_string(&lines).unwrap().matches(text).count()
 }
 
