@@ -64,7 +64,7 @@ impl JournalView {
     ) -> Result<Copied, Error> {
         // The end first: everything before it is in segments that exist now, but for those pruned just then.
         let head = self.readable_end()?.durable;
-        let names = self.directory().segments()?;
+        let names: Vec<_> = self.links()?.iter().map(|link| link.name).collect();
         if let Some((active, _)) = head.segment
             && is_patient
             && !names.contains(&active)

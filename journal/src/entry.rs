@@ -35,6 +35,8 @@ pub enum LossCause {
     SegmentMissing,
     /// Neither copy of the segment's header is right, so that nothing in it can be verified.
     HeaderDamaged,
+    /// The file may not be opened, or something else is in its place. The records may still be in it.
+    Unopenable,
 }
 
 impl std::fmt::Display for Lost {
@@ -43,6 +45,7 @@ impl std::fmt::Display for Lost {
             LossCause::Damaged => "damaged",
             LossCause::SegmentMissing => "the segment is missing",
             LossCause::HeaderDamaged => "both copies of the header are damaged",
+            LossCause::Unopenable => "the file cannot be opened",
         };
         let (segment, offset) = (self.segment.file_name(), self.offset);
         write!(formatter, "{segment} offset {offset}: {what}, seq {} lost", self.range)

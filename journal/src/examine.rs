@@ -1,7 +1,7 @@
 //! [`examine`]: reads the last segment after an abnormal end and says what is proven, torn and lost.
 //!
 //! X is the first offset where no valid frame stands, P the seq behind the last record that is proven to have been
-//! synced. P comes from the witness, from the `synced` field of every valid frame, before X or behind it, and from
+//! synced. P comes from the marker, from the `synced` field of every valid frame, before X or behind it, and from
 //! the segment's birth. X behind P: torn, the normal end of a power cut. X before P: damaged. That frames stand
 //! behind X proves nothing by itself: writeback may persist one block and not the one before it.
 
@@ -11,7 +11,7 @@ use crate::carried::{Carried, Counts};
 use crate::digest::SegmentDigest;
 use crate::directory::OpenSegment;
 use crate::format::{
-    FRAMES_OFFSET, Key, RecordsCursor, Salt, SegmentHeader, SystemRecord, Witness,
+    DurabilityMarker, FRAMES_OFFSET, Key, RecordsCursor, Salt, SegmentHeader, SystemRecord,
 };
 use crate::limits::{BLOCK_BYTES, GAPS_MAX};
 use crate::walk::{FoundFrame, FrameWalk};
@@ -23,8 +23,8 @@ use crate::{Error, Seq, SeqRange};
 pub(crate) struct Examination {
     /// The seq behind the last record proven to have been synced.
     pub(crate) proven: Seq,
-    /// Whether a witness of this very segment took part in the proof.
-    pub(crate) witnessed: bool,
+    /// Whether a marker of this very segment took part in the proof.
+    pub(crate) markered: bool,
     /// Where the segment ends: frames before belong to it for ever.
     pub(crate) kept_offset: u64,
     /// What those frames hold.
@@ -55,17 +55,17 @@ pub(crate) struct Examination {
 pub(crate) fn examine(
     segment: &OpenSegment,
     header: &SegmentHeader,
-    witness: Option<&Witness>,
+    marker: Option<&DurabilityMarker>,
     sealed_to: Seq,
 ) -> Result<Examination, Error> {
-    let witness = witness.filter(|witness| {
-        (witness.journal, witness.salt, witness.name) == (header.journal, header.salt, header.name)
+    let marker = marker.filter(|marker| {
+        (marker.journal, marker.salt, marker.name) == (header.journal, header.salt, header.name)
     });
-    let mut survey = Survey::of(segment, header, witness)?;
+    let mut survey = Survey::of(segment, header, marker)?;
     survey.proven = survey.proven.max(sealed_to);
     let mut examination = Examination {
         proven: survey.proven,
-        witnessed: witness.is_some(),
+        markered: marker.is_some(),
         kept_offset: FRAMES_OFFSET,
         kept: Counts::default(),
         digest: SegmentDigest::new(),
@@ -117,11 +117,11 @@ impl Survey {
     fn of(
         segment: &OpenSegment,
         header: &SegmentHeader,
-        witness: Option<&Witness>,
+        marker: Option<&DurabilityMarker>,
     ) -> Result<Self, Error> {
         let mut window = window_of(segment);
         let mut walk = FrameWalk::new(header.salt, FRAMES_OFFSET, header.start_seq());
-        let mut proven = header.born_seq.max(witness.map_or(Seq(0), |witness| witness.seq));
+        let mut proven = header.born_seq.max(marker.map_or(Seq(0), |marker| marker.seq));
         let mut first_invalid = None;
         while let Some(found) = walk.next(&mut window)? {
             if let Some(hole) = found.hole.filter(|hole| !hole.lost.is_empty()) {

@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use crate::entry::Lost;
+use crate::entry::{LossCause, Lost};
 use crate::format::{Gap, NewRecord, SystemRecord};
 use crate::open::{self, Opening};
 use crate::options::Options;
@@ -62,7 +62,7 @@ impl Journal {
     /// Where a new segment is needed and cannot be written (a full disk), the journal opens all the same: it can be
     /// read, [`Journal::health`] says why nothing can be appended, and every append tries again.
     ///
-    /// Where the segments are gone but the file `IDENTITY`, or the journal's witness, tells that there were some, no new
+    /// Where the segments are gone but the file `IDENTITY`, or the journal's marker, tells that there were some, no new
     /// journal is begun: it goes on as the same one, far behind every seq it may have given out, and [`Journal::opening`]
     /// and [`Journal::health`] say that everything before is lost. To begin anew, move the whole directory away.
     ///
@@ -182,6 +182,10 @@ impl Journal {
             }
         }
         tracing::error!(%lost, "the journal is damaged; recording goes on");
+        if lost.cause == LossCause::Unopenable {
+            // Its records may be there again once the file can be opened.
+            return Ok(None);
+        }
         let gap = SystemRecord::Gap(Gap {
             range: lost.range,
             segment: (lost.segment.base, lost.segment.day),

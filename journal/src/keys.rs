@@ -6,14 +6,15 @@
 use std::collections::HashMap;
 use std::io;
 
-use crate::chain::segment_end;
+use crate::chain::Link;
 use crate::directory::Directory;
 use crate::format::{
     FRAMES_OFFSET, Key, KeyFilter, KeysHeader, RecordsCursor, Salt, SegmentHeader, SegmentName,
 };
 use crate::limits::BLOCK_BYTES;
 use crate::ranges::RangeSet;
-use crate::storage::{Access, StorageFile, read_full};
+use crate::segment_end::segment_end;
+use crate::storage::{Access, StorageFile, open_new, read_full};
 use crate::walk::FrameWalk;
 use crate::window::Window;
 use crate::{Error, Seq};
@@ -76,6 +77,7 @@ impl KeyIndex {
         directory: &Directory,
         active: Option<&SegmentHeader>,
         pruned: &RangeSet,
+        links: impl FnOnce() -> Result<Vec<Link>, Error>,
         key: &Key,
     ) -> Result<Option<Seq>, Error> {
         if let Some(header) = active {
@@ -85,7 +87,8 @@ impl KeyIndex {
             return Ok(Some(*seq));
         }
         if self.sealed.is_none() {
-            self.sealed = Some(load_sealed(directory, active.map(|header| header.name), pruned)?);
+            let active = active.map(|header| header.name);
+            self.sealed = Some(load_sealed(directory, &links()?, active, pruned)?);
         }
         for keys in self.sealed.iter_mut().flatten() {
             if let Some(seq) = keys.find(directory, key)? {
@@ -225,23 +228,24 @@ impl KeysFile {
 
 fn load_sealed(
     directory: &Directory,
+    links: &[Link],
     active: Option<SegmentName>,
     pruned: &RangeSet,
 ) -> Result<Vec<SealedKeys>, Error> {
     let mut sealed = Vec::new();
-    let names = directory.segments()?;
-    for pair in names.windows(2) {
-        let &[name, successor] = pair else { continue };
+    for pair in links.windows(2) {
+        let [link, successor] = pair else { continue };
+        let name = link.name;
         if Some(name) == active {
             continue;
         }
         let Some(segment) = directory.open_segment(name, Access::Read)? else { continue };
-        let Some(read) = &segment.header else { continue };
+        let Ok(read) = &segment.header else { continue };
         let salt = read.header.salt;
         if segment.footer(salt)?.is_some_and(|footer| footer.counts.keyed == 0) {
             continue;
         }
-        let end = segment_end(directory, &segment, successor, || Ok(pruned.clone()))?;
+        let end = segment_end(&segment, successor, || Ok(pruned.clone()))?;
         if let Some((file, filter)) = KeysFile::open(directory, salt, name) {
             sealed.push(SealedKeys { name, end: end.seq, filter, file: Some(file) });
         } else if let Some((salt, keys)) = read_keys(directory, name, (end.offset, end.seq))? {
@@ -261,7 +265,7 @@ fn read_keys(
     let Some(segment) = directory.open_segment(name, Access::Read)? else {
         return Ok(None);
     };
-    let Some(read) = segment.header else {
+    let Ok(read) = segment.header else {
         return Ok(None);
     };
     let mut window = Window::new(segment.path, segment.file, limit.min(segment.len));
@@ -289,12 +293,15 @@ fn write_keys(
 ) -> Option<KeysFile> {
     let path = directory.keys(name);
     let bytes = KeysHeader::encode_file(salt, name, keys);
-    let written =
-        directory.storage.open(&path, Access::Truncate).and_then(|file| file.write_at(&bytes, 0));
+    // Under another name first: the old file may be shared with a copy.
+    let beside = path.with_extension("keys.tmp");
+    let written = open_new(&*directory.storage, &beside)
+        .and_then(|file| file.write_at(&bytes, 0))
+        .and_then(|()| directory.storage.rename(&beside, &path));
     if let Err(error) = written {
         tracing::debug!(path = %path.display(), %error, "a segment's keys cannot be written");
         // Half a file would only take space.
-        let _ = directory.storage.remove(&path);
+        let _ = directory.storage.remove(&beside);
         return None;
     }
     KeysFile::open(directory, salt, name).map(|(file, _)| file)

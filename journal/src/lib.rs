@@ -71,9 +71,11 @@ mod format;
 mod journal;
 mod keys;
 mod ledger;
+mod left_out;
 pub mod limits;
 mod lost;
 mod mapped;
+mod newest;
 mod notable;
 mod open;
 mod options;
@@ -81,6 +83,7 @@ mod random;
 mod ranges;
 mod reader;
 mod repair;
+mod segment_end;
 mod seq;
 mod sizes;
 mod stats;
@@ -100,6 +103,7 @@ pub use format::{
     SegmentName, SystemRecord,
 };
 pub use journal::{Health, Journal};
+pub use left_out::{LeftOut, Standing};
 pub use mapped::Mapped;
 pub use open::Opening;
 pub use options::{OnSync, Options};

@@ -3,45 +3,50 @@
 //! Recording goes on as the same journal, far behind what may have been given out, with a record of what is lost.
 
 use crate::carried::Carried;
-use crate::directory::{Directory, OpenSegment};
+use crate::chain::forks_off;
+use crate::directory::{Directory, Identity, OpenSegment};
 use crate::entropy::Entropy;
-use crate::format::{Gap, PreviousEnd, RECORD_BYTES_MIN, Recovered, SegmentName, Witness};
+use crate::format::{
+    DurabilityMarker, Gap, PreviousEnd, RECORD_BYTES_MIN, Recovered, Salt, SegmentHeader,
+    SegmentName,
+};
 use crate::keys::KeyIndex;
 use crate::ledger::Ledger;
 use crate::limits::{SEGMENT_BYTES_MAX, SEQ_AFTER_VANISHING_MAX, SEQ_AFTER_VANISHING_MIN};
+use crate::newest::Newest;
 use crate::notable::system_records;
 use crate::open::{Opening, Plan, Start, begin_with_notices};
 use crate::options::Options;
 use crate::storage::Access;
 use crate::{Error, Seq, SeqRange};
 
-/// The plan where the header of the last segment cannot be read: all of it is lost.
+/// The plan where the header of the newest segment cannot be read: all of it is lost.
 pub(crate) fn unreadable(
     directory: &Directory,
     options: &Options,
     segment: &OpenSegment,
-    before: Option<SegmentName>,
-    witness: Option<&Witness>,
+    newest: &Newest,
     entropy: &Entropy,
 ) -> Result<Plan, Error> {
-    let before =
-        before.map(|name| directory.open_segment(name, Access::Read)).transpose()?.flatten();
+    let marker = newest.marker.as_ref();
+    let journal = marker.map(|marker| marker.journal);
+    let journal = journal.or(newest.identity.map(|identity| identity.journal));
+    let of_marker = marker.filter(|marker| marker.name == segment.name);
+    let salt = of_marker.map_or(Salt(0), |marker| marker.salt);
     let mut ledger = Ledger::default();
-    let (mut journal, mut incarnation) = (None, None);
-    if let Some(before) = &before
-        && let Some(read) = &before.header
-    {
-        let header = &read.header;
-        (journal, incarnation) = (Some(header.journal), Some(header.incarnation));
+    let mut tombstones = Vec::new();
+    let mut incarnation = None;
+    let before = newest_readable_before(directory, newest, segment, journal)?;
+    if let Some((before, header)) = &before {
+        incarnation = Some(header.incarnation);
         ledger = Ledger::of_header(header);
         for (_, record) in system_records(before, header.salt, before.len, segment.name.base)? {
             ledger.apply(&record);
+            tombstones.extend(record.pruned_segments());
         }
     }
     let base = segment.name.base;
-    let known_to = witness
-        .filter(|witness| witness.name == segment.name)
-        .map_or(base, |witness| witness.seq.max(base));
+    let known_to = of_marker.map_or(base, |marker| marker.seq.max(base));
     let next = known_to.plus(segment.len.max(SEGMENT_BYTES_MAX) / RECORD_BYTES_MIN);
     let gaps = vec![Gap {
         range: SeqRange::new(base, known_to.max(base.next())),
@@ -49,9 +54,9 @@ pub(crate) fn unreadable(
         offset: 0,
         upper_bound_unknown: true,
     }];
-    let previous = missing(segment.name, known_to);
-    let journal = journal.or(witness.map(|witness| witness.journal)).or(directory.read_identity());
-    Ok(lost_plan(
+    let previous = missing(segment.name, salt, known_to);
+    let journal = journal.or(before.map(|(_, header)| header.journal));
+    let plan = lost_plan(
         options,
         entropy,
         ledger,
@@ -59,22 +64,44 @@ pub(crate) fn unreadable(
         Some(previous),
         (known_to, next),
         gaps,
-    ))
+    );
+    Ok(Plan { tombstones, ..plan })
 }
 
-/// The plan where no segment is left, though the witness tells of some.
-pub(crate) fn all_lost(options: &Options, witness: &Witness, entropy: &Entropy) -> Plan {
-    let known_to = witness.seq.max(Seq::FIRST.next());
+/// The newest segment before `segment` whose header can be read.
+fn newest_readable_before(
+    directory: &Directory,
+    newest: &Newest,
+    segment: &OpenSegment,
+    journal: Option<[u8; 16]>,
+) -> Result<Option<(OpenSegment, SegmentHeader)>, Error> {
+    let before = newest.names.iter().rev().filter(|name| name.base < segment.name.base);
+    for &name in before {
+        let Some(found) = directory.open_segment(name, Access::Read)? else { continue };
+        if let Ok(read) = &found.header
+            && journal.is_none_or(|journal| journal == read.header.journal)
+            && !forks_off(directory, &read.header)?
+        {
+            let header = read.header.clone();
+            return Ok(Some((found, header)));
+        }
+    }
+    Ok(None)
+}
+
+/// The plan where no segment is left, though the marker tells of some.
+pub(crate) fn all_lost(options: &Options, marker: &DurabilityMarker, entropy: &Entropy) -> Plan {
+    let known_to = marker.seq.max(Seq::FIRST.next());
     let next = known_to.plus(SEGMENT_BYTES_MAX / RECORD_BYTES_MIN);
     let gaps = vec![Gap {
         range: SeqRange::new(Seq::FIRST, known_to),
-        segment: (witness.name.base, witness.name.day),
+        segment: (marker.name.base, marker.name.day),
         offset: 0,
         upper_bound_unknown: true,
     }];
     // Numbering goes on far behind what is known: the header says where that ended.
-    let previous = missing(witness.name, known_to);
-    let ids = (Some(witness.journal), None);
+    let previous = missing(marker.name, marker.salt, known_to);
+    let ids = (Some(marker.journal), Some(marker.incarnation));
     let seqs = (known_to, next);
     lost_plan(options, entropy, Ledger::default(), ids, Some(previous), seqs, gaps)
 }
@@ -84,7 +111,7 @@ pub(crate) fn all_lost(options: &Options, witness: &Witness, entropy: &Entropy) 
 pub(crate) fn vanished(
     directory: &Directory,
     options: &Options,
-    journal: [u8; 16],
+    identity: &Identity,
     entropy: &Entropy,
 ) -> Plan {
     let now = options.clock.read().wall;
@@ -101,13 +128,13 @@ pub(crate) fn vanished(
         offset: 0,
         upper_bound_unknown: true,
     }];
-    let ids = (Some(journal), None);
+    let ids = (Some(identity.journal), Some(identity.incarnation));
     lost_plan(options, entropy, Ledger::default(), ids, None, (next, next), gaps)
 }
 
 /// What a header says of a previous segment of which nothing can be read.
-pub(crate) const fn missing(name: SegmentName, seq: Seq) -> PreviousEnd {
-    PreviousEnd { name, offset: 0, seq, digest: [0; 32], unreadable: true }
+pub(crate) const fn missing(name: SegmentName, salt: Salt, seq: Seq) -> PreviousEnd {
+    PreviousEnd { name, salt, offset: 0, seq, digest: [0; 32], unreadable: true }
 }
 
 fn lost_plan(
@@ -137,6 +164,7 @@ fn lost_plan(
         journal: journal.unwrap_or_else(|| entropy.bytes()),
         incarnation: incarnation.unwrap_or_else(|| entropy.bytes()),
         ledger,
+        tombstones: Vec::new(),
         keys: KeyIndex::default(),
         next_seq: succession.end,
         start: Start::Begin(Box::new(succession)),

@@ -14,8 +14,9 @@ use crate::entropy::Entropy;
 use crate::error::Context;
 use crate::examine::{Examination, examine};
 use crate::format::{
-    FRAMES_OFFSET, Gap, NewRecord, PreviousEnd, RECORD_BYTES_MIN, Recovered, SegmentHeader,
-    SegmentName, SystemRecord, Witness,
+    CLAIM_OFFSET, Claim, DurabilityMarker, FRAMES_OFFSET, Gap, NewRecord, PreviousEnd,
+    PrunedSegment, RECORD_BYTES_MIN, Recovered, Salt, SegmentHeader, SegmentName, SystemRecord,
+    WriterId,
 };
 use crate::keys::KeyIndex;
 use crate::ledger::Ledger;
@@ -23,11 +24,12 @@ use crate::limits::{
     BLOCK_BYTES, SEGMENT_BYTES_MAX, SEGMENT_BYTES_MIN, SEGMENT_SHARE, UNSYNCED_RECORDS_MAX,
 };
 use crate::lost::{all_lost, missing, unreadable, vanished};
+use crate::newest::{Newest, find_newest};
 use crate::notable::system_records;
 use crate::options::Options;
 use crate::sizes::Sizes;
 use crate::stats::JournalStats;
-use crate::storage::{Access, EntryKind, LockError, Storage, read_full};
+use crate::storage::{Access, EntryKind, LockError, Storage, StorageFile, read_full};
 use crate::writer::{ActiveSegment, Pending, Settings, State, Succession, Synced, Writer};
 use crate::{Error, Seq, SeqRange};
 
@@ -54,6 +56,8 @@ pub(crate) struct Plan {
     pub(crate) journal: [u8; 16],
     pub(crate) incarnation: [u8; 16],
     pub(crate) ledger: Ledger,
+    /// The segments that tombstones in the newest segment name.
+    pub(crate) tombstones: Vec<PrunedSegment>,
     pub(crate) keys: KeyIndex,
     pub(crate) next_seq: Seq,
     pub(crate) start: Start,
@@ -66,9 +70,9 @@ pub(crate) enum Start {
 
 /// Opens the journal below `root` for writing, making it where there is none.
 pub(crate) fn open(root: &Path, options: &Options) -> Result<(Writer, Opening), Error> {
-    let directory = Directory::new(Arc::clone(&options.storage), root);
-    let storage = &*directory.storage;
-    prepare(storage, root)?;
+    let mut directory = Directory::new(Arc::clone(&options.storage), root);
+    let storage = Arc::clone(&directory.storage);
+    prepare(&*storage, root)?;
     let lock = storage.lock(root).map_err(|error| match error {
         LockError::Held { holder } => Error::Locked { path: root.to_owned(), holder },
         LockError::Io(source) => {
@@ -76,30 +80,44 @@ pub(crate) fn open(root: &Path, options: &Options) -> Result<(Writer, Opening), 
         }
     })?;
     directory.check_layout()?;
-    prepare_journal(&directory)?;
-    let witness_file = directory.open_existing_witness();
-    // A clean end that cannot be taken back must not be gone on from.
-    let can_be_unmarked = witness_file.is_some();
-    let witness = directory
-        .read_witness()
-        .map(|witness| Witness { clean: witness.clean && can_be_unmarked, ..witness });
+    let is_mount = prepare_journal(&directory)?;
+    let journal = storage.stat(&directory.journal).context("use", &directory.journal)?;
+    directory.anchor = Some(journal.identity);
     let entropy = Entropy::new(options.seed);
-    let mut plan = make_plan(&directory, options, witness.as_ref(), &entropy)?;
+    let lock_is_sound = storage.lock_is_sound(&directory.journal);
+    if !lock_is_sound {
+        tracing::warn!(
+            path = %directory.journal.display(),
+            "a lock on this file system does not exclude writers on other hosts or mounts; a second writer is detected \
+             where both see the same cache, which is not guaranteed: keep the journal on a local file system"
+        );
+    }
+    // First the claim, then a look at the newest segment: what another writer acknowledges after that, it does not.
+    let claimed = claim(&directory, options, entropy.bytes());
+    let newest = find_newest(&directory, Access::Write)?;
+    report_left_out(&directory, &newest);
+    let can_continue = claimed.file.is_some() && claimed.before_was_released;
+    let generation = directory.read_marker().map_or(0, |marker| marker.generation);
+    let mut plan = make_plan(&directory, options, &newest, can_continue, &entropy)?;
     if options.new_incarnation {
         plan.incarnation = entropy.bytes();
     }
     let settings = Settings {
         journal: plan.journal,
         incarnation: plan.incarnation,
+        writer: claimed.claim.writer,
+        claim: claimed.claim,
+        lock_is_sound,
+        is_mount,
         entropy,
-        sizes: sizes(storage, root, options),
+        sizes: sizes(&*storage, root, options),
     };
     let (active, succession) = match plan.start {
         Start::Continue(active) => (Some(*active), None),
         Start::Begin(succession) => (None, Some(*succession)),
     };
     let pending_start = active.as_ref().map_or(0, |active| active.synced.offset);
-    let mut state = State {
+    let state = State {
         active,
         suspended: None,
         told_suspended: false,
@@ -107,34 +125,80 @@ pub(crate) fn open(root: &Path, options: &Options) -> Result<(Writer, Opening), 
         pending: Pending::at(settings.sizes.padded(pending_start)),
         busy: false,
         ledger: plan.ledger,
+        tombstones: plan.tombstones,
         keys: plan.keys,
         clock: None,
-        witness: None,
-        witness_generation: witness.map_or(0, |witness| witness.generation),
-        witness_clean: succession.is_none(),
+        marker: claimed.file,
+        marker_generation: generation,
+        marker_clean: succession.is_none(),
+        unnamed: false,
+        fenced: None,
         spare_ready: false,
         closed: false,
         stats: JournalStats::default(),
     };
-    match directory.open_witness(witness_file) {
-        Ok(file) => state.witness = Some(file),
-        Err(error) => tracing::warn!(%error, "the journal's witness cannot be made"),
-    }
     let writer = Writer::new(directory, options, settings, lock, state);
-    if let Some(succession) = succession {
+    {
         let mut state = writer.lock();
-        writer.begin_or_suspend(&mut state, succession, None);
-        if let (Some((_, failure)), Opening::Created) = (&state.suspended, &plan.opening) {
-            return Err(failure.refused(&writer.directory.journal));
+        if let Some(succession) = succession {
+            writer.begin_or_suspend(&mut state, succession, None);
+            if let (Some((_, failure)), Opening::Created) = (&state.suspended, &plan.opening) {
+                return Err(failure.refused(&writer.directory.journal));
+            }
+        } else {
+            writer.name_in_identity(&mut state);
         }
-    }
-    if let Err(error) = writer.directory.write_identity(plan.journal) {
-        tracing::warn!(%error, "the data directory's identity cannot be written");
+        state.ensure_open(&writer.directory.root)?;
     }
     if let Err(error) = writer.unlink_pruned() {
         tracing::warn!(%error, "pruned segments are not removed yet");
     }
     Ok((writer, plan.opening))
+}
+
+/// The claim of this opening, and what it found.
+struct Claimed {
+    claim: Claim,
+    /// The marker, open for writing; `None` where it cannot be written.
+    file: Option<Arc<dyn StorageFile>>,
+    /// The one who opened the journal before closed it in an orderly way.
+    before_was_released: bool,
+}
+
+/// Writes the claim, durably: from then on another writer, whose lock may not meet this one's, stops before it
+/// acknowledges anything.
+fn claim(directory: &Directory, options: &Options, writer: WriterId) -> Claimed {
+    let before = directory.read_claim();
+    let (process, host) = match options.seed {
+        // The same bytes every time.
+        Some(_) => (0, "simulation".to_owned()),
+        None => {
+            let names = rustix::system::uname();
+            (std::process::id(), names.nodename().to_string_lossy().into_owned())
+        }
+    };
+    let claim = Claim { writer, released: false, process, host };
+    let opened = directory.open_marker();
+    let written = opened.as_ref().map_err(Clone::clone).and_then(|file| {
+        let path = directory.marker();
+        file.write_at(&claim.encode(), CLAIM_OFFSET).context("write", &path)?;
+        file.sync().context("sync", &path)
+    });
+    if let Err(error) = &written {
+        tracing::warn!(%error, "the durability marker cannot be written");
+    }
+    let before_was_released = before.is_some_and(|before| before.released);
+    Claimed { claim, file: opened.ok(), before_was_released }
+}
+
+/// Files that an opening comes upon and leaves alone.
+fn report_left_out(directory: &Directory, newest: &Newest) {
+    for name in &newest.left_out {
+        tracing::warn!(
+            path = %directory.segment(*name).display(),
+            "a file in journal/ is no part of this journal; it is left alone; run `replay verify` to learn what it is"
+        );
+    }
 }
 
 /// Makes the directories of a journal that is about to be copied to them; their names survive a power cut.
@@ -174,22 +238,30 @@ fn prepare(storage: &dyn Storage, root: &Path) -> Result<(), Error> {
     }
 }
 
-fn prepare_journal(directory: &Directory) -> Result<(), Error> {
+/// Makes sure that `journal/` is a directory. Returns whether it is the root of a file system of its own.
+fn prepare_journal(directory: &Directory) -> Result<bool, Error> {
     let (storage, journal) = (&*directory.storage, &directory.journal);
     match storage.stat(journal) {
-        Ok(stat) if stat.kind != EntryKind::File => Ok(()),
-        Ok(_) => Err(Error::Unexpected {
-            path: journal.clone(),
-            found: "a file".to_owned(),
-            expected: "the directory of the journal; move the file away",
-        }),
+        // A link leads to the directory, such as on another disk.
+        Ok(stat) if stat.kind != EntryKind::File => {}
+        Ok(_) => {
+            return Err(Error::Unexpected {
+                path: journal.clone(),
+                found: "a file".to_owned(),
+                expected: "the directory of the journal; move the file away",
+            });
+        }
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
+            directory.check_mounted(false)?;
             storage.create_directory(journal).context("create", journal)?;
             storage.disable_copy_on_write(journal);
-            storage.sync_directory(&directory.root).context("sync", &directory.root)
+            storage.sync_directory(&directory.root).context("sync", &directory.root)?;
         }
-        Err(error) => Err(error).context("use", journal),
+        Err(error) => return Err(error).context("use", journal),
     }
+    let is_mount = directory.is_mount().context("use", journal)?;
+    directory.check_mounted(is_mount)?;
+    Ok(is_mount)
 }
 
 fn sizes(storage: &dyn Storage, root: &Path, options: &Options) -> Sizes {
@@ -204,53 +276,59 @@ fn sizes(storage: &dyn Storage, root: &Path, options: &Options) -> Sizes {
 fn make_plan(
     directory: &Directory,
     options: &Options,
-    witness: Option<&Witness>,
+    newest: &Newest,
+    can_continue: bool,
     entropy: &Entropy,
 ) -> Result<Plan, Error> {
-    let names = directory.segments()?;
-    let Some(&last) = names.last() else {
+    let marker = newest.marker.as_ref();
+    let Some(segment) = &newest.segment else {
         sync_names_above(directory);
         // The identity is written once a segment has its name: where it stands, there were records.
-        return Ok(match (witness, directory.read_identity()) {
+        return Ok(match (marker, newest.identity) {
             (None, None) => create(entropy),
-            (Some(witness), _) => all_lost(options, witness, entropy),
-            (None, Some(journal)) => vanished(directory, options, journal, entropy),
+            (Some(marker), _) => all_lost(options, marker, entropy),
+            (None, Some(identity)) => vanished(directory, options, &identity, entropy),
         });
     };
-    let segment = directory
-        .open_segment(last, Access::Write)?
-        .ok_or_else(|| Error::NotFound { path: directory.segment(last) })?;
-    let Some(read) = &segment.header else {
-        let before = names.len().checked_sub(2).and_then(|index| names.get(index).copied());
-        return unreadable(directory, options, &segment, before, witness, entropy);
+    let Ok(read) = &segment.header else {
+        return unreadable(directory, options, segment, newest, entropy);
     };
     let header = read.header.clone();
     let footer = segment.footer(header.salt)?;
-    let clean = witness.filter(|witness| {
-        witness.clean
-            && (witness.journal, witness.salt, witness.name)
-                == (header.journal, header.salt, header.name)
-            && witness.offset >= FRAMES_OFFSET
-            && witness.offset <= segment.len
-            && witness.offset >= header.born_offset
-            && witness.seq >= header.born_seq
-            // A mark older than the segment, such as a copy beside the writer may have taken, is none.
-            && segment.is_blank_behind(witness.offset)
-    });
-    match (clean, footer) {
-        (Some(witness), None) => resume_clean(&segment, header, witness),
-        (_, footer) => {
-            let witness = witness.filter(|witness| witness.journal == header.journal);
-            let successor_lost =
-                footer.is_some() || witness.is_some_and(|witness| witness.name.base > last.base);
-            // Where the witness tells of a later segment, everything before that one was proven.
-            let later = witness.filter(|witness| witness.name.base > last.base);
+    match clean_end(newest, segment, &header).filter(|_| can_continue) {
+        Some(marker) if footer.is_none() => resume_clean(segment, header, marker),
+        _ => {
             let sealed_to = footer.map_or(Seq(0), |footer| footer.end_seq);
-            let sealed_to = sealed_to.max(later.map_or(Seq(0), |witness| witness.name.base));
-            let examination = examine(&segment, &header, witness, sealed_to)?;
-            Ok(recover(options, &segment, &header, examination, successor_lost, witness))
+            // Where a later segment is known, everything before that one was proven.
+            let later = newest.lost.map_or(Seq(0), |(name, ..)| name.base);
+            let examination = examine(segment, &header, marker, sealed_to.max(later))?;
+            let lost = newest.lost.or_else(|| {
+                let end = examination.valid_seq;
+                let name = SegmentName { base: end, day: header.name.day };
+                footer.map(|_| (name, Salt(0), end))
+            });
+            Ok(recover(options, segment, &header, examination, lost))
         }
     }
+}
+
+/// The marker, where it says that the journal was closed in an orderly way at the end of this very segment.
+pub(crate) fn clean_end<'a>(
+    newest: &'a Newest,
+    segment: &OpenSegment,
+    header: &SegmentHeader,
+) -> Option<&'a DurabilityMarker> {
+    newest.marker.as_ref().filter(|marker| {
+        marker.clean
+            && (marker.journal, marker.salt, marker.name)
+                == (header.journal, header.salt, header.name)
+            && marker.offset >= FRAMES_OFFSET
+            && marker.offset <= segment.len
+            && marker.offset >= header.born_offset
+            && marker.seq >= header.born_seq
+            // A mark older than the segment, such as a copy beside the writer may have taken, is none.
+            && segment.is_blank_behind(marker.offset)
+    })
 }
 
 /// Before the first record: whoever made the directories, their names survive a power cut from here on.
@@ -268,6 +346,7 @@ fn create(entropy: &Entropy) -> Plan {
         journal: entropy.bytes(),
         incarnation: entropy.bytes(),
         ledger: Ledger::default(),
+        tombstones: Vec::new(),
         keys: KeyIndex::default(),
         next_seq: Seq::FIRST,
         start: Start::Begin(Box::new(Succession::empty(None, Seq::FIRST))),
@@ -277,29 +356,34 @@ fn create(entropy: &Entropy) -> Plan {
 fn resume_clean(
     segment: &OpenSegment,
     header: SegmentHeader,
-    witness: &Witness,
+    marker: &DurabilityMarker,
 ) -> Result<Plan, Error> {
     let mut ledger = Ledger::of_header(&header);
-    if witness.notable {
-        for (_, record) in system_records(segment, header.salt, witness.offset, witness.seq)? {
+    let mut tombstones = Vec::new();
+    if marker.notable {
+        for (_, record) in system_records(segment, header.salt, marker.offset, marker.seq)? {
             ledger.apply(&record);
+            tombstones.extend(record.pruned_segments());
         }
     }
-    let keys = if witness.counts.keyed > 0 {
-        KeyIndex::with_unread_active(witness.offset)
+    let keys = if marker.counts.keyed > 0 {
+        KeyIndex::with_unread_active(marker.offset)
     } else {
         KeyIndex::default()
     };
     let active = ActiveSegment {
         path: segment.path.clone(),
         file: Arc::clone(&segment.file),
+        inode: segment.inode,
+        // What a copy goes on with must not look like what the original goes on with.
+        ends_here: segment.links > 1 || marker.inode != segment.inode,
         // What lies before the end is never zeroed, however long the file is.
-        allocated: (segment.len / BLOCK_BYTES * BLOCK_BYTES).max(witness.offset),
-        synced: Synced { offset: witness.offset, seq: witness.seq },
-        digest: resume_digest(segment, witness)?,
-        counts: witness.counts,
-        notable: witness.notable,
-        day: (witness.counts.records > 0).then(|| header.created.day()),
+        allocated: (segment.len / BLOCK_BYTES * BLOCK_BYTES).max(marker.offset),
+        synced: Synced { offset: marker.offset, seq: marker.seq },
+        digest: resume_digest(segment, marker)?,
+        counts: marker.counts,
+        notable: marker.notable,
+        day: (marker.counts.records > 0).then(|| header.created.day()),
         header: header.clone(),
     };
     Ok(Plan {
@@ -307,34 +391,36 @@ fn resume_clean(
         journal: header.journal,
         incarnation: header.incarnation,
         ledger,
+        tombstones,
         keys,
-        next_seq: witness.seq,
+        next_seq: marker.seq,
         start: Start::Continue(Box::new(active)),
     })
 }
 
-fn resume_digest(segment: &OpenSegment, witness: &Witness) -> Result<SegmentDigest, Error> {
-    let start = SegmentDigest::block_start(witness.offset);
-    let mut digest = SegmentDigest::resume(witness.digest, start);
-    let mut bytes = vec![0; (witness.offset - start) as usize];
+fn resume_digest(segment: &OpenSegment, marker: &DurabilityMarker) -> Result<SegmentDigest, Error> {
+    let start = SegmentDigest::block_start(marker.offset);
+    let mut digest = SegmentDigest::resume(marker.digest, start);
+    let mut bytes = vec![0; (marker.offset - start) as usize];
     // Bytes that cannot be read leave a digest that will not agree: a later check finds both.
     let filled = read_full(&*segment.file, &mut bytes, start).unwrap_or(0);
     digest.absorb(start, bytes.get(..filled).unwrap_or_default());
     Ok(digest)
 }
 
-/// The plan after an abnormal end, and after the loss of the segment behind this one.
+/// The plan after an abnormal end, and after the loss of a later segment: its name, salt and the seq it reached at least.
 fn recover(
     options: &Options,
     segment: &OpenSegment,
     header: &SegmentHeader,
     examination: Examination,
-    successor_lost: bool,
-    witness: Option<&Witness>,
+    lost: Option<(SegmentName, Salt, Seq)>,
 ) -> Plan {
     let mut ledger = Ledger::of_header(header);
+    let mut tombstones = Vec::new();
     for (_, record) in &examination.notable {
         ledger.apply(record);
+        tombstones.extend(record.pruned_segments());
     }
     let mut gaps: Vec<Gap> = examination
         .lost
@@ -352,31 +438,29 @@ fn recover(
     let skipped = lost_bytes / RECORD_BYTES_MIN + UNSYNCED_RECORDS_MAX;
     let mut next = examination.seen.max(kept_to).plus(skipped + 1);
     let mut lost_successor = None;
-    if successor_lost {
-        let named = witness.filter(|witness| witness.name.base > header.name.base);
-        let name = named
-            .map_or((kept_to, header.name.day), |witness| (witness.name.base, witness.name.day));
-        let known_to = named.map_or(kept_to, |witness| witness.seq);
+    if let Some((name, salt, known_to)) = lost {
         next = next.max(known_to).plus(SEGMENT_BYTES_MAX / RECORD_BYTES_MIN);
         let range = SeqRange::new(kept_to, known_to.max(kept_to.next()));
-        gaps.push(Gap { range, segment: name, offset: 0, upper_bound_unknown: true });
-        lost_successor = Some((name, range.to));
+        let segment = (name.base, name.day);
+        gaps.push(Gap { range, segment, offset: 0, upper_bound_unknown: true });
+        lost_successor = Some((name, salt, range.to));
     }
     let recovered = Recovered {
         kept_to,
         bytes: examination.torn_bytes,
         records_carried: examination.carried.counts.records,
-        proof_missing: !examination.witnessed,
+        proof_missing: !examination.markered,
         damaged: !gaps.is_empty(),
     };
     // What is lost with the successor has to be missing before the new segment too, or readers pass over it as if it
     // had never been; frames that are carried stand in its place.
     let lost_successor = lost_successor.filter(|_| examination.carried.counts.frames == 0);
     let (previous, expected) = match lost_successor {
-        Some(((base, day), end)) => (missing(SegmentName { base, day }, end), end),
+        Some((name, salt, end)) => (missing(name, salt, end), end),
         None => {
             let previous = PreviousEnd {
                 name: header.name,
+                salt: header.salt,
                 offset: examination.kept_offset,
                 seq: examination.proven,
                 digest: examination.digest.finish(examination.kept_offset),
@@ -401,6 +485,7 @@ fn recover(
     let replaces = succession.base == header.name.base;
     let succession = Succession {
         name: replaces.then_some(header.name),
+        replaces: if replaces { header.salt } else { Salt(0) },
         previous: if replaces { header.previous } else { succession.previous },
         rest: Some((header.name, header.salt, examination.kept_offset)),
         ..succession
@@ -410,6 +495,7 @@ fn recover(
         journal: header.journal,
         incarnation: header.incarnation,
         ledger,
+        tombstones,
         keys: KeyIndex::with_active(examination.keys),
         next_seq: succession.end,
         start: Start::Begin(Box::new(succession)),
@@ -449,6 +535,7 @@ pub(crate) fn begin_with_notices(
     Succession {
         previous,
         name: None,
+        replaces: Salt(0),
         base: carried.first_seq().unwrap_or(first),
         carried,
         end: first.plus(records.len() as u64),

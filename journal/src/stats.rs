@@ -24,6 +24,6 @@ pub struct JournalStats {
     pub segments_begun: u64,
     /// Times that a failed write or sync moved records to a new segment.
     pub relocations: u64,
-    /// Writes of the witness that failed.
-    pub witness_failures: u64,
+    /// Writes of the marker that failed.
+    pub marker_failures: u64,
 }

@@ -4,14 +4,18 @@ use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use crate::chain::{SegmentEnd, segment_end};
+use crate::chain::{ChainCache, Link};
 use crate::directory::{Directory, OpenSegment};
 use crate::error::Context;
 use crate::examine::examine;
-use crate::format::{SegmentName, Witness};
+use crate::format::{DurabilityMarker, Salt, SegmentName};
 use crate::ledger::Ledger;
+use crate::left_out::{LeftOut, Surroundings};
+use crate::newest::find_newest;
 use crate::notable::system_records;
+use crate::open::clean_end;
 use crate::reader::{Reader, ReaderOptions, Resume};
+use crate::segment_end::{SegmentEnd, segment_end};
 use crate::storage::{Access, EntryKind, FileStat, Storage};
 use crate::watermark::Durable;
 use crate::writer::Writer;
@@ -23,7 +27,7 @@ const POLL: Duration = Duration::from_millis(20);
 /// A journal to be read. Cheap to clone; any number may exist beside the one that writes.
 ///
 /// Nothing is ever shown that a power cut could still take back: the writer's process says how far the journal is
-/// durable, in memory or through the witness. Where nobody writes, what an opening would keep is shown.
+/// durable, in memory or through the marker. Where nobody writes, what an opening would keep is shown.
 #[derive(Debug, Clone)]
 pub struct JournalView(Arc<Source>);
 
@@ -38,6 +42,7 @@ enum Source {
 struct Other {
     directory: Directory,
     journal: [u8; 16],
+    chain: ChainCache,
     /// The end as found where nobody writes, and what it was found from.
     at_rest: Mutex<Option<(Rest, Head)>>,
 }
@@ -45,9 +50,10 @@ struct Other {
 /// What every run of a writer changes: while it is the same, so is the end.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct Rest {
-    witness: Option<Witness>,
+    marker: Option<DurabilityMarker>,
     last: SegmentName,
     last_file: FileStat,
+    files: usize,
 }
 
 /// The readable end of the journal.
@@ -102,24 +108,19 @@ impl JournalView {
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Err(missing()),
             Err(error) => return Err(error).context("read", &directory.journal),
         }
-        let names = directory.segments()?;
-        if names.is_empty() {
+        directory.check_mounted(directory.is_mount().context("read", &directory.journal)?)?;
+        if directory.segments()?.is_empty() {
             return Err(missing());
         }
-        let mut journal = None;
-        for name in names.iter().rev() {
-            if let Some(segment) = directory.open_segment(*name, Access::Read)?
-                && let Some(read) = segment.header
-            {
-                journal = Some(read.header.journal);
-                break;
-            }
-        }
-        let journal = journal
-            .or_else(|| directory.read_witness().map(|witness| witness.journal))
-            .or_else(|| directory.read_identity())
+        let newest = find_newest(&directory, Access::Read)?;
+        let of_segment = newest.segment.as_ref().and_then(|segment| segment.header.as_ref().ok());
+        let journal = of_segment
+            .map(|read| read.header.journal)
+            .or(newest.marker.map(|marker| marker.journal))
+            .or(newest.identity.map(|identity| identity.journal))
             .unwrap_or_default();
-        let other = Other { directory, journal, at_rest: Mutex::new(None) };
+        let chain = ChainCache::default();
+        let other = Other { directory, journal, chain, at_rest: Mutex::new(None) };
         Ok(Self(Arc::new(Source::Other(Box::new(other)))))
     }
 
@@ -200,18 +201,18 @@ impl JournalView {
     pub fn segments(&self) -> Result<Vec<SegmentInfo>, Error> {
         let directory = self.directory();
         let mut segments = Vec::new();
-        for name in directory.segments()? {
-            let Some(segment) = directory.open_segment(name, Access::Read)? else {
+        for link in self.links()? {
+            let Some(segment) = directory.open_segment(link.name, Access::Read)? else {
                 continue;
             };
-            let salt = segment.header.as_ref().map(|read| read.header.salt);
+            let salt = segment.header.as_ref().map(|read| read.header.salt).ok();
             let footer = salt.map(|salt| segment.footer(salt)).transpose()?.flatten();
             let sealed = footer.map(|footer| SealedInfo {
                 records: footer.counts.records,
                 days: footer.counts.days,
                 end: footer.end_seq,
             });
-            segments.push(SegmentInfo { name, bytes: segment.len, sealed });
+            segments.push(SegmentInfo { name: link.name, bytes: segment.len, sealed });
         }
         Ok(segments)
     }
@@ -260,9 +261,51 @@ impl JournalView {
     pub(crate) fn end_of(
         &self,
         segment: &OpenSegment,
-        successor: SegmentName,
+        successor: &Link,
     ) -> Result<SegmentEnd, Error> {
-        segment_end(self.directory(), segment, successor, || Ok(self.ledger()?.pruned))
+        segment_end(segment, successor, || Ok(self.ledger()?.pruned))
+    }
+
+    /// The segments of the journal from the one that holds `from` on, oldest first.
+    pub(crate) fn links_from(&self, from: Seq) -> Result<Vec<Link>, Error> {
+        let newest = match &*self.0 {
+            Source::Writer(writer) => writer.watermark.durable().segment,
+            Source::Other(other) => other.head()?.durable.segment,
+        };
+        let Some(newest) = newest else { return Ok(Vec::new()) };
+        let cache = self.chain_cache();
+        cache.ask(self.directory(), self.journal_id(), newest, from, |chain| {
+            Ok(chain.links_from(from))
+        })
+    }
+
+    /// All segments of the journal, oldest first.
+    pub(crate) fn links(&self) -> Result<Vec<Link>, Error> {
+        self.links_from(Seq::FIRST)
+    }
+
+    /// The files in `journal/` that are no part of the journal. They are never read.
+    ///
+    /// Cost: reads the header of each segment.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Io`], [`Error::Newer`].
+    pub fn left_out(&self) -> Result<Vec<LeftOut>, Error> {
+        let (directory, links) = (self.directory(), self.links()?);
+        Surroundings::of(directory, self.journal_id(), links)?.left_out(directory)
+    }
+
+    /// Files are not what they were: the chain is followed again at the next question.
+    pub(crate) fn forget_chain(&self) {
+        self.chain_cache().clear();
+    }
+
+    fn chain_cache(&self) -> &ChainCache {
+        match &*self.0 {
+            Source::Writer(writer) => &writer.chain,
+            Source::Other(other) => &other.chain,
+        }
     }
 
     pub(crate) fn readable_end(&self) -> Result<Head, Error> {
@@ -305,27 +348,28 @@ impl Other {
     }
 
     fn rest(&self) -> Result<Rest, Error> {
-        let witness = self.read_witness();
-        let Some(&last) = self.directory.segments()?.last() else {
+        let marker = self.read_marker();
+        let names = self.directory.segments()?;
+        let Some(&last) = names.last() else {
             return Err(Error::NotFound { path: self.directory.root.clone() });
         };
         let path = self.directory.segment(last);
         let last_file = self.directory.storage.stat(&path).context("read", &path)?;
-        Ok(Rest { witness, last, last_file })
+        Ok(Rest { marker, last, last_file, files: names.len() })
     }
 
-    /// The witness, where it is this journal's.
-    fn read_witness(&self) -> Option<Witness> {
-        self.directory.read_witness().filter(|witness| witness.journal == self.journal)
+    /// The marker, where it is this journal's.
+    fn read_marker(&self) -> Option<DurabilityMarker> {
+        self.directory.read_markers().into_iter().find(|marker| marker.journal == self.journal)
     }
 
-    /// What the witness of the process that writes says.
+    /// What the marker of the process that writes says.
     fn live_head(&self) -> Result<Head, Error> {
-        let durable = match self.read_witness() {
-            Some(witness) => Durable {
-                seq: witness.seq,
-                segment: Some((witness.name, witness.salt)),
-                offset: witness.offset,
+        let durable = match self.read_marker() {
+            Some(marker) => Durable {
+                seq: marker.seq,
+                segment: Some((marker.name, marker.salt)),
+                offset: marker.offset,
             },
             // It is about to be written, or cannot be: nothing newer than the last segment's birth is proven.
             None => self.birth_of_last()?,
@@ -334,74 +378,81 @@ impl Other {
     }
 
     fn birth_of_last(&self) -> Result<Durable, Error> {
-        let Some(&name) = self.directory.segments()?.last() else {
+        let newest = find_newest(&self.directory, Access::Read)?;
+        let Some(segment) = newest.segment else {
             return Ok(Durable { seq: Seq::FIRST, segment: None, offset: 0 });
         };
-        let header = self.directory.open_segment(name, Access::Read)?.and_then(|open| open.header);
-        Ok(header.map_or(Durable { seq: name.base, segment: None, offset: 0 }, |read| Durable {
-            seq: read.header.born_seq,
-            segment: Some((name, read.header.salt)),
-            offset: read.header.born_offset,
-        }))
+        let name = segment.name;
+        Ok(match segment.header {
+            Ok(read) => Durable {
+                seq: read.header.born_seq,
+                segment: Some((name, read.header.salt)),
+                offset: read.header.born_offset,
+            },
+            Err(_) => Durable { seq: name.base, segment: Some((name, Salt(0))), offset: 0 },
+        })
     }
 
     /// What an opening would keep.
     fn head_at_rest(&self) -> Result<Head, Error> {
-        let witness = self.read_witness();
-        let Some(&last) = self.directory.segments()?.last() else {
-            return Err(Error::NotFound { path: self.directory.root.clone() });
+        let newest = find_newest(&self.directory, Access::Read)?;
+        let Some(segment) = &newest.segment else {
+            // Everything is gone but what tells of it.
+            let seq = newest.lost.map_or(Seq::FIRST, |(.., seq)| seq);
+            let durable = Durable { seq, segment: None, offset: 0 };
+            return Ok(Head { durable, active_missing: newest.lost.is_some() });
         };
-        let Some(segment) = self.directory.open_segment(last, Access::Read)? else {
-            return Err(Error::NotFound { path: self.directory.segment(last) });
-        };
-        let witnessed_to = witness.map_or(last.base, |witness| witness.seq);
-        let Some(read) = &segment.header else {
-            let durable = Durable { seq: witnessed_to.max(last.base), segment: None, offset: 0 };
+        let name = segment.name;
+        let lost_to = newest.lost.map_or(Seq(0), |(.., seq)| seq);
+        let Ok(read) = &segment.header else {
+            let known_to = newest.marker.map_or(name.base, |marker| marker.seq);
+            let seq = known_to.max(name.base).max(lost_to);
+            let durable = Durable { seq, segment: Some((name, Salt(0))), offset: 0 };
             return Ok(Head { durable, active_missing: true });
         };
         let header = &read.header;
         let footer = segment.footer(header.salt)?;
-        let successor = witness.filter(|witness| witness.name.base > last.base);
-        if let Some(witness) = witness
-            && witness.clean
-            && (witness.name, witness.salt) == (last, header.salt)
-            && footer.is_none()
-            && segment.is_blank_behind(witness.offset)
-        {
-            let segment = Some((last, header.salt));
-            let durable = Durable { seq: witness.seq, segment, offset: witness.offset };
+        if let Some(marker) = clean_end(&newest, segment, header).filter(|_| footer.is_none()) {
+            let segment = Some((name, header.salt));
+            let durable = Durable { seq: marker.seq, segment, offset: marker.offset };
             return Ok(Head { durable, active_missing: false });
         }
         let sealed_to = footer.map_or(Seq(0), |footer| footer.end_seq);
-        let examination = examine(&segment, header, witness.as_ref(), sealed_to)?;
+        let examination = examine(segment, header, newest.marker.as_ref(), sealed_to)?;
         let durable = Durable {
-            seq: examination.valid_seq.max(successor.map_or(Seq(0), |witness| witness.seq)),
-            segment: Some((last, header.salt)),
+            seq: examination.valid_seq.max(lost_to),
+            segment: Some((name, header.salt)),
             offset: examination.valid_offset,
         };
-        Ok(Head { durable, active_missing: footer.is_some() || successor.is_some() })
+        Ok(Head { durable, active_missing: footer.is_some() || newest.lost.is_some() })
     }
 
     fn ledger(&self) -> Result<Ledger, Error> {
         let end = self.head()?.durable;
-        for name in self.directory.segments()?.into_iter().rev() {
-            let Some(segment) = self.directory.open_segment(name, Access::Read)? else {
-                continue;
-            };
-            let Some(read) = &segment.header else {
-                continue;
-            };
-            let mut ledger = Ledger::of_header(&read.header);
-            let salt = read.header.salt;
-            let limit = match end.segment {
-                Some(active) if active == (name, salt) => end.offset,
-                _ => segment.len,
-            };
-            for (_, record) in system_records(&segment, salt, limit, end.seq)? {
-                ledger.apply(&record);
+        let Some(newest) = end.segment else { return Ok(Ledger::default()) };
+        let directory = &self.directory;
+        self.chain.ask(directory, self.journal, newest, Seq(u64::MAX), |chain| {
+            for back in 0.. {
+                let Some(link) = chain.back(back) else { break };
+                if let Some(segment) = directory.open_segment(link.name, Access::Read)?
+                    && let Ok(read) = &segment.header
+                {
+                    let mut ledger = Ledger::of_header(&read.header);
+                    let salt = read.header.salt;
+                    let limit = match end.segment {
+                        Some(active) if active == (link.name, salt) => end.offset,
+                        _ => segment.len,
+                    };
+                    for (_, record) in system_records(&segment, salt, limit, end.seq)? {
+                        ledger.apply(&record);
+                    }
+                    return Ok(ledger);
+                }
+                if chain.back(back + 1).is_none() && !chain.extend(directory)? {
+                    break;
+                }
             }
-            return Ok(ledger);
-        }
-        Ok(Ledger::default())
+            Ok(Ledger::default())
+        })
     }
 }

@@ -67,7 +67,7 @@ fn a_segment_header_stands_as_the_page_says() {
         assert_eq!(u16_at(bytes, 76), 60);
         assert_eq!((u16_at(bytes, 172), u16_at(bytes, 174)), (0, 0));
         assert_eq!(u32_at(bytes, 168), u64::from(i32::MIN as u32));
-        assert!(bytes[176..256].iter().all(|byte| *byte == 0));
+        assert!(bytes[184..256].iter().all(|byte| *byte == 0));
     }
     let identity = String::from_utf8(golden("clean", "IDENTITY")).unwrap();
     let id: String = first[24..40].iter().map(|byte| format!("{byte:02x}")).collect();
@@ -80,6 +80,15 @@ fn a_segment_header_stands_as_the_page_says() {
     assert_eq!((u32_at(&first, 88), u32_at(&second, 88)), (0, 1));
     assert_eq!((day_at(&second, 92), u64_at(&second, 96)), (day("2026-11-23"), 1));
     assert_eq!(u64_at(&second, 112), 5);
+    assert_eq!((u64_at(&first, 176), u64_at(&second, 176)), (0, u64_at(&first, 56)));
+    let newest = format!(
+        "segment = 00000000000000000005-2026-11-24.seg\nsalt = {:016x}\nseq = {:020}\n",
+        u64_at(&second, 56),
+        5
+    );
+    assert!(identity.contains(&newest) && identity.contains("journal_is_mount = no\n"));
+    let incarnation: String = first[40..56].iter().map(|byte| format!("{byte:02x}")).collect();
+    assert!(identity.contains(&format!("incarnation = {incarnation}\n")));
     assert_eq!((u64_at(&first, 152), u64_at(&first, 160)), (8192, 1));
     // The previous segment's end and digest are those of its own footer.
     let footer = &first[first.len() - 4096..];
@@ -122,15 +131,15 @@ fn frames_and_records_stand_as_the_page_says() {
 }
 
 #[test]
-fn the_witness_stands_as_the_page_says() {
+fn the_marker_stands_as_the_page_says() {
     let bytes = golden("clean", "journal+WITNESS");
     let segment = golden("clean", "journal+00000000000000000005-2026-11-24.seg");
-    assert_eq!(bytes.len(), 8192);
+    assert_eq!(bytes.len(), 12_288);
     let generations: Vec<u64> = [0, 4096]
         .map(|at| {
             let slot = &bytes[at..at + 4096];
             assert_eq!(&slot[..8], b"LENSLOGW");
-            assert_eq!(u32_at(slot, 8), crc(&[], &slot[12..160]));
+            assert_eq!(u32_at(slot, 8), crc(&[], &slot[12..512]));
             assert_eq!(u64_at(slot, 16) % 2, at as u64 / 4096);
             u64_at(slot, 16)
         })
@@ -145,6 +154,13 @@ fn the_witness_stands_as_the_page_says() {
     assert_eq!(day_at(slot, 96), day("2026-11-24"));
     assert_eq!([100, 104].map(|at| day_at(slot, at)), [day("2026-11-20"), day("2026-11-24")]);
     assert_eq!(slot[112..144], [0; 32], "no piece is whole yet");
+    assert_eq!(slot[144..160], segment[40..56], "the incarnation");
+    let claim = &bytes[8192..];
+    assert_eq!(&claim[..8], b"LENSLOGC");
+    assert_eq!(u32_at(claim, 8), crc(&[], &claim[12..512]));
+    assert_eq!(u32_at(claim, 12), 1, "released");
+    assert_eq!(claim[16..32], slot[160..176], "the writer");
+    assert_eq!(&claim[40..50], b"simulation");
 }
 
 #[test]
@@ -160,4 +176,29 @@ fn the_file_of_keys_stands_as_the_page_says() {
     assert_eq!(bytes.len(), 3 * 4096);
     assert_eq!((&bytes[8192..8208], u64_at(&bytes, 8208)), (&[0xaa; 16][..], 4));
     assert_eq!(u32_at(&bytes, 12_284), crc(&[], &bytes[8192..12_284]));
+}
+
+#[test]
+fn a_tombstone_names_segments_as_the_page_says() {
+    let journal = "pruned";
+    let files = fs::read_to_string(
+        Path::new(env!("CARGO_MANIFEST_DIR"))
+            .join("tests/golden/v1")
+            .join(journal)
+            .join("files.txt"),
+    )
+    .unwrap();
+    let newest = files.lines().rfind(|line| line.contains(".seg ")).unwrap();
+    let bytes = golden(journal, newest.split(' ').next().unwrap());
+    let kind = 0xFF02_u16.to_le_bytes();
+    let at = (8192..bytes.len() - 100)
+        .step_by(8)
+        .find(|at| bytes[*at..].starts_with(b"LFRM") && bytes[at + 52..at + 54] == kind)
+        .unwrap();
+    let payload = &bytes[at + 48 + 24..];
+    let pruned = golden("clean", "journal+00000000000000000001-2026-11-23.seg");
+    assert_eq!((day_at(payload, 0), u32_at(payload, 4)), (day("2026-11-23"), 1));
+    assert_eq!([8, 16, 24].map(|at| u64_at(payload, at)), [1, 5, 1]);
+    assert_eq!(u64_at(payload, 32), u64_at(&pruned, 56));
+    assert_eq!(day_at(payload, 40), day("2026-11-23"));
 }

@@ -31,6 +31,8 @@ const _: () = assert!(RANGES_FROM + (PRUNED_RANGES_MAX + GAPS_MAX) * RANGE_BYTES
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct PreviousEnd {
     pub(crate) name: SegmentName,
+    /// Its salt: which file of that name it is. 0 where that was not known.
+    pub(crate) salt: Salt,
     /// First offset that does not belong to it.
     pub(crate) offset: u64,
     /// The seq behind its last record.
@@ -49,6 +51,8 @@ pub(crate) struct SegmentHeader {
     /// Identity of this run of the journal's life: a restored copy begins a new one.
     pub(crate) incarnation: [u8; 16],
     pub(crate) salt: Salt,
+    /// Salt of the segment whose place and name this one took, which held nothing durable. 0 where it took none.
+    pub(crate) replaces: Salt,
     pub(crate) name: SegmentName,
     pub(crate) created: Timestamp,
     pub(crate) previous: Option<PreviousEnd>,
@@ -63,10 +67,12 @@ pub(crate) struct SegmentHeader {
 }
 
 /// Why a block is not a header this program can use.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum HeaderError {
     /// Magic or CRC are wrong: damage, or no segment at all.
     Damaged,
+    /// The header is whole and bears another name than the file.
+    Misnamed(Box<SegmentHeader>),
     /// Written by a newer version, with features this one must not ignore.
     Newer { version: u16, incompatible: u32 },
 }
@@ -98,6 +104,7 @@ impl SegmentHeader {
         }
         let previous = self.previous.unwrap_or(PreviousEnd {
             name: SegmentName { base: Seq(0), day: Day(0) },
+            salt: Salt(0),
             offset: 0,
             seq: Seq(0),
             digest: [0; 32],
@@ -130,7 +137,9 @@ impl SegmentHeader {
             .u64(self.born_seq.0)
             .i32(self.last_pruned_day.map_or(i32::MIN, |day| day.0))
             .u16(pruned.len() as u16)
-            .u16(gaps.len() as u16);
+            .u16(gaps.len() as u16)
+            .u64(previous.salt.0)
+            .u64(self.replaces.0);
         debug_assert!(put.position() <= RANGES_FROM, "the fixed fields run into the ranges");
         put.skip(RANGES_FROM - put.position());
         for range in pruned.iter().chain(gaps) {
@@ -163,8 +172,9 @@ impl SegmentHeader {
         let created = Timestamp { utc_micros: take.i64(), offset_minutes };
         let flags = take.u32();
         let previous_day = Day(take.i32());
-        let previous = PreviousEnd {
+        let mut previous = PreviousEnd {
             name: SegmentName { base: Seq(take.u64()), day: previous_day },
+            salt: Salt(0),
             offset: take.u64(),
             seq: Seq(take.u64()),
             digest: take.array(),
@@ -173,6 +183,8 @@ impl SegmentHeader {
         let (born_offset, born_seq) = (take.u64(), Seq(take.u64()));
         let last_pruned_day = Some(Day(take.i32())).filter(|day| day.is_valid());
         let (pruned_count, gap_count) = (take.u16() as usize, take.u16() as usize);
+        previous.salt = Salt(take.u64());
+        let replaces = Salt(take.u64());
         if pruned_count > PRUNED_RANGES_MAX || gap_count > GAPS_MAX {
             return Err(HeaderError::Damaged);
         }
@@ -191,6 +203,7 @@ impl SegmentHeader {
             journal,
             incarnation,
             salt,
+            replaces,
             name,
             created,
             previous: (flags & FLAG_HAS_PREVIOUS != 0).then_some(previous),
@@ -205,12 +218,14 @@ impl SegmentHeader {
 
 /// Reads the header of the segment called `name` from its first two blocks, either of which may be missing.
 ///
-/// A header that belongs to another segment (a misdirected write, a renamed file) counts as damaged.
+/// A copy of another name beside one of this name (a misdirected write) counts as damaged. Where all whole copies bear
+/// another name the file was renamed or copied.
 pub(crate) fn read_header(
     blocks: [Option<&[u8]>; COPIES as usize],
     name: SegmentName,
 ) -> Result<HeaderRead, HeaderError> {
     let mut found = None;
+    let mut misnamed = None;
     let mut newer = None;
     let mut damaged_copies = Vec::new();
     for (copy, block) in (0..).zip(blocks) {
@@ -219,13 +234,18 @@ pub(crate) fn read_header(
                 found.get_or_insert(header);
             }
             Err(error @ HeaderError::Newer { .. }) => newer = Some(error),
-            Ok(_) | Err(HeaderError::Damaged) => damaged_copies.push(copy),
+            Ok(header) => {
+                misnamed.get_or_insert(header);
+                damaged_copies.push(copy);
+            }
+            Err(_) => damaged_copies.push(copy),
         }
     }
-    match (found, newer) {
-        (_, Some(error)) => Err(error),
-        (Some(header), None) => Ok(HeaderRead { header, damaged_copies }),
-        (None, None) => Err(HeaderError::Damaged),
+    match (found, misnamed, newer) {
+        (_, _, Some(error)) => Err(error),
+        (Some(header), _, None) => Ok(HeaderRead { header, damaged_copies }),
+        (None, Some(header), None) => Err(HeaderError::Misnamed(Box::new(header))),
+        (None, None, None) => Err(HeaderError::Damaged),
     }
 }
 
@@ -239,10 +259,12 @@ pub(crate) mod tests {
             journal: [1; 16],
             incarnation: [2; 16],
             salt: Salt(3),
+            replaces: Salt(5),
             name: name(42, "2026-11-23"),
             created: Timestamp { utc_micros: 1_764_000_000_000_000, offset_minutes: -210 },
             previous: Some(PreviousEnd {
                 name: name(7, "2026-11-22"),
+                salt: Salt(6),
                 offset: 12_288,
                 seq: Seq(42),
                 digest: [4; 32],
@@ -302,16 +324,24 @@ pub(crate) mod tests {
         let crc = crc32fast::hash(&block[COVERED_FROM..]);
         block[8..12].copy_from_slice(&crc.to_le_bytes());
         let newer = HeaderError::Newer { version: VERSION, incompatible: 0x80 };
-        assert_eq!(SegmentHeader::decode(&block), Err(newer));
+        assert_eq!(SegmentHeader::decode(&block), Err(newer.clone()));
         assert_eq!(read_header([Some(&block), None], header.name), Err(newer));
         block[0] = b'X';
         assert_eq!(SegmentHeader::decode(&block), Err(HeaderError::Damaged));
     }
 
     #[test]
-    fn a_header_under_another_name_is_damage() {
+    fn a_header_under_another_name_is_misnamed() {
         let bytes = sample().encode();
         let other = SegmentName { base: Seq(43), day: sample().name.day };
-        assert_eq!(read(&bytes, other), Err(HeaderError::Damaged));
+        let misnamed = HeaderError::Misnamed(Box::new(sample()));
+        assert_eq!(read(&bytes, other), Err(misnamed));
+        // One copy that was written to the wrong place is damage of that copy.
+        let own = SegmentHeader { name: other, ..sample() };
+        let mixed = [&own.encode()[..BLOCK], &bytes[..BLOCK]].concat();
+        assert_eq!(
+            read(&mixed, other).unwrap(),
+            HeaderRead { header: own, damaged_copies: vec![1] }
+        );
     }
 }

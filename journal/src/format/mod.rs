@@ -8,10 +8,10 @@ mod footer;
 mod frame;
 mod header;
 mod keys_file;
+mod marker;
 mod name;
 mod record;
 mod system;
-mod witness;
 
 pub(crate) use bytes::{Put, Take};
 pub(crate) use footer::Footer;
@@ -22,9 +22,11 @@ pub(crate) use header::{
     FRAMES_OFFSET, HeaderError, HeaderRead, PreviousEnd, SegmentHeader, read_header,
 };
 pub(crate) use keys_file::{KeyFilter, KeysHeader};
+pub(crate) use marker::{
+    CLAIM_OFFSET, Claim, DurabilityMarker, MARKER_BYTES, SLOT_BYTES, WriterId,
+};
 pub use name::SegmentName;
 pub(crate) use record::{RECORD_BYTES_MIN, RecordsCursor, record_len};
-pub(crate) use witness::{WITNESS_BYTES, Witness};
 
 pub use record::{Key, Kind, NewRecord, Record};
 pub use system::{ClockStepped, Gap, PrunedSegment, PrunedThrough, Recovered, SystemRecord};

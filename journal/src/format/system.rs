@@ -11,6 +11,7 @@ const PRUNED_THROUGH: Kind = Kind(0xFF02);
 const CLOCK_STEPPED: Kind = Kind(0xFF03);
 const VERSION: u16 = 1;
 
+const PRUNED_SEGMENT_BYTES: usize = 40;
 const FLAG_PROOF_MISSING: u32 = 1;
 const FLAG_DAMAGED: u32 = 2;
 const FLAG_UPPER_BOUND_UNKNOWN: u32 = 1;
@@ -24,7 +25,7 @@ pub struct Recovered {
     pub bytes: u64,
     /// Records behind the last proven sync that were found whole and kept.
     pub records_carried: u64,
-    /// No witness vouched for what was acknowledged.
+    /// No marker vouched for what was acknowledged.
     pub proof_missing: bool,
     /// Acknowledged records were lost: `Gap` records say which.
     pub damaged: bool,
@@ -57,8 +58,12 @@ pub struct PrunedThrough {
 pub struct PrunedSegment {
     /// The seqs it covered.
     pub range: SeqRange,
+    /// The first seq in its file name.
+    pub base: Seq,
     /// The day in its file name.
     pub day: Day,
+    /// The salt in its header: which file of that name it is. 0 where the header could not be read.
+    pub salt: u64,
 }
 
 /// Wall-clock time was set: it moved otherwise than time since boot did.
@@ -123,12 +128,14 @@ impl SystemRecord {
                 payload
             }
             Self::PrunedThrough(pruned) => {
-                let mut payload = vec![0; 8 + pruned.segments.len() * 24];
+                let mut payload = vec![0; 8 + pruned.segments.len() * PRUNED_SEGMENT_BYTES];
                 let mut put = Put::new(&mut payload);
                 put.i32(pruned.day.0).u32(pruned.segments.len() as u32);
                 for segment in &pruned.segments {
                     put.u64(segment.range.from.0)
                         .u64(segment.range.to.0)
+                        .u64(segment.base.0)
+                        .u64(segment.salt)
                         .i32(segment.day.0)
                         .skip(4);
                 }
@@ -143,6 +150,14 @@ impl SystemRecord {
                     .i16(stepped.found.offset_minutes);
                 payload
             }
+        }
+    }
+
+    /// The segments that a tombstone names; none for any other record.
+    pub(crate) fn pruned_segments(&self) -> Vec<PrunedSegment> {
+        match self {
+            Self::PrunedThrough(pruned) => pruned.segments.clone(),
+            _ => Vec::new(),
         }
     }
 
@@ -178,9 +193,9 @@ impl SystemRecord {
                 }
                 let segments = std::iter::repeat_with(|| {
                     let range = SeqRange::new(Seq(take.u64()), Seq(take.u64()));
-                    let day = Day(take.i32());
+                    let (base, salt, day) = (Seq(take.u64()), take.u64(), Day(take.i32()));
                     take.skip(4);
-                    PrunedSegment { range, day }
+                    PrunedSegment { range, base, day, salt }
                 })
                 .take(count)
                 .collect();
@@ -224,7 +239,7 @@ mod tests {
             }),
             SystemRecord::PrunedThrough(PrunedThrough {
                 day,
-                segments: vec![PrunedSegment { range, day }; 3],
+                segments: vec![PrunedSegment { range, base: Seq(4), day, salt: 5 }; 3],
             }),
             SystemRecord::ClockStepped(ClockStepped {
                 expected: time,

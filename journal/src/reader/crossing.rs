@@ -1,11 +1,12 @@
 //! How a [`Reader`] comes from one segment to the next, past pruned, missing and unreadable ones.
 
 use super::{Current, End, Reader, lost_from, note};
-use crate::chain::SegmentEnd;
+use crate::chain::Link;
 use crate::digest::SegmentDigest;
-use crate::directory::OpenSegment;
+use crate::directory::{HeaderFlaw, OpenSegment};
 use crate::entry::{LossCause, Lost, Notice};
 use crate::format::{FRAMES_OFFSET, Salt, SegmentHeader, SegmentName};
+use crate::segment_end::SegmentEnd;
 use crate::storage::Access;
 use crate::walk::FrameWalk;
 use crate::window::Window;
@@ -51,14 +52,15 @@ impl Reader {
 
     /// The segment is not the last one any more: finds out where it ends.
     fn fix_end(&mut self) -> Result<bool, Error> {
+        self.links = self.view.links_from(self.from)?;
         let Some(current) = &mut self.current else {
             return Ok(true);
         };
-        let directory = self.view.directory();
-        let names = directory.segments()?;
-        let Some(&successor) = names.iter().find(|name| name.base > current.name.base) else {
+        let base = current.name.base;
+        let Some(successor) = self.links.iter().find(|link| link.name.base > base) else {
             return Ok(false);
         };
+        let directory = self.view.directory();
         let end = match directory.open_segment(current.name, Access::Read)? {
             Some(segment) => self.view.end_of(&segment, successor)?,
             // Unlinked while being read: what was readable is all there was.
@@ -95,58 +97,75 @@ impl Reader {
         {
             note(&mut self.notices, Notice::DigestDiffers { segment: current.name });
         }
-        let behind = current.name;
+        let base = current.name.base;
         let reached = if end.certain { end.seq } else { reached };
-        let names = self.view.directory().segments()?;
-        let next = names.iter().position(|name| name.base > behind.base);
-        match next {
-            Some(index) => self.open_at(&names, index, reached),
-            None => Ok(false),
-        }
+        let next = |links: &[Link]| links.iter().position(|link| link.name.base > base);
+        let index = match next(&self.links) {
+            Some(index) => Some(index),
+            None => {
+                self.links = self.view.links_from(self.from)?;
+                next(&self.links)
+            }
+        };
+        index.map_or(Ok(false), |index| self.open_at(index, reached))
     }
 
     pub(super) fn open_first(&mut self) -> Result<bool, Error> {
-        let names = self.view.directory().segments()?;
-        if names.is_empty() {
+        self.links = self.view.links_from(self.from)?;
+        if self.links.is_empty() {
             return Ok(false);
         }
-        let index = names.partition_point(|name| name.base <= self.from).saturating_sub(1);
-        self.open_at(&names, index, self.from)
+        let holding = self.links.partition_point(|link| link.name.base <= self.from);
+        self.open_at(holding.saturating_sub(1), self.from)
     }
 
-    /// Opens a segment; `reached` is the seq that should come next.
-    pub(super) fn open_at(
-        &mut self,
-        names: &[SegmentName],
-        index: usize,
-        reached: Seq,
-    ) -> Result<bool, Error> {
+    /// Opens the segment with this index; `reached` is the seq that should come next.
+    pub(super) fn open_at(&mut self, index: usize, reached: Seq) -> Result<bool, Error> {
         let is_pruned =
-            |name: &SegmentName| self.pruned.covers(SeqRange::new(name.base, name.base.next()));
-        let pruned = names.iter().skip(index).take_while(|name| is_pruned(name)).count();
+            |link: &Link| self.pruned.covers(SeqRange::new(link.name.base, link.name.base.next()));
+        let pruned = self.links.iter().skip(index).take_while(|link| is_pruned(link)).count();
         let index = index + pruned;
-        let Some(&name) = names.get(index) else {
+        let Some(link) = self.links.get(index).cloned() else {
             return Ok(false);
         };
-        let successor = names.get(index + 1).copied();
+        let name = link.name;
+        let successor = self.links.get(index + 1).cloned();
         let directory = self.view.directory();
-        let Some(segment) = directory.open_segment(name, Access::Read)? else {
-            // Unlinked since it was listed: begin again with a new list.
-            self.current = None;
-            self.from = self.from.max(reached);
-            return Ok(true);
+        let segment = directory.open_segment(name, Access::Read)?;
+        // Another file may have got the name since the chain was followed.
+        let segment = segment.filter(|segment| match &segment.header {
+            Ok(read) => link.salt.0 == 0 || read.header.salt == link.salt,
+            Err(HeaderFlaw::Misnamed(_) | HeaderFlaw::Blank) => false,
+            Err(_) => true,
+        });
+        let Some(segment) = segment else {
+            if self.gone != Some(name) {
+                // Unlinked, or moved, since the chain was followed: begin again.
+                self.gone = Some(name);
+                return self.begin_again(reached);
+            }
+            return self.open_at(index + 1, reached);
         };
-        let Some(read) = segment.header.clone() else {
-            return self.pass_unreadable(segment, successor, reached);
+        let read = match &segment.header {
+            Ok(read) => read.clone(),
+            Err(flaw) => {
+                let cause = match flaw {
+                    HeaderFlaw::Unopenable(_) => LossCause::Unopenable,
+                    _ => LossCause::HeaderDamaged,
+                };
+                return self.pass_unreadable(segment, successor, reached, cause);
+            }
         };
         for copy in &read.damaged_copies {
             let offset = copy * crate::limits::BLOCK_BYTES;
             note(&mut self.notices, Notice::HeaderCopyDamaged { segment: name, offset });
         }
         let start = read.header.start_seq();
-        self.check_missing(SeqRange::new(reached, start), &read.header)?;
+        if !self.check_missing(SeqRange::new(reached, start), &read.header)? {
+            return self.begin_again(reached);
+        }
         let end = match successor {
-            Some(successor) => End::Fixed(self.view.end_of(&segment, successor)?),
+            Some(successor) => End::Fixed(self.view.end_of(&segment, &successor)?),
             None => End::Open,
         };
         let window = self.window_of(segment, end)?;
@@ -155,6 +174,33 @@ impl Reader {
         let walk = FrameWalk::new(salt, FRAMES_OFFSET, start);
         self.current = Some(Current { name, salt, window, walk, end, digest });
         Ok(true)
+    }
+
+    /// Files are not what they were when the chain was followed: follows it again, from `reached` on.
+    fn begin_again(&mut self, reached: Seq) -> Result<bool, Error> {
+        self.view.forget_chain();
+        self.current = None;
+        self.from = self.from.max(reached);
+        Ok(true)
+    }
+
+    /// Nothing follows, though the journal reached `head` before that was found: the rest is missing.
+    pub(super) fn check_end(&mut self, head: Seq) -> Result<(), Error> {
+        let missing = SeqRange::new(self.from, head);
+        if missing.is_empty() {
+            return Ok(());
+        }
+        if self.view.ledger()?.pruned.covers(missing) {
+            self.from = head;
+            return Ok(());
+        }
+        let last = self.links.last().map(|link| link.name);
+        let day = last.map_or(crate::Day(0), |name| name.day);
+        let segment = last.filter(|last| last.base >= self.from);
+        let segment = segment.unwrap_or(SegmentName { base: self.from, day });
+        let cause = LossCause::SegmentMissing;
+        self.lost = Some(Lost { range: missing, segment, offset: 0, cause });
+        Ok(())
     }
 
     fn window_of(&self, segment: OpenSegment, end: End) -> Result<Window, Error> {
@@ -171,10 +217,11 @@ impl Reader {
         Ok(Window::new(segment.path, segment.file, limit))
     }
 
-    /// Seqs between two segments: pruned ones are passed over, others are lost.
-    fn check_missing(&mut self, missing: SeqRange, header: &SegmentHeader) -> Result<(), Error> {
+    /// Seqs between two segments: pruned ones are passed over, others are lost. `false`: before that is said, the chain is
+    /// to be followed again.
+    fn check_missing(&mut self, missing: SeqRange, header: &SegmentHeader) -> Result<bool, Error> {
         if missing.is_empty() || self.pruned.covers(missing) {
-            return Ok(());
+            return Ok(true);
         }
         let ledger = self.view.ledger()?;
         let floor = ledger.pruned.floor();
@@ -182,30 +229,36 @@ impl Reader {
             return Err(Error::Pruned { floor });
         }
         if !ledger.pruned.covers(missing) {
+            if self.missed != Some(missing.from) {
+                self.missed = Some(missing.from);
+                return Ok(false);
+            }
             let first = SegmentName { base: missing.from, day: header.name.day };
             let segment = header.previous.map_or(first, |previous| previous.name);
             let range = SeqRange::new(missing.from.max(self.from), missing.to);
             let cause = LossCause::SegmentMissing;
             self.lost = (!range.is_empty()).then_some(Lost { range, segment, offset: 0, cause });
         }
-        Ok(())
+        Ok(true)
     }
 
     /// Passes over a segment of which nothing can be verified.
     fn pass_unreadable(
         &mut self,
         segment: OpenSegment,
-        successor: Option<SegmentName>,
+        successor: Option<Link>,
         reached: Seq,
+        cause: LossCause,
     ) -> Result<bool, Error> {
         let name = segment.name;
-        let end = match successor {
+        let end = match &successor {
             Some(successor) => self.view.end_of(&segment, successor)?.seq,
             None => self.view.head()?,
         };
-        let after = self.end_told_by(successor, name)?.unwrap_or(end);
+        let named = successor.as_ref().and_then(|successor| successor.previous);
+        let after =
+            named.filter(|previous| previous.name == name).map_or(end, |previous| previous.seq);
         let range = SeqRange::new(reached.max(self.from), after);
-        let cause = LossCause::HeaderDamaged;
         if !range.is_empty() && !self.view.ledger()?.pruned.covers(range) {
             self.lost = Some(Lost { range, segment: name, offset: 0, cause });
         }
@@ -219,19 +272,5 @@ impl Reader {
         let window = Window::new(segment.path, segment.file, 0);
         self.current = Some(Current { name, salt: Salt(0), window, walk, end, digest: None });
         Ok(true)
-    }
-
-    /// The seq behind `name` as the next segment's header tells it.
-    fn end_told_by(
-        &self,
-        successor: Option<SegmentName>,
-        name: SegmentName,
-    ) -> Result<Option<Seq>, Error> {
-        let Some(successor) = successor else {
-            return Ok(None);
-        };
-        let next = self.view.directory().open_segment(successor, Access::Read)?;
-        let previous = next.and_then(|next| next.header).and_then(|read| read.header.previous);
-        Ok(previous.filter(|previous| previous.name == name).map(|previous| previous.seq))
     }
 }

@@ -2,11 +2,12 @@
 
 use std::time::Duration;
 
-use crate::chain::SegmentEnd;
+use crate::chain::Link;
 use crate::digest::SegmentDigest;
 use crate::entry::{Entry, FrameHint, LossCause, Lost, Notice};
 use crate::format::{RecordsCursor, Salt, SegmentName};
 use crate::ranges::RangeSet;
+use crate::segment_end::SegmentEnd;
 use crate::view::JournalView;
 use crate::walk::{FoundFrame, FrameWalk};
 use crate::window::Window;
@@ -67,6 +68,8 @@ pub struct Reader {
     pruned: RangeSet,
     /// Nothing before this seq is returned.
     from: Seq,
+    /// The segments from the one being read on, as far as they were known when it was opened.
+    links: Vec<Link>,
     current: Option<Current>,
     frame: Option<(FoundFrame, RecordsCursor)>,
     lost: Option<Lost>,
@@ -77,6 +80,10 @@ pub struct Reader {
     nudges_seen: u64,
     /// It was told that the segment behind the last one is missing.
     told_missing: bool,
+    /// The segment for whose absence the chain was last followed again.
+    gone: Option<SegmentName>,
+    /// The seq for whose absence the chain was last followed again.
+    missed: Option<Seq>,
 }
 
 /// The segment being read.
@@ -127,6 +134,7 @@ impl Reader {
             options,
             pruned,
             from,
+            links: Vec::new(),
             current: None,
             frame: None,
             lost: None,
@@ -135,6 +143,8 @@ impl Reader {
             before_last: None,
             nudges_seen: 0,
             told_missing: false,
+            gone: None,
+            missed: None,
         }
     }
 
@@ -191,8 +201,19 @@ impl Reader {
                     None => self.frame = None,
                 }
             }
-            if !self.find_frame()? {
+            if self.find_frame()? {
+                continue;
+            }
+            // Less than the head, taken before nothing was found, is a loss.
+            let head = self.view.head()?;
+            if self.from >= head {
                 return Ok(Step::AtHead);
+            }
+            if !self.find_frame()? {
+                self.check_end(head)?;
+                if self.lost.is_none() {
+                    return Ok(Step::AtHead);
+                }
             }
         }
     }

@@ -1,6 +1,7 @@
 //! Positions of a [`Reader`]: remembered with a digest of the last record, returned to through a hint.
 
 use super::{End, Reader, ReaderOptions, Resume};
+use crate::chain::Link;
 use crate::entry::{Entry, FrameHint, LastRecord, Position};
 use crate::format::{FRAME_HEADER_BYTES, FrameHeader, RecordsCursor, Salt};
 use crate::storage::Access;
@@ -78,11 +79,12 @@ impl Reader {
 
     /// A reader that stands before the remembered record, found where its frame stood.
     fn at_hint(mut self, last: &LastRecord) -> Result<Option<Self>, Error> {
-        let names = self.view.directory().segments()?;
-        let Ok(index) = names.binary_search(&last.hint.segment) else {
+        self.links = self.view.links_from(last.seq)?;
+        let is_hinted = |link: &Link| link.name == last.hint.segment;
+        let Some(index) = self.links.iter().position(is_hinted) else {
             return Ok(None);
         };
-        self.open_at(&names, index, last.seq)?;
+        self.open_at(index, last.seq)?;
         if let Some(current) = &mut self.current
             && matches!(current.end, End::Open)
         {
@@ -124,7 +126,7 @@ impl Reader {
         let Some(segment) = directory.open_segment(hint.segment, Access::Read)? else {
             return Ok(None);
         };
-        let Some(read) = segment.header else {
+        let Ok(read) = segment.header else {
             return Ok(None);
         };
         let mut window = Window::new(segment.path, segment.file, segment.len);

@@ -90,6 +90,10 @@ impl Storage for AnchoredStorage {
         self.real()?.rename(from, to)
     }
 
+    fn rename_new(&self, from: &Path, to: &Path) -> io::Result<()> {
+        self.real()?.rename_new(from, to)
+    }
+
     fn remove(&self, path: &Path) -> io::Result<()> {
         self.real()?.remove(path)
     }
@@ -114,6 +118,10 @@ impl Storage for AnchoredStorage {
 
     fn is_locked(&self, directory: &Path) -> io::Result<bool> {
         self.real()?.is_locked(directory)
+    }
+
+    fn lock_is_sound(&self, directory: &Path) -> bool {
+        RealStorage.lock_is_sound(directory)
     }
 
     fn space(&self, path: &Path) -> io::Result<Space> {

@@ -30,6 +30,8 @@ pub enum Access {
     Create,
     /// A new empty file; one of that name is emptied. For reading and writing.
     Truncate,
+    /// A new empty file, for reading and writing; `AlreadyExists` where anything has that name.
+    CreateNew,
 }
 
 /// What a directory entry is. Symbolic links are not followed.
@@ -61,6 +63,10 @@ pub struct FileStat {
     pub len: u64,
     /// Device and inode: two paths are the same file exactly if these agree.
     pub identity: (u64, u64),
+    /// Number of names the file has: above one, a write through this name changes a copy made by hard links too.
+    pub links: u64,
+    /// User and group that own it.
+    pub owner: (u32, u32),
 }
 
 /// Size and free space of a file system, in bytes.
@@ -89,11 +95,14 @@ pub enum LockError {
 
 /// A tree of files.
 pub trait Storage: Debug + Send + Sync + 'static {
-    /// Opens a file. Never follows a symbolic link in the last component.
+    /// Opens a regular file. Never follows a symbolic link in the last component, and never waits for a pipe.
+    ///
+    /// A file that is made belongs to the owner and group of its directory where this process may give it away.
     ///
     /// # Errors
     ///
-    /// Those of the operating system; `NotFound` where the file does not exist and `access` does not make it.
+    /// Those of the operating system; `NotFound` where the file does not exist and `access` does not make it;
+    /// `IsADirectory` or `InvalidInput` where the path names anything but a regular file.
     fn open(&self, path: &Path, access: Access) -> io::Result<Arc<dyn StorageFile>>;
 
     /// The names in a directory, in no particular order.
@@ -123,6 +132,13 @@ pub trait Storage: Debug + Send + Sync + 'static {
     ///
     /// Those of the operating system.
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()>;
+
+    /// As [`Storage::rename`], but never replaces a file. Not durable before the directory is synced.
+    ///
+    /// # Errors
+    ///
+    /// Those of the operating system; `AlreadyExists` where `to` exists.
+    fn rename_new(&self, from: &Path, to: &Path) -> io::Result<()>;
 
     /// Removes a file. Not durable before the directory is synced.
     ///
@@ -158,6 +174,12 @@ pub trait Storage: Debug + Send + Sync + 'static {
     ///
     /// Those of the operating system.
     fn is_locked(&self, directory: &Path) -> io::Result<bool>;
+
+    /// Whether the lock of a directory excludes every other writer: on network and FUSE file systems, two hosts or two
+    /// mounts of one directory may each hold it.
+    fn lock_is_sound(&self, _directory: &Path) -> bool {
+        true
+    }
 
     /// Size and free space of the file system that holds `path`.
     ///
@@ -264,11 +286,26 @@ pub fn replace_file(storage: &dyn Storage, path: &Path, bytes: &[u8]) -> io::Res
     let mut beside = path.as_os_str().to_owned();
     beside.push(".tmp");
     let beside = Path::new(&beside);
-    let file = storage.open(beside, Access::Truncate)?;
+    let file = open_new(storage, beside)?;
     file.write_at(bytes, 0)?;
     file.sync()?;
     storage.rename(beside, path)?;
     path.parent().map_or(Ok(()), |parent| storage.sync_directory(parent))
+}
+
+/// Makes a new empty file in the place of whatever a crash left under this name.
+///
+/// Never empties an existing file: it may have another name too, in a copy made by hard links.
+///
+/// # Errors
+///
+/// Those of the operating system.
+pub(crate) fn open_new(storage: &dyn Storage, path: &Path) -> io::Result<Arc<dyn StorageFile>> {
+    match storage.remove(path) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+        _ => {}
+    }
+    storage.open(path, Access::CreateNew)
 }
 
 #[cfg(test)]

@@ -18,6 +18,22 @@ use crate::mapped::Mapped;
 const LOCK_ATTEMPTS: usize = 20;
 const LOCK_PAUSE: Duration = Duration::from_millis(10);
 
+/// Magic numbers of file systems that more than one kernel, or more than one mount, may write at once: NFS, SMB (two),
+/// CIFS, FUSE, 9P, Ceph, AFS, Coda, OCFS2, GFS2, Lustre, virtiofs (FUSE's own).
+const SHARED_FILE_SYSTEMS: [u32; 11] = [
+    0x0000_6969,
+    0x0000_517b,
+    0xfe53_4d42,
+    0xff53_4d42,
+    0x6573_5546,
+    0x0102_1997,
+    0x00c3_6400,
+    0x5346_414f,
+    0x7461_636f,
+    0x0116_1970,
+    0x0bd0_0bd0,
+];
+
 /// The operating system's files, written with `pwrite` and made durable with `fdatasync`.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct RealStorage;
@@ -34,18 +50,19 @@ impl LockGuard for RealLock {}
 
 impl Storage for RealStorage {
     fn open(&self, path: &Path, access: Access) -> io::Result<Arc<dyn StorageFile>> {
-        let mut options = OpenOptions::new();
-        options
-            .read(true)
-            .mode(0o644)
-            .custom_flags(rustix::fs::OFlags::NOFOLLOW.bits().cast_signed());
-        match access {
-            Access::Read => &mut options,
-            Access::Write => options.write(true),
-            Access::Create => options.write(true).create(true).truncate(false),
-            Access::Truncate => options.write(true).create(true).truncate(true),
+        let file = match access {
+            Access::Read => existing(path, false)?,
+            Access::Write => existing(path, true)?,
+            Access::CreateNew => made(path)?,
+            Access::Create | Access::Truncate => match existing(path, true) {
+                Err(error) if error.kind() == io::ErrorKind::NotFound => made(path)?,
+                file => file?,
+            },
         };
-        Ok(Arc::new(RealFile(options.open(path)?)))
+        if access == Access::Truncate {
+            file.set_len(0)?;
+        }
+        Ok(Arc::new(RealFile(file)))
     }
 
     fn list(&self, directory: &Path) -> io::Result<Vec<DirectoryEntry>> {
@@ -62,11 +79,38 @@ impl Storage for RealStorage {
     }
 
     fn create_directory(&self, directory: &Path) -> io::Result<()> {
-        fs::create_dir_all(directory)
+        match fs::create_dir(directory) {
+            Ok(()) => give_to_owner_of_parent(directory),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                let parent = directory.parent().filter(|parent| !parent.as_os_str().is_empty());
+                self.create_directory(parent.ok_or(error)?)?;
+                self.create_directory(directory)
+            }
+            Err(_) if directory.is_dir() => Ok(()),
+            Err(error) => Err(error),
+        }
     }
 
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
         fs::rename(from, to)
+    }
+
+    fn rename_new(&self, from: &Path, to: &Path) -> io::Result<()> {
+        use rustix::fs::{CWD, RenameFlags, renameat_with};
+        use rustix::io::Errno;
+        match renameat_with(CWD, from, CWD, to, RenameFlags::NOREPLACE) {
+            // Some network and FUSE file systems cannot. A second name is as exclusive; elsewhere the directory's lock
+            // has to do.
+            Err(Errno::INVAL | Errno::NOSYS) => match fs::hard_link(from, to) {
+                Ok(()) => fs::remove_file(from),
+                Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Err(error),
+                Err(_) if fs::symlink_metadata(to).is_ok() => {
+                    Err(io::ErrorKind::AlreadyExists.into())
+                }
+                Err(_) => fs::rename(from, to),
+            },
+            renamed => Ok(renamed?),
+        }
     }
 
     fn remove(&self, path: &Path) -> io::Result<()> {
@@ -103,6 +147,11 @@ impl Storage for RealStorage {
             Err(TryLockError::WouldBlock) => Ok(true),
             Err(TryLockError::Error(error)) => Err(error),
         }
+    }
+
+    fn lock_is_sound(&self, directory: &Path) -> bool {
+        let kind = rustix::fs::statfs(or_current(directory)).map(|stat| stat.f_type);
+        kind.is_ok_and(|kind| !SHARED_FILE_SYSTEMS.contains(&(kind as u32)))
     }
 
     fn space(&self, path: &Path) -> io::Result<Space> {
@@ -153,6 +202,47 @@ impl StorageFile for RealFile {
     }
 }
 
+/// Opens a regular file. `NONBLOCK`: the opening of a pipe would wait for its other end.
+fn existing(path: &Path, write: bool) -> io::Result<File> {
+    use rustix::fs::OFlags;
+    let flags = (OFlags::NOFOLLOW | OFlags::NONBLOCK).bits().cast_signed();
+    let file = OpenOptions::new().read(true).write(write).custom_flags(flags).open(path)?;
+    let kind = file.metadata()?.file_type();
+    if kind.is_file() {
+        Ok(file)
+    } else if kind.is_dir() {
+        Err(io::ErrorKind::IsADirectory.into())
+    } else {
+        Err(io::Error::new(io::ErrorKind::InvalidInput, "not a regular file"))
+    }
+}
+
+fn made(path: &Path) -> io::Result<File> {
+    let file = OpenOptions::new().read(true).write(true).create_new(true).mode(0o644).open(path)?;
+    give_to_owner_of_parent(path)?;
+    Ok(file)
+}
+
+/// What root makes in the directory of a service belongs to that service: it has to write it later.
+fn give_to_owner_of_parent(path: &Path) -> io::Result<()> {
+    if !rustix::process::geteuid().is_root() {
+        return Ok(());
+    }
+    let directory = fs::metadata(or_current(path.parent().unwrap_or(Path::new(""))))?;
+    let made = fs::symlink_metadata(path)?;
+    if (directory.uid(), directory.gid()) == (made.uid(), made.gid()) {
+        return Ok(());
+    }
+    match std::os::unix::fs::lchown(path, Some(directory.uid()), Some(directory.gid())) {
+        // Not every file system knows owners, and not every root may give files away.
+        Err(error) => {
+            tracing::debug!(path = %path.display(), %error, "the owner cannot be set");
+            Ok(())
+        }
+        Ok(()) => Ok(()),
+    }
+}
+
 /// `Path::parent` of a bare file name is the empty path, which names the current directory to us only.
 fn or_current(path: &Path) -> PathBuf {
     if path.as_os_str().is_empty() { PathBuf::from(".") } else { path.to_owned() }
@@ -173,6 +263,8 @@ fn stat_of(metadata: &fs::Metadata) -> FileStat {
         kind: kind_of(metadata.file_type()),
         len: metadata.len(),
         identity: (metadata.dev(), metadata.ino()),
+        links: metadata.nlink(),
+        owner: (metadata.uid(), metadata.gid()),
     }
 }
 

@@ -127,14 +127,14 @@ impl Writer {
     ) -> Result<(MutexGuard<'a, State>, ClockReading), Error> {
         let (mut roll_failed, mut relocated) = (false, false);
         loop {
-            state.ensure_open()?;
+            state.ensure_open(&self.directory.root)?;
             let reading = self.clock.read();
             let roll_due = !roll_failed && self.is_roll_due(&state, bytes, reading.wall.day());
             let full = state.pending.bytes.len() + bytes as usize > UNSYNCED_BYTES_MAX
                 || state.unsynced_records() + records > UNSYNCED_RECORDS_MAX;
             let suspended = state.suspended.is_some();
             let mut refused = None;
-            if !(suspended || state.witness_clean || roll_due || full) {
+            if !(suspended || state.marker_clean || roll_due || full) {
                 match self.make_room(&mut state, bytes + CLOCK_FRAME_BYTES, reserve) {
                     Ok(true) => return Ok((state, reading)),
                     Ok(false) => {
@@ -160,7 +160,7 @@ impl Writer {
             }
             let result = if suspended {
                 self.resume(&mut state)
-            } else if state.witness_clean {
+            } else if state.marker_clean {
                 self.unmark_clean(&mut state)
             } else if roll_due {
                 self.roll(&mut state)
@@ -172,7 +172,12 @@ impl Writer {
                 // The frames of others have failed. Whether this batch can be taken, trying again will tell.
                 Err(_) if !suspended && state.suspended.is_some() => {}
                 // On a full disk the old segment takes what it has room for.
-                Err(error) if roll_due && error.is_storage_full() && !suspended => {
+                Err(error)
+                    if roll_due
+                        && error.is_storage_full()
+                        && !suspended
+                        && state.active.as_ref().is_some_and(|active| !active.ends_here) =>
+                {
                     roll_failed = true;
                 }
                 Err(error) => return Err(error),
@@ -184,6 +189,9 @@ impl Writer {
         let Some(active) = &state.active else {
             return false;
         };
+        if active.ends_here {
+            return true;
+        }
         if state.next_seq == active.header.name.base {
             return false;
         }
@@ -206,17 +214,22 @@ impl Writer {
     /// Before the first append: no later start may take this run's end for the clean one of the run before. Both slots
     /// are written, so that damage to the newer one does not bring the clean end back.
     fn unmark_clean(&self, state: &mut State) -> Result<(), Error> {
-        let is_open = state.witness.is_some();
-        let unmarked = (if is_open { Ok(()) } else { Err(io::ErrorKind::NotFound.into()) })
-            .and_then(|()| self.write_witness(state, false))
-            .and_then(|()| self.write_witness(state, false))
-            .and_then(|()| self.sync_witness(state));
+        let is_open = state.marker.is_some();
+        let unmarked =
+            (if is_open { self.check_ours() } else { Err(io::ErrorKind::NotFound.into()) })
+                .and_then(|()| self.write_marker(state, false))
+                .and_then(|()| self.write_marker(state, false))
+                .and_then(|()| self.sync_marker(state));
         if let Err(error) = unmarked {
-            tracing::warn!(%error, "the witness of the clean end cannot be written; a new segment is begun");
+            if let Err(holder) = self.check_claim() {
+                self.fence(state, holder);
+                return state.ensure_open(&self.directory.root);
+            }
+            tracing::warn!(%error, "the marker of the clean end cannot be written; a new segment is begun");
             // The clean end is then not that of the newest segment, and is not believed.
             self.roll(state)?;
         }
-        state.witness_clean = false;
+        state.marker_clean = false;
         Ok(())
     }
 
@@ -228,7 +241,9 @@ impl Writer {
         let State { keys, active, ledger, .. } = state;
         let header = active.as_ref().map(|active| &active.header);
         for (index, key) in keys_of(records) {
-            if let Some(seq) = keys.find(&self.directory, header, &ledger.pruned, &key)? {
+            if let Some(seq) =
+                keys.find(&self.directory, header, &ledger.pruned, || self.links(), &key)?
+            {
                 return Ok(Some((index, seq)));
             }
         }

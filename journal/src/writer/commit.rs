@@ -1,11 +1,27 @@
 //! Group commit: the first who needs a sync becomes the leader and does it for all who have come by then.
 
 use std::io;
+use std::path::Path;
 use std::sync::{Arc, MutexGuard};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
+use super::place::Place;
 use super::{Durability, Failure, Pending, State, Synced, Writer};
+use crate::storage::StorageFile;
 use crate::{Error, Seq};
+
+/// What became of a sync.
+enum SyncOutcome {
+    Failed(io::Error),
+    /// It returned, but another process writes the journal too.
+    Fenced {
+        holder: String,
+    },
+    Returned {
+        elapsed: Duration,
+        place: io::Result<Place>,
+    },
+}
 
 impl Writer {
     /// Returns once every record before `end` is as durable as asked for, or its outcome is settled otherwise.
@@ -22,13 +38,14 @@ impl Writer {
             if state.durable().seq >= end {
                 return Ok(());
             }
+            state.ensure_open(&self.directory.root)?;
             if let Some((_, failure)) = &state.suspended {
                 return Err(failure.unknown_outcome());
             }
             if state.busy {
                 state = self.wait(state);
             } else {
-                state = self.lead(state);
+                state = self.lead(state)?;
             }
         }
     }
@@ -55,20 +72,19 @@ impl Writer {
         if state.next_seq == active.synced.seq {
             return Ok(());
         }
-        let outcome = self.begin_sync(state).and_then(|frames| {
-            let started = Instant::now();
-            match self.sync_active(state) {
-                Ok(()) => {
-                    self.settle(state, frames, started);
-                    Ok(())
-                }
-                Err(error) => Err((frames, error)),
+        let (file, path) = (Arc::clone(&active.file), active.path.clone());
+        let settled = match self.begin_sync(state) {
+            Ok(frames) => {
+                let synced = self.sync_file(&*file, &path);
+                self.settle(state, frames, synced)
             }
-        });
-        if let Err((frames, error)) = outcome {
-            self.fail(state, frames, error);
-        }
+            Err((frames, error)) => {
+                self.fail(state, frames, error);
+                Ok(())
+            }
+        };
         self.turnstile.notify_all();
+        settled?;
         match &state.suspended {
             Some((_, failure)) => Err(failure.unknown_outcome()),
             None => Ok(()),
@@ -93,27 +109,88 @@ impl Writer {
     }
 
     /// Syncs for everybody whose records are pending now, without holding the lock meanwhile.
-    fn lead<'a>(&'a self, mut state: MutexGuard<'a, State>) -> MutexGuard<'a, State> {
+    fn lead<'a>(
+        &'a self,
+        mut state: MutexGuard<'a, State>,
+    ) -> Result<MutexGuard<'a, State>, Error> {
         state.busy = true;
-        let file = state.active.as_ref().map(|active| Arc::clone(&active.file));
+        let file =
+            state.active.as_ref().map(|active| (Arc::clone(&active.file), active.path.clone()));
         let begun = self.begin_sync(&mut state);
-        match (begun, file) {
-            (Ok(frames), Some(file)) => {
+        let settled = match (begun, file) {
+            (Ok(frames), Some((file, path))) => {
                 drop(state);
-                let started = Instant::now();
-                let synced = file.sync();
+                let synced = self.sync_file(&*file, &path);
                 state = self.lock();
-                match synced {
-                    Ok(()) => self.settle(&mut state, frames, started),
-                    Err(error) => self.fail(&mut state, frames, error),
-                }
+                self.settle(&mut state, frames, synced)
             }
-            (Err((frames, error)), _) => self.fail(&mut state, frames, error),
-            (Ok(_), None) => {}
-        }
+            (Err((frames, error)), _) => {
+                self.fail(&mut state, frames, error);
+                Ok(())
+            }
+            (Ok(_), None) => Ok(()),
+        };
         state.busy = false;
         self.turnstile.notify_all();
-        state
+        settled.map(|()| state)
+    }
+
+    /// Syncs the active segment, then looks whether what is durable now is where readers look for it.
+    fn sync_file(&self, file: &dyn StorageFile, path: &Path) -> SyncOutcome {
+        let started = Instant::now();
+        if let Err(error) = file.sync() {
+            return SyncOutcome::Failed(error);
+        }
+        let elapsed = started.elapsed();
+        match self.check_claim() {
+            Ok(()) => SyncOutcome::Returned { elapsed, place: self.place_of(file, path) },
+            Err(holder) => SyncOutcome::Fenced { holder },
+        }
+    }
+
+    /// Acknowledges the frames, or keeps them for another attempt.
+    fn settle(
+        &self,
+        state: &mut State,
+        frames: Pending,
+        outcome: SyncOutcome,
+    ) -> Result<(), Error> {
+        let (elapsed, place) = match outcome {
+            SyncOutcome::Returned { elapsed, place } => (elapsed, place),
+            SyncOutcome::Failed(error) => {
+                self.fail(state, frames, error);
+                return Ok(());
+            }
+            SyncOutcome::Fenced { holder } => {
+                self.fence(state, holder);
+                return state.ensure_open(&self.directory.root);
+            }
+        };
+        let end = self.settings.sizes.padded(frames.end());
+        let placed = match (place, &mut state.active) {
+            (Ok(Place::Own), _) | (_, None) => Ok(()),
+            (Ok(Place::Shared), Some(active)) => {
+                active.ends_here = true;
+                Ok(())
+            }
+            (Ok(Place::Displaced), Some(active)) => {
+                // What is behind went to the file that has no name.
+                state.pending.written = 0;
+                self.put_back(active, end)
+            }
+            (Err(error), _) => Err(error),
+        };
+        match placed {
+            Ok(()) => {
+                self.acknowledge(state, frames, elapsed);
+                Ok(())
+            }
+            Err(error) => {
+                let path = state.active.as_ref().map(|active| active.path.clone());
+                state.pending = frames.followed_by(std::mem::take(&mut state.pending));
+                Err(Failure::new(path.unwrap_or_default(), error).unknown_outcome())
+            }
+        }
     }
 
     /// Writes what is pending and the padding behind it, and takes it out: later frames begin a new block.
@@ -131,13 +208,8 @@ impl Writer {
         }
     }
 
-    fn sync_active(&self, state: &State) -> io::Result<()> {
-        state.active.as_ref().map_or(Ok(()), |active| active.file.sync())
-    }
-
-    /// The sync of `frames` returned: they are durable.
-    fn settle(&self, state: &mut State, frames: Pending, started: Instant) {
-        let elapsed = started.elapsed();
+    /// The sync of `frames` returned and they are in their place: they are durable.
+    fn acknowledge(&self, state: &mut State, frames: Pending, elapsed: Duration) {
         if let Some(tell) = &self.on_sync {
             tell(elapsed);
         }
@@ -150,7 +222,7 @@ impl Writer {
             return;
         };
         active.digest.absorb(frames.start, &frames.bytes);
-        // The witness tells of the blocks before the padded end: the padding belongs to them.
+        // The marker tells of the blocks before the padded end: the padding belongs to them.
         active.digest.absorb(self.settings.sizes.padded(frames.end()), &[]);
         active.counts.add(&frames.counts);
         active.notable |= !frames.notable.is_empty();
@@ -161,6 +233,7 @@ impl Writer {
         // Before anybody else can roll: the next header must tell of them.
         for record in &frames.notable {
             state.ledger.apply(record);
+            state.tombstones.extend(record.pruned_segments());
         }
         self.publish(state);
         // The buffer is used again where nobody has begun another one.

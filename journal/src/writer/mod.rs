@@ -10,22 +10,28 @@
 //! | `segment.rs` | the active segment; writes a new one under a temporary name |
 //! | `succession.rs` | from one segment to the next: roll, relocation after a failure, recovery |
 //! | `trim.rs` | gives preallocated space back |
+//! | `place.rs` | whether the active segment is where readers look for it, and whether another writer claims it |
 //! | `prune.rs` | tombstones and unlinking |
 
 mod append;
 mod commit;
+mod place;
 mod prune;
 mod segment;
 mod succession;
 mod trim;
 
+use std::path::Path;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 
 use crate::carried::Counts;
-use crate::directory::Directory;
+use crate::chain::ChainCache;
+use crate::directory::{Directory, Identity};
 use crate::entropy::Entropy;
 use crate::error::Context;
-use crate::format::{Key, NewRecord, PreviousEnd, SystemRecord, Witness};
+use crate::format::{
+    Claim, DurabilityMarker, Key, NewRecord, PreviousEnd, PrunedSegment, SystemRecord, WriterId,
+};
 use crate::keys::KeyIndex;
 use crate::ledger::Ledger;
 use crate::sizes::Sizes;
@@ -36,7 +42,7 @@ use crate::watermark::{Durable, Watermark};
 use crate::{Error, OnSync, Options, Seq};
 
 pub use prune::{Pruned, Unlinked};
-pub(crate) use segment::{ActiveSegment, Synced};
+pub(crate) use segment::{ActiveSegment, Synced, move_aside};
 pub(crate) use succession::{Failure, Succession};
 
 /// What a batch became.
@@ -82,6 +88,13 @@ pub(crate) enum KeyCheck {
 pub(crate) struct Settings {
     pub(crate) journal: [u8; 16],
     pub(crate) incarnation: [u8; 16],
+    /// The id of this opening, and the claim that bears it.
+    pub(crate) writer: WriterId,
+    pub(crate) claim: Claim,
+    /// No other process can hold the lock: the claim need not be looked at.
+    pub(crate) lock_is_sound: bool,
+    /// `journal/` is the root of a file system of its own.
+    pub(crate) is_mount: bool,
     pub(crate) entropy: Entropy,
     pub(crate) sizes: Sizes,
 }
@@ -91,6 +104,7 @@ pub(crate) struct Writer {
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) settings: Settings,
     pub(crate) watermark: Watermark,
+    pub(crate) chain: ChainCache,
     on_sync: Option<OnSync>,
     state: Mutex<State>,
     turnstile: Condvar,
@@ -115,13 +129,19 @@ pub(crate) struct State {
     /// A leader is syncing.
     pub(crate) busy: bool,
     pub(crate) ledger: Ledger,
+    /// The segments named by tombstones that may not be unlinked yet.
+    pub(crate) tombstones: Vec<PrunedSegment>,
     pub(crate) keys: KeyIndex,
     pub(crate) clock: Option<ClockReading>,
     /// `None` while it cannot be made.
-    pub(crate) witness: Option<Arc<dyn StorageFile>>,
-    pub(crate) witness_generation: u64,
-    /// The witness on disk may say that the journal was closed cleanly.
-    pub(crate) witness_clean: bool,
+    pub(crate) marker: Option<Arc<dyn StorageFile>>,
+    pub(crate) marker_generation: u64,
+    /// The marker on disk may say that the journal was closed cleanly.
+    pub(crate) marker_clean: bool,
+    /// `IDENTITY` does not name the active segment.
+    pub(crate) unnamed: bool,
+    /// Another process claimed the journal, though this one holds the lock: who. Nothing is written any more.
+    pub(crate) fenced: Option<String>,
     pub(crate) spare_ready: bool,
     pub(crate) closed: bool,
     pub(crate) stats: JournalStats,
@@ -149,6 +169,18 @@ impl Pending {
     pub(crate) const fn end(&self) -> u64 {
         self.start + self.bytes.len() as u64
     }
+
+    /// These frames and those behind them, all to be written again.
+    fn followed_by(mut self, next: Self) -> Self {
+        if !next.bytes.is_empty() {
+            self.bytes.resize((next.start - self.start) as usize, 0);
+            self.bytes.extend_from_slice(&next.bytes);
+            self.end_seq = next.end_seq;
+        }
+        self.counts.add(&next.counts);
+        self.notable.extend(next.notable);
+        Self { written: 0, ..self }
+    }
 }
 
 impl std::fmt::Debug for Writer {
@@ -171,6 +203,7 @@ impl Writer {
             settings,
             on_sync: options.on_sync.clone(),
             watermark: Watermark::new(state.durable()),
+            chain: ChainCache::default(),
             state: Mutex::new(state),
             turnstile: Condvar::new(),
             bookkeeping: Mutex::new(()),
@@ -202,31 +235,32 @@ impl Writer {
     /// Tells readers and other processes how far the journal is durable now.
     pub(crate) fn publish(&self, state: &mut State) {
         self.watermark.set(state.durable());
-        if state.witness.is_none() {
-            // It could not be made at the start, such as on a full disk. Without it other processes see nothing new.
-            state.witness = self.directory.open_witness(None).ok();
-        }
-        if let Err(error) = self.write_witness(state, false) {
+        self.keep_marker(state);
+        if let Err(error) = self.write_marker(state, false) {
             // Only a hint is lost: recovery then proves less, other processes see new records later.
-            if state.stats.witness_failures == 0 {
-                tracing::warn!(%error, "the journal's witness cannot be written");
+            if state.stats.marker_failures == 0 {
+                tracing::warn!(%error, "the journal's marker cannot be written");
             }
-            state.stats.witness_failures += 1;
+            state.stats.marker_failures += 1;
         }
     }
 
-    /// Writes the next slot of the witness, without syncing it.
-    pub(crate) fn write_witness(&self, state: &mut State, clean: bool) -> std::io::Result<()> {
+    /// Writes the next slot of the marker, without syncing it.
+    pub(crate) fn write_marker(&self, state: &mut State, clean: bool) -> std::io::Result<()> {
         let Some(active) = &state.active else {
             return Ok(());
         };
-        let Some(file) = &state.witness else {
+        let Some(file) = &state.marker else {
             return Ok(());
         };
-        state.witness_generation += 1;
-        let witness = Witness {
-            generation: state.witness_generation,
+        state.marker_generation += 1;
+        let marker = DurabilityMarker {
+            generation: state.marker_generation,
             journal: self.settings.journal,
+            incarnation: self.settings.incarnation,
+            writer: self.settings.writer,
+            inode: active.inode,
+            unnamed: state.unnamed,
             salt: active.header.salt,
             name: active.header.name,
             offset: active.synced.offset,
@@ -236,28 +270,54 @@ impl Writer {
             clean,
             notable: active.notable,
         };
-        file.write_at(&witness.encode(), witness.slot_offset())
+        file.write_at(&marker.encode(), marker.slot_offset())
     }
 
-    /// Makes the witness durable.
-    pub(crate) fn sync_witness(&self, state: &State) -> std::io::Result<()> {
-        state.witness.as_ref().map_or(Ok(()), |file| file.sync())
+    /// Makes the marker durable.
+    pub(crate) fn sync_marker(&self, state: &State) -> std::io::Result<()> {
+        state.marker.as_ref().map_or(Ok(()), |file| file.sync())
     }
 
-    /// Ends the journal: everything durable, the witness clean and synced, the lock released.
+    /// Names the active segment in `IDENTITY`, durably, before the marker does.
+    pub(crate) fn name_in_identity(&self, state: &mut State) {
+        let Some(active) = &state.active else { return };
+        let header = &active.header;
+        let identity = Identity {
+            journal: self.settings.journal,
+            incarnation: self.settings.incarnation,
+            is_mount: self.settings.is_mount,
+            newest: Some((header.name, header.salt, header.born_seq)),
+        };
+        let written = self.directory.write_identity(&identity);
+        if let Err(error) = &written {
+            tracing::warn!(%error, "the data directory's identity cannot be written");
+        }
+        state.unnamed = written.is_err();
+    }
+
+    /// Ends the journal: everything durable, the marker clean and synced, the claim and the lock released.
     pub(crate) fn close(&self) -> Result<(), Error> {
         let mut state = self.lock_idle();
         if state.closed {
             return Ok(());
         }
+        if state.fenced.is_some() {
+            let fenced = state.ensure_open(&self.directory.root);
+            state.closed = true;
+            self.watermark.close();
+            self.lock.lock().unwrap_or_else(PoisonError::into_inner).take();
+            return fenced;
+        }
         // All of it under the lock: nothing may come between the last sync and the mark of a clean end.
         self.resume(&mut state)?;
         self.sync_exclusively(&mut state)?;
-        let path = self.directory.witness();
+        let path = self.directory.marker();
         // Where this fails, the mark may be on the medium all the same: an append takes it back first.
-        state.witness_clean = true;
-        self.write_witness(&mut state, true).context("write", &path)?;
-        self.sync_witness(&state).context("sync", &path)?;
+        state.marker_clean = true;
+        self.keep_marker(&mut state);
+        self.write_marker(&mut state, true).context("write", &path)?;
+        self.write_claim(&state, true).context("write", &path)?;
+        self.sync_marker(&state).context("sync", &path)?;
         state.closed = true;
         self.watermark.close();
         self.lock.lock().unwrap_or_else(PoisonError::into_inner).take();
@@ -289,8 +349,14 @@ impl State {
         self.next_seq.0.saturating_sub(synced.0)
     }
 
-    fn ensure_open(&self) -> Result<(), Error> {
-        if self.closed { Err(Error::Closed) } else { Ok(()) }
+    pub(crate) fn ensure_open(&self, root: &Path) -> Result<(), Error> {
+        match &self.fenced {
+            _ if self.closed => Err(Error::Closed),
+            Some(holder) => {
+                Err(Error::Locked { path: root.to_owned(), holder: Some(holder.clone()) })
+            }
+            None => Ok(()),
+        }
     }
 }
 
@@ -306,6 +372,7 @@ fn end_of(active: &ActiveSegment) -> Option<PreviousEnd> {
     }
     Some(PreviousEnd {
         name: active.header.name,
+        salt: active.header.salt,
         offset: active.synced.offset,
         seq: active.synced.seq,
         digest: active.digest.finish(active.synced.offset),

@@ -7,14 +7,16 @@ use std::io;
 use std::path::PathBuf;
 
 use super::Writer;
-use crate::chain::segment_end;
-use crate::directory::{Directory, OpenSegment};
+use crate::chain::Link;
+use crate::directory::{Directory, HeaderFlaw, OpenSegment};
 use crate::error::Context;
 use crate::format::{
     FRAMES_OFFSET, PrunedSegment, PrunedThrough, RecordsCursor, SegmentName, SystemRecord,
 };
 use crate::limits::{PRUNED_RANGES_MAX, TOMBSTONE_SEGMENTS_MAX};
+use crate::notable::system_records;
 use crate::ranges::RangeSet;
+use crate::segment_end::segment_end;
 use crate::storage::Access;
 use crate::walk::FrameWalk;
 use crate::window::Window;
@@ -63,36 +65,98 @@ impl Writer {
         }
     }
 
-    /// Removes every segment that a durable tombstone names.
+    /// Removes every segment that a durable tombstone names, and no other file.
     pub(crate) fn unlink_pruned(&self) -> Result<Unlinked, Error> {
         let _one_at_a_time = self.bookkeeping();
         let names = self.directory.segments()?;
-        let gone: Vec<_> = {
+        let (pruned, active) = {
             let state = self.lock();
-            state.ensure_open()?;
+            state.ensure_open(&self.directory.root)?;
             let active = state.active.as_ref().map(|active| active.header.name);
-            let is_pruned = |name: &SegmentName| {
-                Some(*name) != active
-                    && state.ledger.pruned.covers(SeqRange::new(name.base, name.base.next()))
-            };
-            names.into_iter().filter(is_pruned).collect()
+            (state.ledger.pruned.clone(), active)
         };
+        let is_pruned = |name: &SegmentName| {
+            Some(*name) != active && pruned.covers(SeqRange::new(name.base, name.base.next()))
+        };
+        let left: Vec<_> = names.into_iter().filter(is_pruned).collect();
         let mut unlinked = Unlinked::default();
-        for &name in &gone {
-            unlink(&self.directory, name, &mut unlinked);
+        if left.is_empty() {
+            return Ok(unlinked);
+        }
+        let mut gone = Vec::new();
+        for (name, is_named) in self.named_by_tombstones(&left)? {
+            if is_named {
+                gone.push(name);
+                unlink(&self.directory, name, &mut unlinked);
+            } else {
+                tracing::debug!(
+                    path = %self.directory.segment(name).display(),
+                    "no tombstone names this file, though its seqs were pruned; it is left alone"
+                );
+            }
         }
         if !gone.is_empty() {
             let journal = &self.directory.journal;
             self.directory.storage.sync_directory(journal).context("sync", journal)?;
+            self.chain.forget(|name| gone.contains(&name));
             self.lock().keys.forget(|name| gone.contains(&name));
         }
         Ok(unlinked)
     }
 
+    /// Says of each file whether it is the very one that a tombstone names: its header has that name, salt and journal.
+    ///
+    /// Tombstones in older segments are looked for only where one that is known does not answer.
+    fn named_by_tombstones(
+        &self,
+        names: &[SegmentName],
+    ) -> Result<Vec<(SegmentName, bool)>, Error> {
+        let mut open = Vec::new();
+        for &name in names {
+            let Some(segment) = self.directory.open_segment(name, Access::Read)? else { continue };
+            let salt = match &segment.header {
+                Ok(read) if read.header.journal == self.settings.journal => read.header.salt.0,
+                // It was damaged when it was pruned, or since.
+                Err(HeaderFlaw::Damaged | HeaderFlaw::Unopenable(_)) => 0,
+                _ => continue,
+            };
+            open.push((name, salt));
+        }
+        let known = self.lock().tombstones.clone();
+        let mut found: Vec<bool> =
+            open.iter().map(|file| known.iter().any(|pruned| names_file(pruned, *file))).collect();
+        let links = if found.contains(&false) { self.links()? } else { Vec::new() };
+        for link in links.iter().rev() {
+            if !found.contains(&false) {
+                break;
+            }
+            let Some(segment) = self.directory.open_segment(link.name, Access::Read)? else {
+                continue;
+            };
+            let Ok(read) = &segment.header else { continue };
+            let (salt, limit) = (read.header.salt, segment.len);
+            for (_, record) in system_records(&segment, salt, limit, Seq(u64::MAX))? {
+                for pruned in record.pruned_segments() {
+                    for (found, file) in found.iter_mut().zip(&open) {
+                        *found |= names_file(&pruned, *file);
+                    }
+                }
+            }
+        }
+        Ok(open.into_iter().map(|(name, _)| name).zip(found).collect())
+    }
+
+    /// All segments of the journal, oldest first.
+    pub(super) fn links(&self) -> Result<Vec<Link>, Error> {
+        let Some(newest) = self.watermark.durable().segment else { return Ok(Vec::new()) };
+        let (journal, first) = (self.settings.journal, Seq::FIRST);
+        self.chain.ask(&self.directory, journal, newest, first, |chain| Ok(chain.links_from(first)))
+    }
+
     /// Seals the active segment if all its days go; returns the day to prune through.
     fn seal_if_prunable(&self, day: Day) -> Result<Day, Error> {
         let mut state = self.lock_idle();
-        state.ensure_open()?;
+        state.ensure_open(&self.directory.root)?;
         self.resume(&mut state)?;
         let day = state.ledger.last_pruned_day.map_or(day, |last| last.max(day));
         self.sync_exclusively(&mut state)?;
@@ -108,7 +172,7 @@ impl Writer {
     }
 
     fn prunable(&self, day: Day) -> Result<Vec<PrunedSegment>, Error> {
-        let names = self.directory.segments()?;
+        let links = self.links()?;
         let (active, gaps, mut pruned) = {
             let state = self.lock();
             let active = state.active.as_ref().map(|active| active.header.name);
@@ -118,8 +182,9 @@ impl Writer {
         let mut segments = Vec::new();
         // Nothing stays that stands before what is looked at.
         let mut is_first = true;
-        for pair in names.windows(2) {
-            let &[name, successor] = pair else { continue };
+        for pair in links.windows(2) {
+            let [link, successor] = pair else { continue };
+            let name = link.name;
             if pruned.covers(SeqRange::new(name.base, name.base.next())) {
                 continue;
             }
@@ -144,12 +209,23 @@ impl Writer {
             with.insert(range);
             if with.len() <= PRUNED_RANGES_MAX {
                 pruned = with;
-                segments.push(PrunedSegment { range, day: name.day });
+                segments.push(PrunedSegment {
+                    range,
+                    base: name.base,
+                    day: name.day,
+                    salt: link.salt.0,
+                });
                 is_first = was_first;
             }
         }
         Ok(segments)
     }
+}
+
+/// Whether a tombstone names the file with this name and salt; a header that could not be read has salt 0.
+fn names_file(pruned: &PrunedSegment, (name, salt): (SegmentName, u64)) -> bool {
+    (pruned.base, pruned.day) == (name.base, name.day)
+        && (pruned.salt == salt || pruned.salt == 0 || salt == 0)
 }
 
 fn unlink(directory: &Directory, name: SegmentName, unlinked: &mut Unlinked) {
@@ -180,54 +256,51 @@ fn unlink(directory: &Directory, name: SegmentName, unlinked: &mut Unlinked) {
 fn range_of(
     directory: &Directory,
     name: SegmentName,
-    successor: SegmentName,
+    successor: &Link,
     pruned: &RangeSet,
 ) -> Result<SeqRange, Error> {
-    let whole = SeqRange::new(name.base, successor.base);
+    let whole = SeqRange::new(name.base, successor.name.base);
     let Some(segment) = directory.open_segment(name, Access::Read)? else {
         return Ok(whole);
     };
     let start = segment.header.as_ref().map_or(name.base, |read| read.header.start_seq());
     let from = start.min(name.base);
-    let next = directory.open_segment(successor, Access::Read)?.and_then(|next| next.header);
-    let previous = next.and_then(|read| read.header.previous);
-    if previous.is_some_and(|previous| previous.name != name) {
-        let end = segment_end(directory, &segment, successor, || Ok(pruned.clone()))?;
+    if successor.previous.is_some_and(|previous| previous.name != name) {
+        let end = segment_end(&segment, successor, || Ok(pruned.clone()))?;
         if end.certain {
             return Ok(SeqRange::new(from, end.seq));
         }
     }
-    Ok(SeqRange::new(from, successor.base))
+    Ok(SeqRange::new(from, successor.name.base))
 }
 
 /// The newest day of a segment's records; the later of the two names' days where that cannot be read.
 fn newest_day(
     directory: &Directory,
     name: SegmentName,
-    successor: SegmentName,
+    successor: &Link,
     pruned: &RangeSet,
 ) -> Result<Day, Error> {
-    let by_name = name.day.max(successor.day);
+    let by_name = name.day.max(successor.name.day);
     let Some(segment) = directory.open_segment(name, Access::Read)? else {
         return Ok(by_name);
     };
-    let Some(header) = segment.header.as_ref().map(|read| read.header.clone()) else {
+    let Ok(header) = segment.header.as_ref().map(|read| read.header.clone()) else {
         return Ok(by_name);
     };
     if let Some(footer) = segment.footer(header.salt)? {
         return Ok(footer.counts.days.map_or(name.day, |(_, newest)| newest));
     }
-    newest_day_of_frames(directory, segment, (successor, pruned), name.day)
+    newest_day_of_frames(segment, (successor, pruned), name.day)
 }
 
 fn newest_day_of_frames(
-    directory: &Directory,
     segment: OpenSegment,
-    (successor, pruned): (SegmentName, &RangeSet),
+    (successor, pruned): (&Link, &RangeSet),
     mut newest: Day,
 ) -> Result<Day, Error> {
-    let end = segment_end(directory, &segment, successor, || Ok(pruned.clone()))?;
-    let Some(read) = segment.header else {
+    let end = segment_end(&segment, successor, || Ok(pruned.clone()))?;
+    let Ok(read) = segment.header else {
         return Ok(newest);
     };
     let mut window = Window::new(segment.path, segment.file, end.offset);

@@ -4,18 +4,21 @@
 //! it is durable. Until then the one before it ends where it did.
 
 use std::io;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use crate::carried::Counts;
 use crate::digest::SegmentDigest;
-use crate::directory::Directory;
+use crate::directory::{Directory, HeaderFlaw};
 use crate::error::is_full;
-use crate::format::{FRAMES_OFFSET, Footer, SegmentHeader};
+use crate::format::{FRAMES_OFFSET, Footer, Salt, SegmentHeader, SegmentName};
 use crate::limits::BLOCK_BYTES;
 use crate::sizes::Sizes;
-use crate::storage::{Access, StorageFile, read_full};
+use crate::storage::{Access, StorageFile, open_new, read_full};
 use crate::{Day, Seq};
+
+/// Files of one name that may be moved aside.
+const FOREIGN_MAX: u32 = 1000;
 
 /// How far a segment is durable.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -28,6 +31,10 @@ pub(crate) struct Synced {
 pub(crate) struct ActiveSegment {
     pub(crate) path: PathBuf,
     pub(crate) file: Arc<dyn StorageFile>,
+    /// Inode of the file.
+    pub(crate) inode: u64,
+    /// No frame may be written to the file any more: it is a copy, or a copy shares it.
+    pub(crate) ends_here: bool,
     pub(crate) header: SegmentHeader,
     /// Bytes of the file that are there to be overwritten.
     pub(crate) allocated: u64,
@@ -59,20 +66,26 @@ impl ActiveSegment {
         frames: &[u8],
         sizes: &Sizes,
         spare_is_blank: bool,
+        may_be_named: impl FnOnce() -> io::Result<()>,
     ) -> Result<Self, BeginError> {
-        let spare = directory.spare();
+        let (spare, file) = take_spare(directory).map_err(|source| BeginError {
+            path: directory.spare(),
+            source,
+            named: false,
+        })?;
         let failed = |source| BeginError { path: spare.clone(), source, named: false };
         let end = sizes.padded(FRAMES_OFFSET + frames.len() as u64);
-        let file = directory.storage.open(&spare, Access::Create).map_err(failed)?;
-        if !spare_is_blank {
+        let stat = file.stat().map_err(failed)?;
+        if !(spare_is_blank && stat.len > 0) {
             blank(&*file).map_err(failed)?;
         }
         let allocated = allocate_least(&*file, end, sizes).map_err(failed)?;
         file.write_at(frames, FRAMES_OFFSET).map_err(failed)?;
         file.write_at(&header.encode(), 0).map_err(failed)?;
         file.sync().map_err(failed)?;
+        may_be_named().map_err(failed)?;
         let path = directory.segment(header.name);
-        directory.storage.rename(&spare, &path).map_err(failed)?;
+        rename_into_place(directory, &spare, header.name, header.replaces).map_err(failed)?;
         directory.storage.sync_directory(&directory.journal).map_err(|source| BeginError {
             path: path.clone(),
             source,
@@ -84,7 +97,20 @@ impl ActiveSegment {
         let synced = Synced { offset: end, seq: header.born_seq };
         let (counts, notable) = (Counts::default(), false);
         let day = (!frames.is_empty()).then(|| header.created.day());
-        Ok(Self { path, file, header, allocated, synced, digest, counts, notable, day })
+        let (inode, ends_here) = (stat.identity.1, false);
+        Ok(Self {
+            path,
+            file,
+            inode,
+            ends_here,
+            header,
+            allocated,
+            synced,
+            digest,
+            counts,
+            notable,
+            day,
+        })
     }
 
     /// Makes room for bytes up to `end`. `Ok(false)`: there is none left on the medium.
@@ -108,8 +134,11 @@ impl ActiveSegment {
     }
 
     /// Writes the footer behind the end and gives preallocated space back. All of it can be derived: a failure is
-    /// only told.
+    /// only told. A file that a copy shares is left as it is.
     pub(crate) fn seal(&self) {
+        if self.file.stat().is_ok_and(|stat| stat.links > 1) {
+            return;
+        }
         let footer = Footer {
             salt: self.header.salt,
             name: self.header.name,
@@ -130,10 +159,75 @@ impl ActiveSegment {
     }
 }
 
+/// Opens the spare file, or makes another one where it cannot be used: it may belong to another user, be shared with a
+/// copy, or be no file at all.
+fn take_spare(directory: &Directory) -> io::Result<(PathBuf, Arc<dyn StorageFile>)> {
+    let (storage, spare) = (&*directory.storage, directory.spare());
+    match storage.open(&spare, Access::Write) {
+        Ok(file) if file.stat()?.links == 1 => return Ok((spare, file)),
+        _ => {}
+    }
+    match open_new(storage, &spare) {
+        Err(error) if !is_full(&error) => {
+            let beside = spare.with_extension("new");
+            open_new(storage, &beside).map(|file| (beside, file))
+        }
+        made => made.map(|file| (spare, file)),
+    }
+}
+
+/// Gives a whole segment its name. Only the segment with the salt `replaces`, which holds nothing that counts, is
+/// replaced; any other file of that name is no part of the journal and gives way to `NAME.foreign-N`.
+pub(super) fn rename_into_place(
+    directory: &Directory,
+    from: &Path,
+    name: SegmentName,
+    replaces: Salt,
+) -> io::Result<()> {
+    let (storage, path) = (&*directory.storage, directory.segment(name));
+    match storage.rename_new(from, &path) {
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
+        renamed => return renamed,
+    }
+    let own = directory.open_segment(name, Access::Read).ok().flatten();
+    let is_replaced = own.is_some_and(|own| match &own.header {
+        Ok(read) => replaces.0 != 0 && read.header.salt == replaces,
+        // What cannot be read and has just the place of the one to be replaced is that one, damaged.
+        Err(HeaderFlaw::Damaged) => replaces.0 != 0,
+        Err(_) => false,
+    });
+    if is_replaced {
+        return storage.rename(from, &path);
+    }
+    move_aside(directory, &path)?;
+    storage.rename_new(from, &path)
+}
+
+/// Moves a file that is no part of the journal to the first free name `NAME.foreign-N`.
+pub(crate) fn move_aside(directory: &Directory, path: &Path) -> io::Result<PathBuf> {
+    for number in 1..=FOREIGN_MAX {
+        let mut aside = path.as_os_str().to_owned();
+        aside.push(format!(".foreign-{number}"));
+        let aside = PathBuf::from(aside);
+        match directory.storage.rename_new(path, &aside) {
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
+            renamed => {
+                renamed?;
+                tracing::warn!(
+                    path = %path.display(), to = %aside.display(),
+                    "a file that is no part of this journal has the name of a new segment; it is renamed"
+                );
+                return Ok(aside);
+            }
+        }
+    }
+    Err(io::ErrorKind::AlreadyExists.into())
+}
+
 /// Preallocates the next segment, so that it can be begun on a full disk. `false`: there is no room, or worse.
 pub(crate) fn prepare_spare(directory: &Directory, sizes: &Sizes) -> bool {
     let path = directory.spare();
-    let result = directory.storage.open(&path, Access::Truncate).and_then(|file| {
+    let result = open_new(&*directory.storage, &path).and_then(|file| {
         write_zeros(&*file, 0, sizes.step_min)?;
         file.sync()
     });

@@ -49,6 +49,8 @@ pub(crate) struct Succession {
     pub(crate) previous: Option<PreviousEnd>,
     /// A name that is settled: that of the segment this one takes the place of, or of an earlier attempt.
     pub(crate) name: Option<SegmentName>,
+    /// Salt of the segment that this one takes the place of; 0 where it takes none.
+    pub(crate) replaces: Salt,
     /// Seq of the first record.
     pub(crate) base: Seq,
     /// Frames to be written before the segment gets its name.
@@ -67,6 +69,7 @@ impl Succession {
         Self {
             previous,
             name: None,
+            replaces: Salt(0),
             base,
             carried: Carried::default(),
             end: base,
@@ -105,6 +108,7 @@ impl Writer {
             journal: self.settings.journal,
             incarnation: self.settings.incarnation,
             salt,
+            replaces: succession.replaces,
             name,
             created: now,
             previous: succession.previous,
@@ -115,14 +119,16 @@ impl Writer {
             gaps: state.ledger.gaps.ranges().to_vec(),
         };
         let blank = std::mem::take(&mut state.spare_ready);
-        let begun =
-            ActiveSegment::begin(&self.directory, header, &frames, &self.settings.sizes, blank);
+        let sizes = &self.settings.sizes;
+        let begun = ActiveSegment::begin(&self.directory, header, &frames, sizes, blank, || {
+            self.check_ours()
+        });
         let mut active = match begun {
             Ok(active) => active,
             Err(error) => {
                 let named = error.named;
                 if named {
-                    succession.name = Some(name);
+                    (succession.name, succession.replaces) = (Some(name), salt);
                 }
                 let failure = Failure::new(error.path, error.source);
                 return Err(Box::new(Refused { succession, failure, named }));
@@ -132,6 +138,7 @@ impl Writer {
         active.notable = !succession.notable.is_empty();
         for record in &succession.notable {
             state.ledger.apply(record);
+            state.tombstones.extend(record.pruned_segments());
         }
         if let Some(previous) = &active.header.previous {
             trim_before(&self.directory, previous);
@@ -139,6 +146,7 @@ impl Writer {
         state.pending = Pending::at(active.synced.offset);
         state.stats.segments_begun += 1;
         state.active = Some(active);
+        self.name_in_identity(state);
         Ok(())
     }
 
@@ -156,7 +164,9 @@ impl Writer {
         // An empty segment is replaced: two of them would begin with the same seq.
         let is_empty = base == old.header.name.base;
         let name = is_empty.then_some(old.header.name);
-        let succession = Succession { rest, name, ..Succession::empty(end_of(&old), base) };
+        let replaces = if is_empty { old.header.salt } else { Salt(0) };
+        let succession =
+            Succession { rest, name, replaces, ..Succession::empty(end_of(&old), base) };
         match self.begin(state, succession) {
             Ok(()) => {
                 state.keys.seal(&self.directory, &old.header, old.synced.seq);
@@ -164,8 +174,8 @@ impl Writer {
                     old.seal();
                 }
                 self.publish(state);
-                if let Err(error) = self.sync_witness(state) {
-                    tracing::debug!(%error, "the journal's witness cannot be synced");
+                if let Err(error) = self.sync_marker(state) {
+                    tracing::debug!(%error, "the journal's marker cannot be synced");
                 }
                 self.replenish_spare(state);
                 Ok(())
@@ -205,6 +215,7 @@ impl Writer {
         let succession = Succession {
             previous: end_of(&old),
             name: (base == old.header.name.base).then_some(old.header.name),
+            replaces: if base == old.header.name.base { old.header.salt } else { Salt(0) },
             base,
             carried,
             end: state.next_seq,
@@ -261,7 +272,9 @@ impl Writer {
 
     /// Told when it begins; [`Writer::resume`] tells its end.
     fn suspend(&self, state: &mut State, succession: Succession, failure: Failure) {
-        if !std::mem::replace(&mut state.told_suspended, true) {
+        if let Err(holder) = self.check_claim() {
+            self.fence(state, holder);
+        } else if !std::mem::replace(&mut state.told_suspended, true) {
             tracing::error!(
                 path = %failure.path.display(), error = %failure.source,
                 records_in_memory = succession.carried.counts.records,
@@ -276,7 +289,7 @@ impl Writer {
     /// Removes the spare, unless there is no segment to append to. Says whether there was one.
     pub(crate) fn give_up_spare(&self) -> Result<bool, Error> {
         let mut state = self.lock_idle();
-        state.ensure_open()?;
+        state.ensure_open(&self.directory.root)?;
         if state.active.is_none() {
             return Ok(false);
         }
@@ -289,7 +302,7 @@ impl Writer {
     }
 
     fn replenish_spare(&self, state: &mut State) {
-        if !state.spare_ready {
+        if !state.spare_ready && self.directory.check_anchor().is_ok() {
             state.spare_ready = prepare_spare(&self.directory, &self.settings.sizes);
         }
     }

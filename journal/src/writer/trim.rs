@@ -15,7 +15,7 @@ const CHUNK_BYTES: u64 = 64 << 10;
 /// Trims the segment before the one that `previous` names.
 pub(super) fn trim_before(directory: &Directory, previous: &PreviousEnd) {
     let Ok(Some(segment)) = directory.open_segment(previous.name, Access::Read) else { return };
-    let Some(end) = segment.header.and_then(|read| read.header.previous) else { return };
+    let Some(end) = segment.header.ok().and_then(|read| read.header.previous) else { return };
     if let Err(error) = trim(directory, &end) {
         let segment = end.name.file_name();
         tracing::debug!(segment, %error, "preallocated space is not given back");
@@ -28,7 +28,12 @@ fn trim(directory: &Directory, end: &PreviousEnd) -> io::Result<()> {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
         Err(error) => return Err(error),
     };
-    let len = file.stat()?.len;
+    let stat = file.stat()?;
+    let len = stat.len;
+    // What a copy shares is left as it is.
+    if stat.links > 1 {
+        return Ok(());
+    }
     // Sealed ones have nothing behind their footer.
     let least = if end.unreadable { len } else { Footer::offset_for(end.offset) };
     if len <= least {

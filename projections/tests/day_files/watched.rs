@@ -75,6 +75,10 @@ impl Storage for Watched {
         self.storage.rename(from, to)
     }
 
+    fn rename_new(&self, from: &Path, to: &Path) -> io::Result<()> {
+        self.storage.rename_new(from, to)
+    }
+
     fn remove(&self, path: &Path) -> io::Result<()> {
         self.storage.remove(path)
     }

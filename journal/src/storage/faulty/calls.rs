@@ -38,8 +38,11 @@ impl Storage for FaultyStorage {
         disk.alive()?;
         let id = match disk.names.get(path) {
             Some(Node::Directory) => return Err(io::ErrorKind::IsADirectory.into()),
+            Some(Node::File(_)) if access == Access::CreateNew => {
+                return Err(io::ErrorKind::AlreadyExists.into());
+            }
             Some(Node::File(id)) => *id,
-            None if matches!(access, Access::Create | Access::Truncate) => {
+            None if matches!(access, Access::Create | Access::Truncate | Access::CreateNew) => {
                 let parent = path.parent().and_then(|parent| disk.names.get(parent));
                 if parent != Some(&Node::Directory) {
                     return Err(io::ErrorKind::NotFound.into());
@@ -83,13 +86,14 @@ impl Storage for FaultyStorage {
         let disk = self.disk();
         disk.alive()?;
         let node = *disk.names.get(path).ok_or(io::ErrorKind::NotFound)?;
-        let (id, len) = match node {
+        let (id, len, links) = match node {
             Node::File(id) => {
-                (id, disk.inodes.get(&id).map_or(0, |inode| inode.shown.len() as u64))
+                let len = disk.inodes.get(&id).map_or(0, |inode| inode.shown.len() as u64);
+                (id, len, disk.links(id))
             }
-            Node::Directory => (u64::MAX, 0),
+            Node::Directory => (u64::MAX, 0, 1),
         };
-        Ok(FileStat { kind: kind_of(node), len, identity: (0, id) })
+        Ok(FileStat { kind: kind_of(node), len, identity: (0, id), links, owner: (0, 0) })
     }
 
     fn create_directory(&self, directory: &Path) -> io::Result<()> {
@@ -116,6 +120,16 @@ impl Storage for FaultyStorage {
         disk.rename_node(from, to)
     }
 
+    fn rename_new(&self, from: &Path, to: &Path) -> io::Result<()> {
+        let mut disk = self.disk();
+        disk.alive()?;
+        if disk.names.contains_key(to) {
+            return Err(io::ErrorKind::AlreadyExists.into());
+        }
+        disk.change()?;
+        disk.rename_node(from, to)
+    }
+
     fn remove(&self, path: &Path) -> io::Result<()> {
         let mut disk = self.disk();
         match disk.names.get(path) {
@@ -124,10 +138,8 @@ impl Storage for FaultyStorage {
             None => return Err(io::ErrorKind::NotFound.into()),
         }
         disk.change()?;
-        if let Some(Node::File(id)) = disk.names.remove(path)
-            && let Some(inode) = disk.inodes.get_mut(&id)
-        {
-            inode.allocated.clear();
+        if let Some(Node::File(id)) = disk.names.remove(path) {
+            disk.free(id);
         }
         disk.pending_names.push(NameChange::Remove(path.to_owned()));
         Ok(())
@@ -268,7 +280,8 @@ impl StorageFile for FaultyFile {
         let disk = self.storage.disk();
         disk.alive()?;
         let len = disk.inodes.get(&self.id).map_or(0, |inode| inode.shown.len() as u64);
-        Ok(FileStat { kind: EntryKind::File, len, identity: (0, self.id) })
+        let links = disk.links(self.id);
+        Ok(FileStat { kind: EntryKind::File, len, identity: (0, self.id), links, owner: (0, 0) })
     }
 }
 

@@ -114,9 +114,25 @@ impl Disk {
         Ok(())
     }
 
+    /// Number of names that a file has.
+    pub(super) fn links(&self, id: u64) -> u64 {
+        self.names.values().filter(|node| **node == Node::File(id)).count() as u64
+    }
+
+    /// Gives the pages of a file back that has no name any more.
+    pub(super) fn free(&mut self, id: u64) {
+        if self.links(id) == 0
+            && let Some(inode) = self.inodes.get_mut(&id)
+        {
+            inode.allocated.clear();
+        }
+    }
+
     pub(super) fn rename_node(&mut self, from: &Path, to: &Path) -> io::Result<()> {
         let node = self.names.remove(from).ok_or(io::ErrorKind::NotFound)?;
-        self.names.insert(to.to_owned(), node);
+        if let Some(Node::File(replaced)) = self.names.insert(to.to_owned(), node) {
+            self.free(replaced);
+        }
         self.pending_names.push(NameChange::Rename(from.to_owned(), to.to_owned(), node));
         Ok(())
     }

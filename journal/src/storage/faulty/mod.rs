@@ -14,7 +14,7 @@ use crate::random::Random;
 mod calls;
 mod disk;
 
-use disk::{Disk, Inode, Node, PAGE, copy_range};
+use disk::{Disk, Inode, NameChange, Node, PAGE, copy_range};
 
 /// One thing that goes wrong.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -204,6 +204,19 @@ impl FaultyStorage {
                 *byte ^= flip;
             }
         }
+    }
+
+    /// Gives a file a second name, as `cp -al` does.
+    ///
+    /// # Panics
+    ///
+    /// Where `from` is no file: a mistake in the test.
+    pub fn hard_link(&self, from: &Path, to: &Path) {
+        let mut disk = self.disk();
+        let node = disk.names.get(from).copied();
+        let Some(node @ Node::File(_)) = node else { panic!("{} does not exist", from.display()) };
+        disk.names.insert(to.to_owned(), node);
+        disk.pending_names.push(NameChange::Add(to.to_owned(), node));
     }
 
     /// The names of all files, in order.

@@ -1,0 +1,181 @@
+//! [`LeftOut`]: the files in `journal/` that are no part of the journal, and what each of them is.
+
+use std::path::PathBuf;
+
+use crate::chain::{Chain, Link, forks_off};
+use crate::directory::{Directory, HeaderFlaw};
+use crate::format::{SegmentHeader, SegmentName};
+use crate::newest::find_newest;
+use crate::storage::Access;
+use crate::{Error, Seq};
+
+/// What a file is that has the name of a segment and is no part of the journal.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Standing {
+    /// A segment of another journal.
+    Foreign,
+    /// A copy of a segment that is read, or an empty file.
+    Superseded,
+    /// A segment of a copy of this journal that went its own way: its records were acknowledged by that copy.
+    Forked,
+    /// A segment of this journal under another name: its records count as lost until `replay repair` renames it.
+    Misnamed,
+    /// Neither header copy can be read, and nothing says that the file belongs here.
+    Unreadable,
+}
+
+/// A file that is never read, changed or deleted.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct LeftOut {
+    /// The file.
+    pub path: PathBuf,
+    /// What it is.
+    pub standing: Standing,
+    /// The name that its header bears, where that is another one.
+    pub real_name: Option<SegmentName>,
+}
+
+impl std::fmt::Display for LeftOut {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let path = self.path.display();
+        match (self.standing, self.real_name) {
+            (Standing::Foreign, _) => write!(
+                formatter,
+                "{path}: foreign: a segment of another journal; move it to the journal/ it came from, or delete it"
+            ),
+            (Standing::Superseded, _) => write!(
+                formatter,
+                "{path}: superseded: a copy of a segment that is read, or empty; delete it"
+            ),
+            (Standing::Forked, _) => write!(
+                formatter,
+                "{path}: forked: a segment of a copy of this journal that went its own way; its records are in that copy \
+                 only: move it back there, or export it from there and ingest it here"
+            ),
+            (Standing::Misnamed, Some(name)) => write!(
+                formatter,
+                "{path}: misnamed: this is {}; run `replay repair`, which renames it",
+                name.file_name()
+            ),
+            (Standing::Misnamed, None) => {
+                write!(formatter, "{path}: misnamed; run `replay repair`, which renames it")
+            }
+            (Standing::Unreadable, _) => write!(
+                formatter,
+                "{path}: its header cannot be read and nothing says that it belongs here; move it away"
+            ),
+        }
+    }
+}
+
+/// The segments of a journal and what decides which file is one, at rest.
+pub(crate) struct Surroundings {
+    pub(crate) journal: [u8; 16],
+    pub(crate) links: Vec<Link>,
+    pub(crate) names: Vec<SegmentName>,
+    /// A later segment that is known to have been there.
+    lost: Option<SegmentName>,
+}
+
+impl Surroundings {
+    /// Follows the whole chain of a journal that no process writes. `None`: there is no segment.
+    pub(crate) fn find(directory: &Directory) -> Result<Option<Self>, Error> {
+        let newest = find_newest(directory, Access::Read)?;
+        let Some(segment) = &newest.segment else { return Ok(None) };
+        let of_segment = segment.header.as_ref().ok().map(|read| read.header.journal);
+        let of_marker = newest.marker.map(|marker| marker.journal);
+        let journal = of_segment.or(of_marker).or(newest.identity.map(|found| found.journal));
+        let journal = journal.unwrap_or_default();
+        let mut chain = Chain::new(journal, Link::of(segment), &newest.names);
+        chain.extend_to(directory, Seq::FIRST)?;
+        let links = chain.links_from(Seq::FIRST);
+        let lost = newest.lost.map(|(name, ..)| name);
+        Ok(Some(Self { journal, links, names: newest.names, lost }))
+    }
+
+    /// Those of a journal whose segments are known.
+    pub(crate) fn of(
+        directory: &Directory,
+        journal: [u8; 16],
+        links: Vec<Link>,
+    ) -> Result<Self, Error> {
+        let newest = links.last().map(|link| link.name);
+        let marker = directory.read_marker().map(|marker| marker.name);
+        let lost = marker.filter(|marker| newest.is_some_and(|newest| marker.base > newest.base));
+        Ok(Self { journal, links, names: directory.segments()?, lost })
+    }
+
+    /// Every file that is no link.
+    pub(crate) fn left_out(&self, directory: &Directory) -> Result<Vec<LeftOut>, Error> {
+        let mut left_out = Vec::new();
+        for &name in &self.names {
+            if self.links.binary_search_by_key(&name, |link| link.name).is_ok() {
+                continue;
+            }
+            let Some(segment) = directory.open_segment(name, Access::Read)? else { continue };
+            let (standing, real_name) = match &segment.header {
+                Ok(read) => (self.standing_of(directory, &read.header, false)?, None),
+                Err(HeaderFlaw::Misnamed(header)) => {
+                    (self.standing_of(directory, header, true)?, Some(header.name))
+                }
+                Err(HeaderFlaw::Blank) => (Standing::Superseded, None),
+                Err(HeaderFlaw::Damaged | HeaderFlaw::Unopenable(_)) => {
+                    (Standing::Unreadable, None)
+                }
+            };
+            left_out.push(LeftOut { path: segment.path, standing, real_name });
+        }
+        Ok(left_out)
+    }
+
+    fn standing_of(
+        &self,
+        directory: &Directory,
+        header: &SegmentHeader,
+        is_misnamed: bool,
+    ) -> Result<Standing, Error> {
+        Ok(if header.journal != self.journal {
+            Standing::Foreign
+        } else if self.links.iter().any(|link| link.salt == header.salt) {
+            Standing::Superseded
+        } else if is_misnamed && self.is_missing(directory, header)? {
+            Standing::Misnamed
+        } else {
+            Standing::Forked
+        })
+    }
+
+    /// Whether the segment with this header is one of the journal's that is not where it should be.
+    pub(crate) fn is_missing(
+        &self,
+        directory: &Directory,
+        header: &SegmentHeader,
+    ) -> Result<bool, Error> {
+        let base = header.name.base;
+        let index = self.links.partition_point(|link| link.name.base < base);
+        if header.journal != self.journal
+            || self.links.get(index).is_some_and(|link| link.name.base == base)
+            || forks_off(directory, header)?
+        {
+            return Ok(false);
+        }
+        let Some(successor) = self.links.get(index) else {
+            // Newer than all: the marker names it, or it chains on from the newest one.
+            let newest = self.links.last();
+            let chains_on = newest.zip(header.previous).is_some_and(|(newest, previous)| {
+                (previous.name, previous.salt) == (newest.name, newest.salt)
+            });
+            return Ok(chains_on || self.lost == Some(header.name));
+        };
+        Ok(successor.previous.is_none_or(|previous| {
+            if previous.name == header.name {
+                previous.salt.0 == 0 || header.is_of(previous.salt)
+            } else {
+                // What the successor names before it covers these seqs, or it is older still.
+                previous.name.base > base
+            }
+        }))
+    }
+}
