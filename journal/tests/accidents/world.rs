@@ -1,0 +1,480 @@
+//! [`World`]: our journal on its disk, the branches beside it, and everything that a case does to them.
+
+use std::collections::{BTreeSet, HashSet};
+use std::path::{Path, PathBuf};
+
+use lenslog_journal::storage::{FaultyStorage, Storage};
+use lenslog_journal::{Position, Random, ReaderOptions, Repair, Seq, SeqRange, repair};
+
+use crate::common::ROOT;
+use crate::format::{Found, Scanner};
+use crate::model::{Branch, Failure, failure};
+use crate::oracle::{self, Excuses, fresh_view, judge, judge_resumed};
+use crate::rule::Verdict;
+use crate::script::{End, Op};
+use crate::station::{Station, begin_step, disk_of, files_of, limited, short, variant};
+
+/// Whose marker, or identity file, lies in the data directory.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Mark {
+    /// The one that our last writer left.
+    Current,
+    /// One of ours from an earlier moment, with the salt that was the newest then.
+    Older(Option<u64>),
+    /// That of another branch or journal.
+    Other(usize),
+    Absent,
+}
+
+/// All files at a moment, and what was known then.
+pub struct State {
+    pub files: Vec<(PathBuf, Vec<u8>)>,
+    pub branch: Branch,
+}
+
+pub struct World {
+    pub ours: Station,
+    pub others: Vec<Station>,
+    /// Branches that a restore or a switch left behind.
+    pub ghosts: Vec<Branch>,
+    pub states: Vec<State>,
+    pub witness: Mark,
+    pub identity: Mark,
+    pub scanner: Scanner,
+    /// The steps so far, in words.
+    pub log: Vec<String>,
+    /// Why the case ends here: the rules do not say what is right.
+    pub exempt: Option<&'static str>,
+    /// Restores and switches of the branch met, which are no losses.
+    pub notes: Vec<&'static str>,
+    protected: Vec<(String, (usize, u32))>,
+    positions: Vec<Position>,
+    accidents: usize,
+}
+
+impl World {
+    pub fn new(seed: u64) -> Self {
+        let pads = !seed.is_multiple_of(4);
+        let station = |tag: &str, seed| {
+            let branch = Branch::default();
+            Station::new(tag, seed, pads, disk_of(&[]), branch)
+        };
+        let mut scanner = Scanner::default();
+        let mut foreign = station("foreign", !seed);
+        // Its failures are for the cases in which it is ours.
+        let _ = foreign.live(seed ^ 0xF0, &mut scanner, &HashSet::new());
+        Self {
+            ours: station("ours", seed),
+            others: vec![foreign],
+            ghosts: Vec::new(),
+            states: Vec::new(),
+            witness: Mark::Current,
+            identity: Mark::Current,
+            scanner,
+            log: Vec::new(),
+            exempt: None,
+            notes: Vec::new(),
+            protected: Vec::new(),
+            positions: Vec::new(),
+            accidents: 0,
+        }
+    }
+
+    pub fn say(&mut self, words: impl Into<String>) {
+        self.log.push(words.into());
+    }
+
+    /// Carries out all steps, until one fails or the rules do not say any more what is right.
+    pub fn run(&mut self, ops: &[Op]) -> Result<(), Failure> {
+        for op in ops {
+            begin_step();
+            let result = self.step_and_check(op);
+            if !begin_step() {
+                return failure("an operation does not end", format!("{:?}", result.err()));
+            }
+            result?;
+            if self.exempt.is_some() {
+                break;
+            }
+        }
+        Ok(())
+    }
+
+    fn step_and_check(&mut self, op: &Op) -> Result<(), Failure> {
+        self.step(op)?;
+        if self.exempt.is_none() {
+            self.learn();
+            if self.accidents > 0 {
+                return self.check();
+            }
+        }
+        Ok(())
+    }
+
+    /// Salts of all segments that other branches began.
+    fn placed(&self) -> HashSet<u64> {
+        let others = self.others.iter().map(|other| &other.branch).chain(&self.ghosts);
+        others.flat_map(|branch| branch.salts.iter().copied()).collect()
+    }
+
+    /// Salts of all segments that others than this other branch began.
+    fn placed_beside(&self, index: usize) -> HashSet<u64> {
+        let own = &self.others[index].branch;
+        let all = self.placed().into_iter().chain(self.ours.branch.salts.iter().copied());
+        all.filter(|salt| !own.owns(*salt)).collect()
+    }
+
+    pub fn learn(&mut self) -> Vec<Found> {
+        let placed = self.placed();
+        self.ours.learn(&mut self.scanner, &placed)
+    }
+
+    fn open(&mut self) -> Result<(), Failure> {
+        if self.ours.journal.is_some() {
+            return Ok(());
+        }
+        self.say("open");
+        let whole = self.ours.branch.whole(&self.scanner.scan(&self.ours.storage));
+        self.ours.open(&whole)?;
+        (self.witness, self.identity) = (Mark::Current, Mark::Current);
+        self.learn();
+        Ok(())
+    }
+
+    pub fn end(&mut self, end: End) -> Result<(), Failure> {
+        if self.ours.journal.is_none() {
+            return Ok(());
+        }
+        match end {
+            End::Close => {
+                self.say("close");
+                self.ours.close()?;
+            }
+            End::Kill => {
+                self.say("kill");
+                self.ours.kill();
+            }
+            End::PowerCut(seed) => {
+                self.say(format!("power cut ({seed})"));
+                self.ours.cut_power(seed);
+                self.witness = Mark::Older(self.ours.branch.newest_salt());
+            }
+        }
+        self.learn();
+        Ok(())
+    }
+
+    fn step(&mut self, op: &Op) -> Result<(), Failure> {
+        match *op {
+            Op::Append { records, size, keyed, durable } => {
+                self.open()?;
+                let how = if durable { "" } else { " unsynced" };
+                self.say(format!("append {records} records of {size} bytes{how}, keyed {keyed}"));
+                self.ours.append(records, size, keyed, durable)
+            }
+            Op::Fill(count) => {
+                self.open()?;
+                self.say(format!("append {count} times 3000 bytes"));
+                (0..count).try_for_each(|_| {
+                    self.ours.append(1, 3000, false, true)?;
+                    self.learn();
+                    Ok(())
+                })
+            }
+            Op::Repeat(pick) => {
+                self.open()?;
+                self.say("append a record with a known key");
+                let whole = self.ours.branch.whole(&self.scanner.scan(&self.ours.storage));
+                self.ours.repeat(pick, &whole)
+            }
+            Op::Sync => {
+                self.open()?;
+                self.say("sync");
+                self.ours.sync()
+            }
+            Op::Days(days) => {
+                self.say(format!("{days} days pass"));
+                self.ours.advance(days);
+                self.open()?;
+                self.say("append 1 record");
+                self.ours.append(1, 20, false, true)
+            }
+            Op::Prune(keep) => {
+                self.open()?;
+                self.say(format!("prune all but {keep} days"));
+                let whole = self.ours.branch.whole(&self.scanner.scan(&self.ours.storage));
+                self.ours.prune(keep, &whole)
+            }
+            Op::End(end) => self.end(end),
+            Op::Remember => {
+                self.say(format!("remember state {}", self.states.len()));
+                let (files, branch) = (files_of(&self.ours.storage), self.ours.branch.clone());
+                self.states.push(State { files, branch });
+                Ok(())
+            }
+            Op::Read(count) => self.remember_position(count),
+            Op::Fork { split } => self.fork(split),
+            Op::Backup => self.backup(),
+            Op::Elsewhere { which, seed } => {
+                let index = which as usize % self.others.len();
+                let placed = self.placed_beside(index);
+                let words = self.others[index].live(seed, &mut self.scanner, &placed);
+                let words = words.unwrap_or_else(|failure| failure.kind);
+                self.say(format!("{} goes on: {words}", self.others[index].tag));
+                Ok(())
+            }
+            Op::Accident { beside, end, ref mishap } => {
+                if !beside || mishap.needs_rest() {
+                    self.end(end)?;
+                }
+                self.accidents += 1;
+                self.check_protected()?;
+                self.suffer(mishap);
+                self.rule();
+                Ok(())
+            }
+            Op::Repair => self.repair(),
+        }
+    }
+
+    /// Decides, after an accident or a repair, which branch is ours now.
+    fn rule(&mut self) {
+        match self.verdict() {
+            Verdict::Ours => {}
+            Verdict::Exempt(reason) => self.exempt = Some(reason),
+            Verdict::Restored(index) => {
+                self.say(format!("(this is state {index})"));
+                self.notes.push("restored: all files are those of an earlier state");
+                let branch = self.states[index].branch.clone();
+                self.states.truncate(index + 1);
+                self.take(branch);
+            }
+            Verdict::Switched(index) => {
+                self.say(format!("(by its marker this is {} now)", self.others[index].tag));
+                self.notes.push("switched: the marker names another branch's newest segment");
+                self.ours.tag = format!("{}'", self.others[index].tag);
+                let branch = self.others[index].branch.clone();
+                self.states.clear();
+                self.take(branch);
+            }
+        }
+        self.protect();
+    }
+
+    fn take(&mut self, branch: Branch) {
+        let old = std::mem::replace(&mut self.ours.branch, branch);
+        self.ghosts.push(old);
+        self.positions.clear();
+        (self.witness, self.identity) = (Mark::Current, Mark::Current);
+    }
+
+    /// Notes the contents that no program may change or delete: other branches and journals, and records of ours that
+    /// are nowhere else.
+    fn protect(&mut self) {
+        let found = self.scanner.scan(&self.ours.storage);
+        let branch = &self.ours.branch;
+        let is_right = |salt| {
+            found.iter().any(|file| file.right_named().is_some_and(|header| header.salt == salt))
+        };
+        let is_protected = |file: &&Found| match &file.segment.header {
+            Some(header) if !branch.owns(header.salt) => true,
+            Some(header) => file.right_named().is_none() && !is_right(header.salt),
+            None => false,
+        };
+        let protected = found.iter().filter(is_protected);
+        self.protected = protected.map(|file| (short(&file.path), file.content)).collect();
+    }
+
+    fn check_protected(&mut self) -> Result<(), Failure> {
+        let found = self.scanner.scan(&self.ours.storage);
+        for (name, content) in &self.protected {
+            if !found.iter().any(|file| file.content == *content) {
+                let text = format!("{name} had {} bytes", content.0);
+                return failure("a file that is not of the chain is changed or gone", text);
+            }
+        }
+        Ok(())
+    }
+
+    /// Everything that must hold now.
+    fn check(&mut self) -> Result<(), Failure> {
+        self.check_protected()?;
+        let found = self.scanner.scan(&self.ours.storage);
+        let whole = self.ours.branch.whole(&found);
+        let branch = &self.ours.branch;
+        let newest = branch.newest_salt().and_then(|salt| branch.bases.get(&salt));
+        let marked = newest.filter(|_| self.witness == Mark::Current);
+        let marked = marked.map(|base| SeqRange::new(Seq(*base), Seq(branch.end())));
+        let excuses = Excuses { holes: oracle::holes(branch, &found, marked) };
+        let is_open = self.ours.journal.is_some();
+        let by = if is_open { "a view beside the writer" } else { "a view at rest" };
+        if let Some(view) = fresh_view(&self.ours.storage, whole.is_empty())? {
+            let reading = judge(oracle::read(&view)?, branch, &whole, &excuses, by)?;
+            for position in &self.positions {
+                judge_resumed(&view, position, &reading, &whole)?;
+            }
+        }
+        let Some(journal) = self.ours.journal.clone() else { return Ok(()) };
+        let view = journal.view();
+        let reading = judge(oracle::read(&view)?, branch, &whole, &excuses, "the open journal")?;
+        for position in &self.positions {
+            judge_resumed(&view, position, &reading, &whole)?;
+        }
+        let known = branch.end();
+        if journal.next_seq().0 < known {
+            let text = format!("the next one is {}, after {known}", journal.next_seq());
+            return failure("a seq is given out twice", text);
+        }
+        let branch = &mut self.ours.branch;
+        for record in &reading.records {
+            if let Some(event) = branch.events.get_mut(&record.seq) {
+                event.acknowledged |= event.payload == record.payload;
+            }
+        }
+        Ok(())
+    }
+
+    fn remember_position(&mut self, count: u64) -> Result<(), Failure> {
+        self.open()?;
+        self.say(format!("remember a position (pick {})", count % 1000));
+        let Some(journal) = &self.ours.journal else { return Ok(()) };
+        let end = (count % 1000) as usize % self.ours.branch.events.len().max(1);
+        let reader = journal.view().reader(Seq::FIRST, ReaderOptions::default());
+        let position = reader.and_then(|mut reader| {
+            for _ in 0..=end {
+                reader.next()?;
+            }
+            reader.position()
+        });
+        match position {
+            Ok(position) => self.positions.push(position),
+            Err(error) => {
+                return failure(&format!("position: {}", variant(&error)), error.to_string());
+            }
+        }
+        Ok(())
+    }
+
+    fn fork(&mut self, split: Option<u64>) -> Result<(), Failure> {
+        let mut files = files_of(&self.ours.storage);
+        let tag = format!("fork{}", self.others.len());
+        self.say(format!(
+            "cp -r to {tag}, {}",
+            match self.ours.journal {
+                Some(_) => "beside the writer",
+                None => "at rest",
+            }
+        ));
+        if let Some(split) = split {
+            files.truncate(1 + split as usize % files.len().max(1));
+            self.open()?;
+            self.say("append 3 times 3000 bytes, then the rest of the files is copied");
+            for _ in 0..3 {
+                self.ours.append(1, 3000, false, true)?;
+                self.learn();
+            }
+            for (path, bytes) in files_of(&self.ours.storage) {
+                if !files.iter().any(|(known, _)| *known == path) {
+                    files.push((path, bytes));
+                }
+            }
+        }
+        self.branch_off(&tag, disk_of(&files));
+        Ok(())
+    }
+
+    fn backup(&mut self) -> Result<(), Failure> {
+        let is_empty = self.ours.branch.events.is_empty();
+        let Some(view) = fresh_view(&self.ours.storage, is_empty)? else { return Ok(()) };
+        let tag = format!("backup{}", self.others.len());
+        self.say(format!("back up to {tag}"));
+        let target = Path::new("/backup");
+        if let Err(error) = view.copy_to(target, &mut |_| {}) {
+            self.say(format!("(no backup: {error})"));
+        }
+        let storage = &self.ours.storage;
+        let mut files = Vec::new();
+        for path in storage.files().into_iter().filter(|path| path.starts_with(target)) {
+            let bytes = crate::format::bytes_of(storage, &path);
+            files.push((Path::new(ROOT).join(path.strip_prefix(target).unwrap()), bytes));
+            storage.remove(&path).unwrap();
+        }
+        for directory in [target.join("journal"), target.to_owned()] {
+            let _ = storage.remove_directory(&directory);
+        }
+        storage.sync_directory(Path::new("/")).unwrap();
+        self.branch_off(&tag, disk_of(&files));
+        Ok(())
+    }
+
+    fn branch_off(&mut self, tag: &str, storage: FaultyStorage) {
+        let seed = (self.others.len() as u64 + 1) * 0x1_0000_0001
+            ^ u64::from(crc32fast::hash(self.log.join("").as_bytes()));
+        let branch = self.ours.branch.clone();
+        let mut other = Station::new(tag, seed, self.ours.pads, storage, branch);
+        other.clock.step_to(lenslog_journal::Clock::read(&*self.ours.clock).wall);
+        let placed = self.placed();
+        other.learn(&mut self.scanner, &placed);
+        if other.open(&BTreeSet::new()).is_ok()
+            && let Some(journal) = &other.journal
+            && let Ok(reading) = oracle::read(&journal.view())
+        {
+            // What a copy beside the writer did not get is not its loss.
+            let read: BTreeSet<u64> = reading.records.iter().map(|record| record.seq).collect();
+            for (seq, event) in &mut other.branch.events {
+                event.acknowledged &= read.contains(seq);
+            }
+        }
+        let words = other.live(Random::new(seed).bits(), &mut self.scanner, &placed);
+        let words = words.unwrap_or_else(|failure| failure.kind);
+        self.say(format!("{tag} goes on: {words}"));
+        self.others.push(other);
+    }
+
+    fn repair(&mut self) -> Result<(), Failure> {
+        self.end(End::Close)?;
+        let before = files_of(&self.ours.storage);
+        let planned = self.call_repair(true)?;
+        if files_of(&self.ours.storage) != before {
+            return failure("a dry run of the repair changes files", String::new());
+        }
+        let done = self.call_repair(false)?;
+        let words: Vec<_> =
+            done.iter().map(|one| format!("{}: {}", short(&one.path), one.action)).collect();
+        self.say(format!("repair: [{}]", words.join("; ")));
+        if planned.is_empty() != done.is_empty() {
+            let text = format!("planned {}, done {}", planned.len(), done.len());
+            return failure("a repair does something else than its dry run says", text);
+        }
+        self.check_protected()?;
+        self.rule();
+        let found = self.scanner.scan(&self.ours.storage);
+        for file in &found {
+            let Some(header) = &file.segment.header else { continue };
+            let (branch, path) = (&self.ours.branch, header.name.file_name());
+            let at_place = found.iter().find(|other| other.file_name() == path);
+            let is_free = at_place.is_none_or(|other| {
+                other.right_named().is_none()
+                    && other.segment.salt().is_some_and(|salt| branch.owns(salt))
+            });
+            let is_due = file.segment.records().any(|record| {
+                let event = branch.events.get(&record.seq);
+                event.is_some_and(|event| event.home == Some(header.salt) && event.acknowledged)
+                    && !crate::model::is_in(&branch.pruned, record.seq)
+            });
+            if branch.owns(header.salt) && file.right_named().is_none() && is_free && is_due {
+                let text = format!("{} is {path}", file.file_name());
+                return failure("a repair leaves a misnamed segment", text);
+            }
+        }
+        Ok(())
+    }
+
+    fn call_repair(&self, dry_run: bool) -> Result<Vec<Repair>, Failure> {
+        let storage = limited(&self.ours.storage);
+        match repair(Path::new(ROOT), &storage, dry_run) {
+            Ok(repairs) => Ok(repairs),
+            Err(error) => failure(&format!("repair: {}", variant(&error)), error.to_string()),
+        }
+    }
+}
