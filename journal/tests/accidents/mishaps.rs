@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use lenslog_journal::storage::Storage;
+use lenslog_journal::storage::{Storage, read_file};
 use lenslog_journal::{Day, SegmentName, Seq};
 
 use crate::common::segments;
@@ -79,8 +79,12 @@ impl World {
                 let to = renamed(&segment_path("00000000000000000007-2026-11-23.seg"), name);
                 self.place(&to, &[], false, "an empty file");
             }
-            Mishap::Witness(from) => self.witness = self.exchange(from, &witness_path()),
-            Mishap::Identity(from) => self.identity = self.exchange(from, &identity_path()),
+            Mishap::Witness(from) => {
+                self.witness = self.exchange(from, &witness_path(), self.witness)
+            }
+            Mishap::Identity(from) => {
+                self.identity = self.exchange(from, &identity_path(), self.identity)
+            }
             Mishap::Restore { from, clear, witness, identity } => {
                 self.restore(from, clear, witness, identity);
             }
@@ -139,13 +143,19 @@ impl World {
     }
 
     /// Deletes a file, or puts that of another directory in its place; returns whose it is then.
-    fn exchange(&mut self, from: Option<Source>, path: &Path) -> Mark {
+    fn exchange(&mut self, from: Option<Source>, path: &Path, now: Mark) -> Mark {
         let Some(from) = from else {
             self.remove(path);
             return Mark::Absent;
         };
         let (words, files, mark) = self.source(from);
         match files.iter().find(|(other, _)| other == path) {
+            Some((_, bytes))
+                if read_file(&self.ours.storage, path, usize::MAX)
+                    .is_ok_and(|old| old == *bytes) =>
+            {
+                now
+            }
             Some((_, bytes)) => {
                 self.say(format!("cp {} of {words}", file_name(path)));
                 put(&self.ours.storage, path, bytes);
@@ -177,10 +187,10 @@ impl World {
             }
         }
         if witness {
-            self.witness = self.exchange(Some(from), &witness_path());
+            self.witness = self.exchange(Some(from), &witness_path(), self.witness);
         }
         if identity {
-            self.identity = self.exchange(Some(from), &identity_path());
+            self.identity = self.exchange(Some(from), &identity_path(), self.identity);
         }
     }
 }

@@ -2,6 +2,7 @@
 //! chains on from it; the journal is what two of identity, marker and newest chained segment agree on.
 
 use crate::format::Found;
+use crate::model::Branch;
 use crate::station::{files_of, identity_path, witness_path};
 use crate::world::{Mark, State, World};
 
@@ -48,7 +49,10 @@ impl World {
             };
             files.into_iter().filter(|(path, _)| counts(path)).collect()
         };
-        own(files_of(&self.ours.storage)) == own(state.files.clone())
+        let known =
+            |branch: &Branch| (branch.events.len(), branch.salts.len(), branch.pruned.len());
+        known(&state.branch) != known(&self.ours.branch)
+            && own(files_of(&self.ours.storage)) == own(state.files.clone())
     }
 
     fn is_foreign(&self, mark: Mark) -> bool {
@@ -67,9 +71,24 @@ impl World {
             file.right_named().is_some_and(|header| self.ours.branch.owns(header.salt))
         };
         let (any_strange, any_own) = (found.iter().any(strange), found.iter().any(is_own));
+        let right_named = || found.iter().filter_map(Found::right_named);
+        let newest = right_named().max_by_key(|header| header.name);
+        let newest_is_foreign =
+            newest.is_some_and(|header| Some(header.journal) != self.ours.branch.journal);
+        if let Mark::Other(index) = self.witness
+            && self.is_foreign(self.witness)
+            && let Some(salt) = self.others[index].branch.newest_salt()
+            && right_named().any(|header| header.salt == salt)
+            && (self.identity == self.witness || newest.is_some_and(|newest| newest.salt == salt))
+        {
+            return Verdict::Switched(index);
+        }
         match (foreign, absent) {
             (2, _) => Verdict::Exempt("marker and identity are another journal's"),
             (1, 1) => Verdict::Exempt("no two of marker, identity and segments agree"),
+            (1, _) if newest_is_foreign => {
+                Verdict::Exempt("a mark and the newest segment are another journal's")
+            }
             (1, 0) if !any_own => Verdict::Exempt("no two of marker, identity and segments agree"),
             (0, 2) if any_strange => {
                 Verdict::Exempt("no marker and no identity beside other branches")

@@ -240,7 +240,10 @@ impl Station {
                     let text = format!("its key is said to be that of seq {seq}, not {old}");
                     return failure("a key is refused for a record that is not ours", text);
                 }
-                self.acknowledge();
+                // That record is durable now, and with it everything before.
+                if self.unsynced.contains(&seq.0) {
+                    self.acknowledge();
+                }
             }
             Ok(Appended::New(_)) if is_whole => {
                 return failure("a key is forgotten", format!("that of seq {old}"));

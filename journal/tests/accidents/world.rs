@@ -49,7 +49,8 @@ pub struct World {
     pub notes: Vec<&'static str>,
     protected: Vec<(String, (usize, u32))>,
     positions: Vec<Position>,
-    accidents: usize,
+    /// Every step is judged; from the first accident on.
+    pub is_judged: bool,
 }
 
 impl World {
@@ -76,7 +77,7 @@ impl World {
             notes: Vec::new(),
             protected: Vec::new(),
             positions: Vec::new(),
-            accidents: 0,
+            is_judged: false,
         }
     }
 
@@ -100,11 +101,36 @@ impl World {
         Ok(())
     }
 
+    /// The files of `journal/` and whose they are, for a person who reads the script.
+    pub fn list(&mut self) -> Vec<String> {
+        let owner = |world: &Self, salt: u64| match world.ours.branch.owns(salt) {
+            true => "ours".to_owned(),
+            false => {
+                let other = world.others.iter().find(|other| other.branch.owns(salt));
+                other.map_or_else(|| "left behind".to_owned(), |other| other.tag.clone())
+            }
+        };
+        let mut lines = Vec::new();
+        for file in self.scanner.scan(&self.ours.storage) {
+            let seqs: Vec<_> = file.segment.records().map(|record| record.seq).collect();
+            let what = file.segment.header.as_ref().map(|header| {
+                let whose = owner(self, header.salt);
+                let (name, previous) = (header.name.base, header.previous);
+                format!("{whose}, {:x}, base {name}, previous {previous:?}", header.salt)
+            });
+            let what = what.unwrap_or_else(|| "no header".to_owned());
+            let (name, sealed) = (short(&file.path), file.segment.sealed_to);
+            lines.push(format!("{name}: {what}, seqs {seqs:?}, sealed {sealed:?}"));
+        }
+        lines.push(format!("WITNESS {:?}, IDENTITY {:?}", self.witness, self.identity));
+        lines
+    }
+
     fn step_and_check(&mut self, op: &Op) -> Result<(), Failure> {
         self.step(op)?;
         if self.exempt.is_none() {
             self.learn();
-            if self.accidents > 0 {
+            if self.is_judged {
                 return self.check();
             }
         }
@@ -227,7 +253,7 @@ impl World {
                 if !beside || mishap.needs_rest() {
                     self.end(end)?;
                 }
-                self.accidents += 1;
+                self.is_judged = true;
                 self.check_protected()?;
                 self.suffer(mishap);
                 self.rule();
@@ -304,7 +330,10 @@ impl World {
         let branch = &self.ours.branch;
         let newest = branch.newest_salt().and_then(|salt| branch.bases.get(&salt));
         let marked = newest.filter(|_| self.witness == Mark::Current);
-        let marked = marked.map(|base| SeqRange::new(Seq(*base), Seq(branch.end())));
+        // What stands after the segment that the marker names and does not chain on from it is not ours.
+        let is_marked_here = branch.newest_is_complete(&found).is_some();
+        let to = if is_marked_here { u64::MAX } else { branch.end() };
+        let marked = marked.map(|base| SeqRange::new(Seq(*base), Seq(to)));
         let excuses = Excuses { holes: oracle::holes(branch, &found, marked) };
         let is_open = self.ours.journal.is_some();
         let by = if is_open { "a view beside the writer" } else { "a view at rest" };
