@@ -8,6 +8,8 @@
 
 mod common;
 
+#[path = "accidents/checks.rs"]
+mod checks;
 #[path = "accidents/format.rs"]
 mod format;
 #[path = "accidents/mishaps.rs"]

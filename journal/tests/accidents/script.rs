@@ -25,8 +25,11 @@ pub enum Op {
     /// `cp -r` of the data directory; a split copies the rest after another append.
     Fork {
         split: Option<u64>,
+        seed: u64,
     },
-    Backup,
+    Backup {
+        seed: u64,
+    },
     /// Another branch goes its own way.
     Elsewhere {
         which: u64,
@@ -154,8 +157,10 @@ fn history(random: &mut Random) -> Op {
         17..=20 => Op::End(draw_end(random)),
         21..=22 => Op::Remember,
         23 => Op::Read(random.bits()),
-        24..=26 => Op::Fork { split: random.once_in(3).then(|| random.bits()) },
-        27 => Op::Backup,
+        24..=26 => {
+            Op::Fork { split: random.once_in(3).then(|| random.bits()), seed: random.bits() }
+        }
+        27 => Op::Backup { seed: random.bits() },
         _ => Op::Elsewhere { which: random.bits(), seed: random.bits() },
     }
 }

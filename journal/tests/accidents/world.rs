@@ -4,15 +4,15 @@ use std::collections::{BTreeSet, HashSet};
 use std::path::{Path, PathBuf};
 
 use lenslog_journal::storage::{FaultyStorage, Storage};
-use lenslog_journal::{Position, Random, ReaderOptions, Repair, Seq, SeqRange, repair};
+use lenslog_journal::{Position, Random, ReaderOptions, Seq};
 
 use crate::common::ROOT;
 use crate::format::{Found, Scanner};
 use crate::model::{Branch, Failure, failure};
-use crate::oracle::{self, Excuses, fresh_view, judge, judge_resumed};
+use crate::oracle::{self, fresh_view};
 use crate::rule::Verdict;
 use crate::script::{End, Op};
-use crate::station::{Station, begin_step, disk_of, files_of, limited, short, variant};
+use crate::station::{Station, begin_step, disk_of, files_of, variant};
 
 /// Whose marker, or identity file, lies in the data directory.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -47,8 +47,8 @@ pub struct World {
     pub exempt: Option<&'static str>,
     /// Restores and switches of the branch met, which are no losses.
     pub notes: Vec<&'static str>,
-    protected: Vec<(String, (usize, u32))>,
-    positions: Vec<Position>,
+    pub protected: Vec<(String, (usize, u32))>,
+    pub positions: Vec<Position>,
     /// Every step is judged; from the first accident on.
     pub is_judged: bool,
 }
@@ -99,31 +99,6 @@ impl World {
             }
         }
         Ok(())
-    }
-
-    /// The files of `journal/` and whose they are, for a person who reads the script.
-    pub fn list(&mut self) -> Vec<String> {
-        let owner = |world: &Self, salt: u64| match world.ours.branch.owns(salt) {
-            true => "ours".to_owned(),
-            false => {
-                let other = world.others.iter().find(|other| other.branch.owns(salt));
-                other.map_or_else(|| "left behind".to_owned(), |other| other.tag.clone())
-            }
-        };
-        let mut lines = Vec::new();
-        for file in self.scanner.scan(&self.ours.storage) {
-            let seqs: Vec<_> = file.segment.records().map(|record| record.seq).collect();
-            let what = file.segment.header.as_ref().map(|header| {
-                let whose = owner(self, header.salt);
-                let (name, previous) = (header.name.base, header.previous);
-                format!("{whose}, {:x}, base {name}, previous {previous:?}", header.salt)
-            });
-            let what = what.unwrap_or_else(|| "no header".to_owned());
-            let (name, sealed) = (short(&file.path), file.segment.sealed_to);
-            lines.push(format!("{name}: {what}, seqs {seqs:?}, sealed {sealed:?}"));
-        }
-        lines.push(format!("WITNESS {:?}, IDENTITY {:?}", self.witness, self.identity));
-        lines
     }
 
     fn step_and_check(&mut self, op: &Op) -> Result<(), Failure> {
@@ -239,8 +214,8 @@ impl World {
                 Ok(())
             }
             Op::Read(count) => self.remember_position(count),
-            Op::Fork { split } => self.fork(split),
-            Op::Backup => self.backup(),
+            Op::Fork { split, seed } => self.fork(split, seed),
+            Op::Backup { seed } => self.backup(seed),
             Op::Elsewhere { which, seed } => {
                 let index = which as usize % self.others.len();
                 let placed = self.placed_beside(index);
@@ -264,7 +239,7 @@ impl World {
     }
 
     /// Decides, after an accident or a repair, which branch is ours now.
-    fn rule(&mut self) {
+    pub fn rule(&mut self) {
         match self.verdict() {
             Verdict::Ours => {}
             Verdict::Exempt(reason) => self.exempt = Some(reason),
@@ -294,75 +269,6 @@ impl World {
         (self.witness, self.identity) = (Mark::Current, Mark::Current);
     }
 
-    /// Notes the contents that no program may change or delete: other branches and journals, and records of ours that
-    /// are nowhere else.
-    fn protect(&mut self) {
-        let found = self.scanner.scan(&self.ours.storage);
-        let branch = &self.ours.branch;
-        let is_right = |salt| {
-            found.iter().any(|file| file.right_named().is_some_and(|header| header.salt == salt))
-        };
-        let is_protected = |file: &&Found| match &file.segment.header {
-            Some(header) if !branch.owns(header.salt) => true,
-            Some(header) => file.right_named().is_none() && !is_right(header.salt),
-            None => false,
-        };
-        let protected = found.iter().filter(is_protected);
-        self.protected = protected.map(|file| (short(&file.path), file.content)).collect();
-    }
-
-    fn check_protected(&mut self) -> Result<(), Failure> {
-        let found = self.scanner.scan(&self.ours.storage);
-        for (name, content) in &self.protected {
-            if !found.iter().any(|file| file.content == *content) {
-                let text = format!("{name} had {} bytes", content.0);
-                return failure("a file that is not of the chain is changed or gone", text);
-            }
-        }
-        Ok(())
-    }
-
-    /// Everything that must hold now.
-    fn check(&mut self) -> Result<(), Failure> {
-        self.check_protected()?;
-        let found = self.scanner.scan(&self.ours.storage);
-        let whole = self.ours.branch.whole(&found);
-        let branch = &self.ours.branch;
-        let newest = branch.newest_salt().and_then(|salt| branch.bases.get(&salt));
-        let marked = newest.filter(|_| self.witness == Mark::Current);
-        // What stands after the segment that the marker names and does not chain on from it is not ours.
-        let is_marked_here = branch.newest_is_complete(&found).is_some();
-        let to = if is_marked_here { u64::MAX } else { branch.end() };
-        let marked = marked.map(|base| SeqRange::new(Seq(*base), Seq(to)));
-        let excuses = Excuses { holes: oracle::holes(branch, &found, marked) };
-        let is_open = self.ours.journal.is_some();
-        let by = if is_open { "a view beside the writer" } else { "a view at rest" };
-        if let Some(view) = fresh_view(&self.ours.storage, whole.is_empty())? {
-            let reading = judge(oracle::read(&view)?, branch, &whole, &excuses, by)?;
-            for position in &self.positions {
-                judge_resumed(&view, position, &reading, &whole)?;
-            }
-        }
-        let Some(journal) = self.ours.journal.clone() else { return Ok(()) };
-        let view = journal.view();
-        let reading = judge(oracle::read(&view)?, branch, &whole, &excuses, "the open journal")?;
-        for position in &self.positions {
-            judge_resumed(&view, position, &reading, &whole)?;
-        }
-        let known = branch.end();
-        if journal.next_seq().0 < known {
-            let text = format!("the next one is {}, after {known}", journal.next_seq());
-            return failure("a seq is given out twice", text);
-        }
-        let branch = &mut self.ours.branch;
-        for record in &reading.records {
-            if let Some(event) = branch.events.get_mut(&record.seq) {
-                event.acknowledged |= event.payload == record.payload;
-            }
-        }
-        Ok(())
-    }
-
     fn remember_position(&mut self, count: u64) -> Result<(), Failure> {
         self.open()?;
         self.say(format!("remember a position (pick {})", count % 1000));
@@ -384,7 +290,7 @@ impl World {
         Ok(())
     }
 
-    fn fork(&mut self, split: Option<u64>) -> Result<(), Failure> {
+    fn fork(&mut self, split: Option<u64>, seed: u64) -> Result<(), Failure> {
         let mut files = files_of(&self.ours.storage);
         let tag = format!("fork{}", self.others.len());
         self.say(format!(
@@ -408,11 +314,11 @@ impl World {
                 }
             }
         }
-        self.branch_off(&tag, disk_of(&files));
+        self.branch_off(&tag, disk_of(&files), seed);
         Ok(())
     }
 
-    fn backup(&mut self) -> Result<(), Failure> {
+    fn backup(&mut self, seed: u64) -> Result<(), Failure> {
         let is_empty = self.ours.branch.events.is_empty();
         let Some(view) = fresh_view(&self.ours.storage, is_empty)? else { return Ok(()) };
         let tag = format!("backup{}", self.others.len());
@@ -432,13 +338,11 @@ impl World {
             let _ = storage.remove_directory(&directory);
         }
         storage.sync_directory(Path::new("/")).unwrap();
-        self.branch_off(&tag, disk_of(&files));
+        self.branch_off(&tag, disk_of(&files), seed);
         Ok(())
     }
 
-    fn branch_off(&mut self, tag: &str, storage: FaultyStorage) {
-        let seed = (self.others.len() as u64 + 1) * 0x1_0000_0001
-            ^ u64::from(crc32fast::hash(self.log.join("").as_bytes()));
+    fn branch_off(&mut self, tag: &str, storage: FaultyStorage, seed: u64) {
         let branch = self.ours.branch.clone();
         let mut other = Station::new(tag, seed, self.ours.pads, storage, branch);
         other.clock.step_to(lenslog_journal::Clock::read(&*self.ours.clock).wall);
@@ -458,52 +362,5 @@ impl World {
         let words = words.unwrap_or_else(|failure| failure.kind);
         self.say(format!("{tag} goes on: {words}"));
         self.others.push(other);
-    }
-
-    fn repair(&mut self) -> Result<(), Failure> {
-        self.end(End::Close)?;
-        let before = files_of(&self.ours.storage);
-        let planned = self.call_repair(true)?;
-        if files_of(&self.ours.storage) != before {
-            return failure("a dry run of the repair changes files", String::new());
-        }
-        let done = self.call_repair(false)?;
-        let words: Vec<_> =
-            done.iter().map(|one| format!("{}: {}", short(&one.path), one.action)).collect();
-        self.say(format!("repair: [{}]", words.join("; ")));
-        if planned.is_empty() != done.is_empty() {
-            let text = format!("planned {}, done {}", planned.len(), done.len());
-            return failure("a repair does something else than its dry run says", text);
-        }
-        self.check_protected()?;
-        self.rule();
-        let found = self.scanner.scan(&self.ours.storage);
-        for file in &found {
-            let Some(header) = &file.segment.header else { continue };
-            let (branch, path) = (&self.ours.branch, header.name.file_name());
-            let at_place = found.iter().find(|other| other.file_name() == path);
-            let is_free = at_place.is_none_or(|other| {
-                other.right_named().is_none()
-                    && other.segment.salt().is_some_and(|salt| branch.owns(salt))
-            });
-            let is_due = file.segment.records().any(|record| {
-                let event = branch.events.get(&record.seq);
-                event.is_some_and(|event| event.home == Some(header.salt) && event.acknowledged)
-                    && !crate::model::is_in(&branch.pruned, record.seq)
-            });
-            if branch.owns(header.salt) && file.right_named().is_none() && is_free && is_due {
-                let text = format!("{} is {path}", file.file_name());
-                return failure("a repair leaves a misnamed segment", text);
-            }
-        }
-        Ok(())
-    }
-
-    fn call_repair(&self, dry_run: bool) -> Result<Vec<Repair>, Failure> {
-        let storage = limited(&self.ours.storage);
-        match repair(Path::new(ROOT), &storage, dry_run) {
-            Ok(repairs) => Ok(repairs),
-            Err(error) => failure(&format!("repair: {}", variant(&error)), error.to_string()),
-        }
     }
 }
