@@ -88,6 +88,8 @@ impl World {
             }
         }
         let Some(journal) = self.ours.journal.clone() else { return Ok(()) };
+        self.ours.name(journal.health().gaps, &whole, "health().gaps")?;
+        let branch = &self.ours.branch;
         let view = journal.view();
         let reading = judge(oracle::read(&view)?, branch, &whole, &excuses, "the open journal")?;
         for position in &self.positions {

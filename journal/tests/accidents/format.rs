@@ -12,6 +12,7 @@ use crate::common::ROOT;
 pub const BLOCK: usize = 4096;
 const FRAMES_OFFSET: usize = 2 * BLOCK;
 const FRAME_HEADER: usize = 48;
+const HEADER_MAGIC: &[u8] = b"LENSLOGJ";
 const CRC_FROM: usize = 12;
 
 /// What the tests need of a segment's header.
@@ -97,16 +98,18 @@ pub fn file_name(path: &Path) -> String {
 pub struct Scanner(HashMap<(usize, u32), Arc<Segment>>);
 
 impl Scanner {
-    /// The segment files in `journal/`, and those that were renamed out of the way.
+    /// The segment files in `journal/`, whatever they are named.
     pub fn scan(&mut self, storage: &FaultyStorage) -> Vec<Found> {
         let mut found = Vec::new();
         for path in storage.files() {
             let name = file_name(&path);
-            let is_segment = name.ends_with(".seg") || name.contains(".seg.");
-            if !path.starts_with(Path::new(ROOT).join("journal")) || !is_segment {
+            if !path.starts_with(Path::new(ROOT).join("journal")) || name == "spare" {
                 continue;
             }
             let bytes = bytes_of(storage, &path);
+            if !name.ends_with(".seg") && !bytes.starts_with(HEADER_MAGIC) {
+                continue;
+            }
             let content = (bytes.len(), crc32fast::hash(&bytes));
             let segment = self.0.entry(content).or_insert_with(|| Arc::new(parse(&bytes)));
             let (segment, name) = (Arc::clone(segment), SegmentName::parse(&name));
@@ -142,7 +145,7 @@ fn parse(bytes: &[u8]) -> Segment {
 }
 
 fn parse_header(block: &[u8]) -> Option<Header> {
-    if &block[..8] != b"LENSLOGJ" || u32_at(block, 8) != crc32fast::hash(&block[CRC_FROM..]) {
+    if !block.starts_with(HEADER_MAGIC) || u32_at(block, 8) != crc32fast::hash(&block[CRC_FROM..]) {
         return None;
     }
     let has_previous = u32_at(block, 88) & 1 != 0;

@@ -43,6 +43,17 @@ impl World {
                 let Some(path) = self.pick(file) else { return };
                 self.remove(&path);
             }
+            Mishap::PutBack { file } => {
+                let found = self.scanner.scan(&self.ours.storage);
+                let misnamed: Vec<_> =
+                    found.iter().filter(|file| file.right_named().is_none()).collect();
+                let picked = misnamed.get(file as usize % misnamed.len().max(1));
+                if let Some(file) = picked
+                    && let Some(header) = &file.segment.header
+                {
+                    self.rename(&file.path, &segment_path(&header.name.file_name()));
+                }
+            }
             Mishap::Swap { one, two } => {
                 let (Some(one), Some(two)) = (self.pick(one), self.pick(two)) else { return };
                 if one != two {

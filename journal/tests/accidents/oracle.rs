@@ -5,7 +5,8 @@ use std::path::Path;
 
 use lenslog_journal::storage::FaultyStorage;
 use lenslog_journal::{
-    Entry, JournalView, Key, Position, Reader, ReaderOptions, Resume, Seq, SeqRange, SystemRecord,
+    Entry, Error, JournalView, Key, Lost, Position, Reader, ReaderOptions, Resume, Seq, SeqRange,
+    SystemRecord,
 };
 
 use crate::common::ROOT;
@@ -45,7 +46,7 @@ pub struct Excuses {
 pub fn fresh_view(storage: &FaultyStorage, is_empty: bool) -> Result<Option<JournalView>, Failure> {
     match JournalView::open(Path::new(ROOT), limited(storage)) {
         Ok(view) => Ok(Some(view)),
-        Err(lenslog_journal::Error::NotFound { .. }) if is_empty => Ok(None),
+        Err(Error::NotFound { .. }) if is_empty => Ok(None),
         Err(error) => failure(&format!("view: {}", variant(&error)), error.to_string()),
     }
 }
@@ -61,6 +62,26 @@ pub fn read(view: &JournalView) -> Result<Reading, Failure> {
         Err(error) => return failure(&format!("gaps: {}", variant(&error)), error.to_string()),
     }
     Ok(reading)
+}
+
+/// The losses that a reader names.
+pub fn losses(view: &JournalView) -> Result<Vec<Lost>, Failure> {
+    let mut losses = Vec::new();
+    let mut read = || -> Result<(), Error> {
+        let mut reader = view.reader(Seq::FIRST, ReaderOptions::default())?;
+        for _ in 0..ENTRIES_MAX {
+            match reader.next()? {
+                Some(Entry::Lost(lost)) => losses.push(lost),
+                Some(Entry::Record(_)) => {}
+                None => break,
+            }
+        }
+        Ok(())
+    };
+    match read() {
+        Ok(()) => Ok(losses),
+        Err(error) => failure(&format!("next: {}", variant(&error)), error.to_string()),
+    }
 }
 
 fn read_on(mut reader: Reader) -> Result<Reading, Failure> {

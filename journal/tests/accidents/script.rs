@@ -41,6 +41,14 @@ pub enum Op {
         mishap: Mishap,
     },
     Repair,
+    /// The power is cut within an opening, or a repair.
+    Crash {
+        repairs: bool,
+        operations: u64,
+        seed: u64,
+    },
+    /// What readers met as lost is reported, as followers do.
+    Report,
 }
 
 /// How a writer ends.
@@ -80,6 +88,10 @@ pub enum Mishap {
         name: NewName,
     },
     Delete {
+        file: u64,
+    },
+    /// A misnamed segment gets its name back.
+    PutBack {
         file: u64,
     },
     Swap {
@@ -128,8 +140,11 @@ pub fn draw(random: &mut Random) -> Vec<Op> {
         if random.once_in(5) {
             ops.push(Op::Accident { beside, end, mishap: mishap(random) });
         }
-        if random.once_in(4) {
-            ops.push(Op::Repair);
+        match random.below(10) {
+            0..=1 => ops.push(Op::Repair),
+            2..=3 => ops.push(crash(random)),
+            4 => ops.push(Op::Report),
+            _ => {}
         }
         for _ in 0..1 + random.below(5) {
             ops.push(history(random));
@@ -165,6 +180,11 @@ fn history(random: &mut Random) -> Op {
     }
 }
 
+fn crash(random: &mut Random) -> Op {
+    let (operations, seed) = (random.below(30), random.bits());
+    Op::Crash { repairs: random.once_in(2), operations, seed }
+}
+
 fn draw_end(random: &mut Random) -> End {
     match random.below(3) {
         0 => End::Close,
@@ -189,7 +209,7 @@ fn source(random: &mut Random) -> Source {
 
 fn mishap(random: &mut Random) -> Mishap {
     let (file, from) = (random.bits(), source(random));
-    match random.below(22) {
+    match random.below(23) {
         0..=2 => Mishap::Copy { file, name: new_name(random) },
         3..=4 => Mishap::Rename { file, name: new_name(random) },
         5..=6 => Mishap::Delete { file },
@@ -207,7 +227,8 @@ fn mishap(random: &mut Random) -> Mishap {
         }
         15 => Mishap::Empty { name: new_name(random) },
         16..=17 => Mishap::Witness((!random.once_in(3)).then_some(from)),
-        18 => Mishap::Identity((!random.once_in(3)).then_some(from)),
+        18 => Mishap::PutBack { file },
+        19 => Mishap::Identity((!random.once_in(3)).then_some(from)),
         _ => Mishap::Restore {
             from,
             clear: random.once_in(2),

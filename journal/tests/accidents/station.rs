@@ -122,15 +122,7 @@ impl Station {
         if self.journal.is_some() {
             return Ok(());
         }
-        self.opens += 1;
-        let options = Options {
-            segment_bytes_max: Some(SEGMENT_BYTES),
-            pad_to_block: self.pads,
-            storage: limited(&self.storage),
-            seed: Some(self.seed.wrapping_mul(1000).wrapping_add(self.opens)),
-            ..options(&self.storage, &self.clock)
-        };
-        let journal = match Journal::open(ROOT, &options) {
+        let journal = match Journal::open(ROOT, &self.next_options()) {
             Ok(journal) => journal,
             Err(error) => return failure(&format!("open: {}", variant(&error)), error.to_string()),
         };
@@ -142,8 +134,19 @@ impl Station {
         Ok(())
     }
 
+    pub fn next_options(&mut self) -> Options {
+        self.opens += 1;
+        Options {
+            segment_bytes_max: Some(SEGMENT_BYTES),
+            pad_to_block: self.pads,
+            storage: limited(&self.storage),
+            seed: Some(self.seed.wrapping_mul(1000).wrapping_add(self.opens)),
+            ..options(&self.storage, &self.clock)
+        }
+    }
+
     /// Notes what the journal names as lost for good.
-    fn name(
+    pub fn name(
         &mut self,
         ranges: impl IntoIterator<Item = SeqRange>,
         whole: &BTreeSet<u64>,

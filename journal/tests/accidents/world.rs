@@ -3,8 +3,8 @@
 use std::collections::{BTreeSet, HashSet};
 use std::path::{Path, PathBuf};
 
-use lenslog_journal::storage::{FaultyStorage, Storage};
-use lenslog_journal::{Position, Random, ReaderOptions, Seq};
+use lenslog_journal::storage::{Fault, FaultyStorage, Storage};
+use lenslog_journal::{Journal, Position, Random, ReaderOptions, Seq, repair};
 
 use crate::common::ROOT;
 use crate::format::{Found, Scanner};
@@ -12,7 +12,7 @@ use crate::model::{Branch, Failure, failure};
 use crate::oracle::{self, fresh_view};
 use crate::rule::Verdict;
 use crate::script::{End, Op};
-use crate::station::{Station, begin_step, disk_of, files_of, variant};
+use crate::station::{Station, begin_step, disk_of, files_of, limited, variant};
 
 /// Whose marker, or identity file, lies in the data directory.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -235,6 +235,8 @@ impl World {
                 Ok(())
             }
             Op::Repair => self.repair(),
+            Op::Crash { repairs, operations, seed } => self.crash(repairs, operations, seed),
+            Op::Report => self.report(),
         }
     }
 
@@ -267,6 +269,47 @@ impl World {
         self.ghosts.push(old);
         self.positions.clear();
         (self.witness, self.identity) = (Mark::Current, Mark::Current);
+    }
+
+    /// The power is cut at some operation of an opening or a repair.
+    fn crash(&mut self, repairs: bool, operations: u64, seed: u64) -> Result<(), Failure> {
+        self.end(End::Kill)?;
+        let is_sure = |mark| matches!(mark, Mark::Current | Mark::Older(_));
+        if self.identity != Mark::Current || !is_sure(self.witness) {
+            return Ok(());
+        }
+        let storage = self.ours.storage.clone();
+        let at = storage.operations() + operations;
+        storage.inject(Fault::PowerCutAfter { operations: at });
+        let what = if repairs { "a repair" } else { "an opening" };
+        self.say(format!("power cut at operation {operations} of {what} ({seed})"));
+        if repairs {
+            let _ = repair(Path::new(ROOT), &limited(&storage), false);
+        } else {
+            let _ = Journal::open(ROOT, &self.ours.next_options());
+        }
+        self.ours.cut_power(seed);
+        self.check_protected()?;
+        self.learn();
+        self.witness = Mark::Older(self.ours.branch.newest_salt());
+        self.rule();
+        Ok(())
+    }
+
+    /// Reports the losses that a reader meets.
+    fn report(&mut self) -> Result<(), Failure> {
+        self.open()?;
+        let Some(journal) = self.ours.journal.clone() else { return Ok(()) };
+        let losses = oracle::losses(&journal.view())?;
+        self.say(format!("report {} losses", losses.len()));
+        let whole = self.ours.branch.whole(&self.scanner.scan(&self.ours.storage));
+        for lost in losses {
+            self.ours.name([lost.range], &whole, "a reader's losses")?;
+            if let Err(error) = journal.report_lost(&lost) {
+                return failure(&format!("report: {}", variant(&error)), error.to_string());
+            }
+        }
+        self.ours.sync()
     }
 
     fn remember_position(&mut self, count: u64) -> Result<(), Failure> {
