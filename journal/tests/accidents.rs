@@ -18,6 +18,8 @@ mod mishaps;
 mod model;
 #[path = "accidents/oracle.rs"]
 mod oracle;
+#[path = "accidents/regressions.rs"]
+mod regressions;
 #[path = "accidents/rule.rs"]
 mod rule;
 #[path = "accidents/script.rs"]
@@ -116,6 +118,8 @@ fn repeat(seed: u64) {
     {
         let ops = shrink(seed, ops_of(seed), &failure.kind);
         outcome = run(seed, &ops);
+        println!("as a regression test, seed {seed}:");
+        ops.iter().for_each(|op| println!("    {op:?},"));
     }
     print(seed, &outcome);
     assert!(outcome.failure.is_none(), "seed {seed}");

@@ -362,8 +362,7 @@ impl World {
     }
 
     fn backup(&mut self, seed: u64) -> Result<(), Failure> {
-        let is_empty = self.ours.branch.events.is_empty();
-        let Some(view) = fresh_view(&self.ours.storage, is_empty)? else { return Ok(()) };
+        let Some(view) = fresh_view(&self.ours.storage, true)? else { return Ok(()) };
         let tag = format!("backup{}", self.others.len());
         self.say(format!("back up to {tag}"));
         let target = Path::new("/backup");
