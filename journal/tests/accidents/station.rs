@@ -234,12 +234,14 @@ impl Station {
             return Ok(());
         }
         let (&old, event) = keyed[pick as usize % keyed.len()];
-        let (key, is_whole) = (event.key, whole.contains(&old));
+        let key = event.key;
+        // After a loss another record may have got it too.
+        let has_key = |seq: &u64| self.branch.events.get(seq).is_some_and(|one| one.key == key);
+        let is_known = whole.iter().any(has_key);
         let payload = self.payload(0, 10);
         match journal.append(&[NewRecord { key, ..record(&payload) }]) {
             Ok(Appended::Duplicate { seq, .. }) => {
-                let named = self.branch.events.get(&seq.0);
-                if named.is_none_or(|event| event.key != key) {
+                if !has_key(&seq.0) {
                     let text = format!("its key is said to be that of seq {seq}, not {old}");
                     return failure("a key is refused for a record that is not ours", text);
                 }
@@ -248,14 +250,10 @@ impl Station {
                     self.acknowledge();
                 }
             }
-            Ok(Appended::New(_)) if is_whole => {
+            Ok(Appended::New(_)) if is_known => {
                 return failure("a key is forgotten", format!("that of seq {old}"));
             }
             Ok(Appended::New(first)) => {
-                // From here on the key is that of the new record.
-                if let Some(event) = self.branch.events.get_mut(&old) {
-                    event.key = None;
-                }
                 let day = self.today();
                 let event = Event { payload, key, day, acknowledged: true, home: None };
                 if self.branch.events.insert(first.0, event).is_some() {
