@@ -236,9 +236,9 @@ impl Station {
         let (&old, event) = keyed[pick as usize % keyed.len()];
         let key = event.key;
         // After a loss another record may have got it too.
+        let payload = self.payload(0, 10);
         let has_key = |seq: &u64| self.branch.events.get(seq).is_some_and(|one| one.key == key);
         let is_known = whole.iter().any(has_key);
-        let payload = self.payload(0, 10);
         match journal.append(&[NewRecord { key, ..record(&payload) }]) {
             Ok(Appended::Duplicate { seq, .. }) => {
                 if !has_key(&seq.0) {
