@@ -5,7 +5,7 @@ use std::path::Path;
 use lenslog_journal::{Repair, Seq, SeqRange, repair};
 
 use crate::common::ROOT;
-use crate::format::Found;
+use crate::format::{Found, Frame};
 use crate::model::{Failure, failure, is_in};
 use crate::oracle::{self, Excuses, fresh_view, judge, judge_resumed};
 use crate::script::End;
@@ -46,20 +46,30 @@ impl World {
         let is_right = |salt| {
             found.iter().any(|file| file.right_named().is_some_and(|header| header.salt == salt))
         };
+        // What a writer has open it goes on with, whatever its name.
+        let active = branch.newest_salt().filter(|_| self.ours.journal.is_some());
         let is_protected = |file: &&Found| match &file.segment.header {
             Some(header) if !branch.owns(header.salt) => true,
+            Some(header) if Some(header.salt) == active => false,
             Some(header) => file.right_named().is_none() && !is_right(header.salt),
             None => false,
         };
-        let protected = found.iter().filter(is_protected);
-        self.protected = protected.map(|file| (short(&file.path), file.content)).collect();
+        self.protected = found.iter().filter(is_protected).cloned().collect();
     }
 
     pub fn check_protected(&mut self) -> Result<(), Failure> {
         let found = self.scanner.scan(&self.ours.storage);
-        for (name, content) in &self.protected {
-            if !found.iter().any(|file| file.content == *content) {
-                let text = format!("{name} had {} bytes", content.0);
+        for file in &self.protected {
+            let salt = file.segment.salt();
+            let is_ours = salt.is_some_and(|salt| self.ours.branch.owns(salt));
+            // A header copy of ours may be repaired, and it may be appended to once it has its name back.
+            let is_kept = |other: &Found| {
+                let holds =
+                    |frame: &Frame| other.segment.frames.iter().any(|one| one.crc == frame.crc);
+                is_ours && other.segment.salt() == salt && file.segment.frames.iter().all(holds)
+            };
+            if !found.iter().any(|other| other.content == file.content || is_kept(other)) {
+                let text = format!("{} had {} bytes", short(&file.path), file.content.0);
                 return failure("a file that is not of the chain is changed or gone", text);
             }
         }

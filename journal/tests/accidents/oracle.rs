@@ -241,9 +241,10 @@ pub fn holes(branch: &Branch, found: &[Found], marked: Option<SeqRange>) -> Vec<
         if Some(header.journal) != branch.journal {
             continue;
         }
-        let seqs = file.segment.records().map(|record| record.seq);
-        for seq in seqs.filter(|seq| !is_in(&covered, *seq)) {
-            holes.push(SeqRange::new(Seq(seq), Seq(seq + 1)));
+        // One that is not covered whole is not proven to be another's.
+        let seqs: Vec<_> = file.segment.records().map(|record| record.seq).collect();
+        if seqs.iter().any(|seq| !is_in(&covered, *seq)) {
+            holes.extend(seqs.iter().map(|seq| SeqRange::new(Seq(*seq), Seq(seq + 1))));
         }
     }
     holes

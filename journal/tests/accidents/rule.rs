@@ -56,8 +56,12 @@ impl World {
     }
 
     fn is_foreign(&self, mark: Mark) -> bool {
-        matches!(mark, Mark::Other(index)
-            if self.others[index].branch.journal != self.ours.branch.journal)
+        let journal = match mark {
+            Mark::Other(index) => self.others[index].branch.journal,
+            Mark::Left(journal) => Some(journal),
+            Mark::Current | Mark::Older(_) | Mark::Absent => return false,
+        };
+        journal != self.ours.branch.journal
     }
 
     fn journal(&self, found: &[Found]) -> Verdict {
@@ -82,6 +86,15 @@ impl World {
             && (self.identity == self.witness || newest.is_some_and(|newest| newest.salt == salt))
         {
             return Verdict::Switched(index);
+        }
+        let marked = match self.witness {
+            Mark::Other(index) if self.is_foreign(self.witness) => {
+                self.others[index].branch.newest_salt()
+            }
+            _ => None,
+        };
+        if marked.is_some_and(|salt| right_named().any(|header| header.salt == salt)) {
+            return Verdict::Exempt("the marker and the segment it names are another journal's");
         }
         match (foreign, absent) {
             (2, _) => Verdict::Exempt("marker and identity are another journal's"),
@@ -115,8 +128,19 @@ impl World {
         if forks.is_empty() {
             return Verdict::Ours;
         }
+        let newest = ours.newest_salt().unwrap_or_default();
+        let is_shared = forks.iter().any(|fork| fork.owns(newest));
+        if let Mark::Other(index) = self.identity
+            && !is_here(newest)
+            && self.others[index].branch.newest_salt().is_some_and(is_here)
+        {
+            return Verdict::Exempt("identity and segments are another branch's");
+        }
+        if is_shared && self.is_continued(found, newest) {
+            return Verdict::Exempt("another branch goes on where ours ends");
+        }
         let by_identity = |otherwise| match self.identity {
-            Mark::Current => Verdict::Ours,
+            Mark::Current if !is_shared => Verdict::Ours,
             _ => Verdict::Exempt(otherwise),
         };
         match self.witness {
@@ -134,7 +158,21 @@ impl World {
                 _ => by_identity("the marker names a branch whose newest segment is missing"),
             },
             Mark::Absent => by_identity("no marker beside other branches"),
+            Mark::Left(_) => by_identity("the marker is that of a branch that was left"),
         }
+    }
+
+    /// Whether a segment of another branch follows our newest one, and nothing shows that ours came further.
+    fn is_continued(&self, found: &[Found], newest: u64) -> bool {
+        let ours = &self.ours.branch;
+        let file = found.iter().find(|file| file.segment.salt() == Some(newest));
+        let end = file.and_then(|file| file.segment.records().last()).map(|last| last.seq + 1);
+        let base = ours.bases.get(&newest).copied();
+        found.iter().filter_map(Found::right_named).any(|header| {
+            let (previous, start) = header.previous.unzip();
+            let is_later = self.witness != Mark::Current || start >= end;
+            !ours.owns(header.salt) && previous == base && is_later
+        })
     }
 
     /// Whether anything says how far the journal came.

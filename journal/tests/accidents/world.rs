@@ -3,7 +3,7 @@
 use std::collections::{BTreeSet, HashSet};
 use std::path::{Path, PathBuf};
 
-use lenslog_journal::storage::{Fault, FaultyStorage, Storage};
+use lenslog_journal::storage::{Fault, FaultyStorage, Storage, read_file};
 use lenslog_journal::{Journal, Position, Random, ReaderOptions, Seq, repair};
 
 use crate::common::ROOT;
@@ -12,7 +12,7 @@ use crate::model::{Branch, Failure, failure};
 use crate::oracle::{self, fresh_view};
 use crate::rule::Verdict;
 use crate::script::{End, Op};
-use crate::station::{Station, begin_step, disk_of, files_of, limited, variant};
+use crate::station::{Station, begin_step, disk_of, files_of, limited, variant, witness_path};
 
 /// Whose marker, or identity file, lies in the data directory.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -23,6 +23,8 @@ pub enum Mark {
     Older(Option<u64>),
     /// That of another branch or journal.
     Other(usize),
+    /// That of a branch of this journal that a restore or a switch left behind.
+    Left([u8; 16]),
     Absent,
 }
 
@@ -40,6 +42,8 @@ pub struct World {
     pub states: Vec<State>,
     pub witness: Mark,
     pub identity: Mark,
+    /// The marker that the last opening found.
+    before_open: (Mark, Option<Vec<u8>>),
     pub scanner: Scanner,
     /// The steps so far, in words.
     pub log: Vec<String>,
@@ -47,7 +51,7 @@ pub struct World {
     pub exempt: Option<&'static str>,
     /// Restores and switches of the branch met, which are no losses.
     pub notes: Vec<&'static str>,
-    pub protected: Vec<(String, (usize, u32))>,
+    pub protected: Vec<Found>,
     pub positions: Vec<Position>,
     /// Every step is judged; from the first accident on.
     pub is_judged: bool,
@@ -71,6 +75,7 @@ impl World {
             states: Vec::new(),
             witness: Mark::Current,
             identity: Mark::Current,
+            before_open: (Mark::Current, None),
             scanner,
             log: Vec::new(),
             exempt: None,
@@ -136,6 +141,8 @@ impl World {
         }
         self.say("open");
         let whole = self.ours.branch.whole(&self.scanner.scan(&self.ours.storage));
+        let bytes = read_file(&self.ours.storage, &witness_path(), usize::MAX).ok();
+        self.before_open = (self.witness, bytes);
         self.ours.open(&whole)?;
         (self.witness, self.identity) = (Mark::Current, Mark::Current);
         self.learn();
@@ -158,7 +165,13 @@ impl World {
             End::PowerCut(seed) => {
                 self.say(format!("power cut ({seed})"));
                 self.ours.cut_power(seed);
-                self.witness = Mark::Older(self.ours.branch.newest_salt());
+                // What an opening wrote over it may not have been synced.
+                let is_as_before = read_file(&self.ours.storage, &witness_path(), usize::MAX).ok()
+                    == self.before_open.1;
+                self.witness = match is_as_before {
+                    true => self.before_open.0,
+                    false => Mark::Older(self.ours.branch.newest_salt()),
+                };
             }
         }
         self.learn();
@@ -248,6 +261,7 @@ impl World {
             Verdict::Restored(index) => {
                 self.say(format!("(this is state {index})"));
                 self.notes.push("restored: all files are those of an earlier state");
+                self.identity = self.witness;
                 let branch = self.states[index].branch.clone();
                 self.states.truncate(index + 1);
                 self.take(branch);
@@ -266,9 +280,11 @@ impl World {
 
     fn take(&mut self, branch: Branch) {
         let old = std::mem::replace(&mut self.ours.branch, branch);
+        let left = Mark::Left(old.journal.unwrap_or_default());
         self.ghosts.push(old);
         self.positions.clear();
-        (self.witness, self.identity) = (Mark::Current, Mark::Current);
+        self.identity = if self.identity == self.witness { Mark::Current } else { left };
+        self.witness = Mark::Current;
     }
 
     /// The power is cut at some operation of an opening or a repair.
