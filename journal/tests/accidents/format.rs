@@ -123,6 +123,13 @@ pub fn bytes_of(storage: &dyn Storage, path: &Path) -> Vec<u8> {
     read_file(storage, path, usize::MAX).unwrap()
 }
 
+/// The salt that the newer slot of a marker names.
+pub fn marked_salt(bytes: &[u8]) -> Option<u64> {
+    let slots = bytes.chunks(BLOCK).filter(|slot| slot.starts_with(b"LENSLOGW"));
+    let newest = slots.filter(|slot| slot.len() >= 48).max_by_key(|slot| u64_at(slot, 16));
+    newest.map(|slot| u64_at(slot, 40))
+}
+
 fn parse(bytes: &[u8]) -> Segment {
     let Some(header) = [0, BLOCK].iter().find_map(|at| parse_header(bytes.get(*at..*at + BLOCK)?))
     else {

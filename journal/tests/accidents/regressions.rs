@@ -25,7 +25,7 @@ fn check(ops: &[Op]) {
     let mut ops = ops.to_vec();
     ops.extend([APPEND, Op::End(End::Kill), APPEND, FILL, Op::Repair, APPEND, Op::End(End::Close)]);
     let outcome = run(1, &ops);
-    if outcome.failure.is_some() || outcome.exempt.is_some() {
+    if outcome.failure.is_some() || outcome.exempt.is_some() || !outcome.undone.is_empty() {
         print(1, &outcome);
         panic!("a promise is broken, or the rules do not say what is right");
     }

@@ -1,7 +1,7 @@
 //! Which branch is ours after an accident, by the rules of the format: ours is what the marker's salt names and what
 //! chains on from it; the journal is what two of identity, marker and newest chained segment agree on.
 
-use crate::format::Found;
+use crate::format::{Found, Header};
 use crate::model::Branch;
 use crate::station::{files_of, identity_path, witness_path};
 use crate::world::{Mark, State, World};
@@ -135,6 +135,17 @@ impl World {
             && self.others[index].branch.newest_salt().is_some_and(is_here)
         {
             return Verdict::Exempt("identity and segments are another branch's");
+        }
+        if self.adopted.iter().any(|index| {
+            let adopted = &self.others[*index].branch;
+            adopted.journal == ours.journal && adopted.salts.iter().any(is_forked)
+        }) {
+            return Verdict::Exempt("a branch is here whose marker an opening went on from");
+        }
+        let base = ours.bases.get(&newest).copied().unwrap_or_default();
+        let is_later = |header: &Header| !ours.owns(header.salt) && header.name.base.0 > base;
+        if !is_here(newest) && found.iter().filter_map(Found::right_named).any(is_later) {
+            return Verdict::Exempt("another branch comes after our missing newest segment");
         }
         if is_shared && self.is_continued(found, newest) {
             return Verdict::Exempt("another branch goes on where ours ends");

@@ -89,12 +89,21 @@ pub fn files_of(storage: &FaultyStorage) -> Vec<(PathBuf, Vec<u8>)> {
     paths.map(|path| (path.clone(), bytes_of(storage, &path))).collect()
 }
 
-/// A disk with these files, all of them new.
-pub fn disk_of(files: &[(PathBuf, Vec<u8>)]) -> FaultyStorage {
+/// A disk with an empty data directory.
+pub fn empty_disk() -> FaultyStorage {
     let storage = FaultyStorage::new();
     storage.create_directory(&Path::new(ROOT).join("journal")).unwrap();
     for parent in [Path::new("/"), Path::new(ROOT)] {
         storage.sync_directory(parent).unwrap();
+    }
+    storage
+}
+
+/// A disk with copies of these files: no inode is one of the original's.
+pub fn copy_of(original: &FaultyStorage, files: &[(PathBuf, Vec<u8>)]) -> FaultyStorage {
+    let storage = original.snapshot();
+    for path in storage.files() {
+        storage.remove(&path).unwrap();
     }
     for (path, bytes) in files {
         put(&storage, path, bytes);

@@ -3,16 +3,18 @@
 use std::collections::{BTreeSet, HashSet};
 use std::path::{Path, PathBuf};
 
-use lenslog_journal::storage::{Fault, FaultyStorage, Storage, read_file};
+use lenslog_journal::storage::{Fault, Storage, read_file};
 use lenslog_journal::{Journal, Position, Random, ReaderOptions, Seq, repair};
 
 use crate::common::ROOT;
-use crate::format::{Found, Scanner};
+use crate::format::{Found, Scanner, marked_salt};
 use crate::model::{Branch, Failure, failure};
 use crate::oracle::{self, fresh_view};
 use crate::rule::Verdict;
 use crate::script::{End, Op};
-use crate::station::{Station, begin_step, disk_of, files_of, limited, variant, witness_path};
+use crate::station::{
+    Station, begin_step, copy_of, empty_disk, files_of, limited, variant, witness_path,
+};
 
 /// Whose marker, or identity file, lies in the data directory.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -43,12 +45,17 @@ pub struct World {
     pub witness: Mark,
     pub identity: Mark,
     /// The marker that the last opening found.
-    before_open: (Mark, Option<Vec<u8>>),
+    before_open: Mark,
+    /// Branches whose marker an opening went on from.
+    pub adopted: Vec<usize>,
     pub scanner: Scanner,
     /// The steps so far, in words.
     pub log: Vec<String>,
     /// Why the case ends here: the rules do not say what is right.
     pub exempt: Option<&'static str>,
+    /// Accidents that were undone for such a reason.
+    pub undone: Vec<&'static str>,
+    pub accidents: usize,
     /// Restores and switches of the branch met, which are no losses.
     pub notes: Vec<&'static str>,
     pub protected: Vec<Found>,
@@ -62,7 +69,7 @@ impl World {
         let pads = !seed.is_multiple_of(4);
         let station = |tag: &str, seed| {
             let branch = Branch::default();
-            Station::new(tag, seed, pads, disk_of(&[]), branch)
+            Station::new(tag, seed, pads, empty_disk(), branch)
         };
         let mut scanner = Scanner::default();
         let mut foreign = station("foreign", !seed);
@@ -75,10 +82,13 @@ impl World {
             states: Vec::new(),
             witness: Mark::Current,
             identity: Mark::Current,
-            before_open: (Mark::Current, None),
+            before_open: Mark::Current,
+            adopted: Vec::new(),
             scanner,
             log: Vec::new(),
             exempt: None,
+            undone: Vec::new(),
+            accidents: 0,
             notes: Vec::new(),
             protected: Vec::new(),
             positions: Vec::new(),
@@ -141,8 +151,10 @@ impl World {
         }
         self.say("open");
         let whole = self.ours.branch.whole(&self.scanner.scan(&self.ours.storage));
-        let bytes = read_file(&self.ours.storage, &witness_path(), usize::MAX).ok();
-        self.before_open = (self.witness, bytes);
+        self.before_open = self.witness;
+        if let Mark::Other(index) = self.witness {
+            self.adopted.push(index);
+        }
         self.ours.open(&whole)?;
         (self.witness, self.identity) = (Mark::Current, Mark::Current);
         self.learn();
@@ -165,17 +177,22 @@ impl World {
             End::PowerCut(seed) => {
                 self.say(format!("power cut ({seed})"));
                 self.ours.cut_power(seed);
-                // What an opening wrote over it may not have been synced.
-                let is_as_before = read_file(&self.ours.storage, &witness_path(), usize::MAX).ok()
-                    == self.before_open.1;
-                self.witness = match is_as_before {
-                    true => self.before_open.0,
-                    false => Mark::Older(self.ours.branch.newest_salt()),
-                };
+                self.learn();
+                self.witness = self.mark_after_a_power_cut();
             }
         }
         self.learn();
         Ok(())
+    }
+
+    /// Whose marker it is now: what was written since the last sync may be gone, an opening's first one too.
+    fn mark_after_a_power_cut(&self) -> Mark {
+        let bytes = read_file(&self.ours.storage, &witness_path(), usize::MAX).unwrap_or_default();
+        match marked_salt(&bytes) {
+            None => Mark::Absent,
+            Some(salt) if self.ours.branch.owns(salt) => Mark::Older(Some(salt)),
+            Some(_) => self.before_open,
+        }
     }
 
     fn step(&mut self, op: &Op) -> Result<(), Failure> {
@@ -243,8 +260,20 @@ impl World {
                 }
                 self.is_judged = true;
                 self.check_protected()?;
+                self.accidents += 1;
+                let before = self.ours.journal.is_none().then(|| self.ours.storage.snapshot());
+                let marks = (self.witness, self.identity);
                 self.suffer(mishap);
                 self.rule();
+                if let (Some(reason), Some(before)) = (self.exempt, before) {
+                    // The case goes on without it.
+                    self.say(format!("(undone, for the rules do not say what is right: {reason})"));
+                    self.undone.push(reason);
+                    self.exempt = None;
+                    self.ours.storage = before;
+                    (self.witness, self.identity) = marks;
+                    self.protect();
+                }
                 Ok(())
             }
             Op::Repair => self.repair(),
@@ -307,7 +336,7 @@ impl World {
         self.ours.cut_power(seed);
         self.check_protected()?;
         self.learn();
-        self.witness = Mark::Older(self.ours.branch.newest_salt());
+        self.witness = self.mark_after_a_power_cut();
         self.rule();
         Ok(())
     }
@@ -373,7 +402,7 @@ impl World {
                 }
             }
         }
-        self.branch_off(&tag, disk_of(&files), seed);
+        self.branch_off(&tag, &files, seed);
         Ok(())
     }
 
@@ -396,11 +425,12 @@ impl World {
             let _ = storage.remove_directory(&directory);
         }
         storage.sync_directory(Path::new("/")).unwrap();
-        self.branch_off(&tag, disk_of(&files), seed);
+        self.branch_off(&tag, &files, seed);
         Ok(())
     }
 
-    fn branch_off(&mut self, tag: &str, storage: FaultyStorage, seed: u64) {
+    fn branch_off(&mut self, tag: &str, files: &[(PathBuf, Vec<u8>)], seed: u64) {
+        let storage = copy_of(&self.ours.storage, files);
         let branch = self.ours.branch.clone();
         let mut other = Station::new(tag, seed, self.ours.pads, storage, branch);
         other.clock.step_to(lenslog_journal::Clock::read(&*self.ours.clock).wall);
