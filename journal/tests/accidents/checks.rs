@@ -1,0 +1,168 @@
+//! What must hold after each step, and what a repair must and must not do.
+
+use std::path::Path;
+
+use lenslog_journal::{Repair, Seq, SeqRange, repair};
+
+use crate::common::ROOT;
+use crate::format::{Found, Frame};
+use crate::model::{Failure, failure, is_in};
+use crate::oracle::{self, Excuses, fresh_view, judge, judge_resumed};
+use crate::script::End;
+use crate::station::{files_of, limited, short, variant};
+use crate::world::{Mark, World};
+
+impl World {
+    /// The files of `journal/` and whose they are, for a person who reads the script.
+    pub fn list(&mut self) -> Vec<String> {
+        let owner = |world: &Self, salt: u64| match world.ours.branch.owns(salt) {
+            true => "ours".to_owned(),
+            false => {
+                let other = world.others.iter().find(|other| other.branch.owns(salt));
+                other.map_or_else(|| "left behind".to_owned(), |other| other.tag.clone())
+            }
+        };
+        let mut lines = Vec::new();
+        for file in self.scanner.scan(&self.ours.storage) {
+            let seqs: Vec<_> = file.segment.records().map(|record| record.seq).collect();
+            let what = file.segment.header.as_ref().map(|header| {
+                let whose = owner(self, header.salt);
+                let (name, previous) = (header.name.base, header.previous);
+                format!("{whose}, {:x}, base {name}, previous {previous:?}", header.salt)
+            });
+            let what = what.unwrap_or_else(|| "no header".to_owned());
+            let (name, sealed) = (short(&file.path), file.segment.sealed_to);
+            lines.push(format!("{name}: {what}, seqs {seqs:?}, sealed {sealed:?}"));
+        }
+        lines.push(format!("WITNESS {:?}, IDENTITY {:?}", self.witness, self.identity));
+        lines
+    }
+
+    /// Notes the contents that no program may change or delete: other branches and journals, and records of ours that
+    /// are nowhere else.
+    pub fn protect(&mut self) {
+        let found = self.scanner.scan(&self.ours.storage);
+        let branch = &self.ours.branch;
+        let is_right = |salt| {
+            found.iter().any(|file| file.right_named().is_some_and(|header| header.salt == salt))
+        };
+        // What a writer has open it goes on with, whatever its name.
+        let active = branch.newest_salt().filter(|_| self.ours.journal.is_some());
+        let is_protected = |file: &&Found| match &file.segment.header {
+            Some(header) if !branch.owns(header.salt) => true,
+            Some(header) if Some(header.salt) == active => false,
+            Some(header) => file.right_named().is_none() && !is_right(header.salt),
+            None => false,
+        };
+        self.protected = found.iter().filter(is_protected).cloned().collect();
+    }
+
+    pub fn check_protected(&mut self) -> Result<(), Failure> {
+        let found = self.scanner.scan(&self.ours.storage);
+        for file in &self.protected {
+            let salt = file.segment.salt();
+            let is_ours = salt.is_some_and(|salt| self.ours.branch.owns(salt));
+            // A header copy of ours may be repaired, and it may be appended to once it has its name back.
+            let is_kept = |other: &Found| {
+                let holds =
+                    |frame: &Frame| other.segment.frames.iter().any(|one| one.crc == frame.crc);
+                is_ours && other.segment.salt() == salt && file.segment.frames.iter().all(holds)
+            };
+            if !found.iter().any(|other| other.content == file.content || is_kept(other)) {
+                let text = format!("{} had {} bytes", short(&file.path), file.content.0);
+                return failure("a file that is not of the chain is changed or gone", text);
+            }
+        }
+        Ok(())
+    }
+
+    /// Everything that must hold now.
+    pub fn check(&mut self) -> Result<(), Failure> {
+        self.check_protected()?;
+        let found = self.scanner.scan(&self.ours.storage);
+        let whole = self.ours.branch.whole(&found);
+        let branch = &self.ours.branch;
+        let newest = branch.newest_salt().and_then(|salt| branch.bases.get(&salt));
+        let marked = newest.filter(|_| self.witness == Mark::Current);
+        // What stands after the segment that the marker names and does not chain on from it is not ours.
+        let is_marked_here = branch.newest_is_complete(&found).is_some();
+        let to = if is_marked_here { u64::MAX } else { branch.end() };
+        let marked = marked.map(|base| SeqRange::new(Seq(*base), Seq(to)));
+        let excuses = Excuses { holes: oracle::holes(branch, &found, marked) };
+        let is_open = self.ours.journal.is_some();
+        let by = if is_open { "a view beside the writer" } else { "a view at rest" };
+        if let Some(view) = fresh_view(&self.ours.storage, whole.is_empty())? {
+            let reading = judge(oracle::read(&view)?, branch, &whole, &excuses, by)?;
+            for position in &self.positions {
+                judge_resumed(&view, position, &reading, &whole)?;
+            }
+        }
+        let Some(journal) = self.ours.journal.clone() else { return Ok(()) };
+        self.ours.name(journal.health().gaps, &whole, "health().gaps")?;
+        let branch = &self.ours.branch;
+        let view = journal.view();
+        let reading = judge(oracle::read(&view)?, branch, &whole, &excuses, "the open journal")?;
+        for position in &self.positions {
+            judge_resumed(&view, position, &reading, &whole)?;
+        }
+        let known = branch.end();
+        if journal.next_seq().0 < known {
+            let text = format!("the next one is {}, after {known}", journal.next_seq());
+            return failure("a seq is given out twice", text);
+        }
+        let branch = &mut self.ours.branch;
+        for record in &reading.records {
+            if let Some(event) = branch.events.get_mut(&record.seq) {
+                event.acknowledged |= event.payload == record.payload;
+            }
+        }
+        Ok(())
+    }
+
+    pub fn repair(&mut self) -> Result<(), Failure> {
+        self.end(End::Close)?;
+        let before = files_of(&self.ours.storage);
+        let planned = self.call_repair(true)?;
+        if files_of(&self.ours.storage) != before {
+            return failure("a dry run of the repair changes files", String::new());
+        }
+        let done = self.call_repair(false)?;
+        let words: Vec<_> =
+            done.iter().map(|one| format!("{}: {}", short(&one.path), one.action)).collect();
+        self.say(format!("repair: [{}]", words.join("; ")));
+        if planned.is_empty() != done.is_empty() {
+            let text = format!("planned {}, done {}", planned.len(), done.len());
+            return failure("a repair does something else than its dry run says", text);
+        }
+        self.check_protected()?;
+        self.rule();
+        let found = self.scanner.scan(&self.ours.storage);
+        for file in &found {
+            let Some(header) = &file.segment.header else { continue };
+            let (branch, path) = (&self.ours.branch, header.name.file_name());
+            let at_place = found.iter().find(|other| other.file_name() == path);
+            let is_free = at_place.is_none_or(|other| {
+                other.right_named().is_none()
+                    && other.segment.salt().is_some_and(|salt| branch.owns(salt))
+            });
+            let is_due = file.segment.records().any(|record| {
+                let event = branch.events.get(&record.seq);
+                event.is_some_and(|event| event.home == Some(header.salt) && event.acknowledged)
+                    && !is_in(&branch.pruned, record.seq)
+            });
+            if branch.owns(header.salt) && file.right_named().is_none() && is_free && is_due {
+                let text = format!("{} is {path}", file.file_name());
+                return failure("a repair leaves a misnamed segment", text);
+            }
+        }
+        Ok(())
+    }
+
+    fn call_repair(&self, dry_run: bool) -> Result<Vec<Repair>, Failure> {
+        let storage = limited(&self.ours.storage);
+        match repair(Path::new(ROOT), &storage, dry_run) {
+            Ok(repairs) => Ok(repairs),
+            Err(error) => failure(&format!("repair: {}", variant(&error)), error.to_string()),
+        }
+    }
+}

@@ -1,0 +1,223 @@
+//! Which branch is ours after an accident, by the rules of the format: ours is what the marker's salt names and what
+//! chains on from it; the journal is what two of identity, marker and newest chained segment agree on.
+
+use crate::format::{Found, Header};
+use crate::model::Branch;
+use crate::station::{files_of, identity_path, witness_path};
+use crate::world::{Mark, State, World};
+
+pub enum Verdict {
+    Ours,
+    /// All files are those of this earlier state.
+    Restored(usize),
+    /// The marker names the newest segment of this other branch.
+    Switched(usize),
+    /// The accident took away what the rules need.
+    Exempt(&'static str),
+}
+
+impl World {
+    pub fn verdict(&mut self) -> Verdict {
+        let found = self.scanner.scan(&self.ours.storage);
+        if self.ours.journal.is_some() {
+            // The writer knows which one it is.
+            return self.unless_twins(&found, Verdict::Ours);
+        }
+        if let Some(index) = self.states.iter().rposition(|state| self.is_state(state)) {
+            return Verdict::Restored(index);
+        }
+        let branch = match self.journal(&found) {
+            Verdict::Ours => self.branch(&found),
+            verdict => verdict,
+        };
+        match branch {
+            Verdict::Ours => match self.end_is_known(&found) {
+                true => self.unless_twins(&found, Verdict::Ours),
+                false => Verdict::Exempt("nothing names what the newest segment held"),
+            },
+            verdict => self.unless_twins(&found, verdict),
+        }
+    }
+
+    /// Whether our segments, the marker and the identity are those of a state.
+    fn is_state(&self, state: &State) -> bool {
+        let own = |files: Vec<(std::path::PathBuf, Vec<u8>)>| -> Vec<_> {
+            let counts = |path: &std::path::Path| {
+                path.extension().is_some_and(|extension| extension == "seg")
+                    || path == witness_path()
+                    || path == identity_path()
+            };
+            files.into_iter().filter(|(path, _)| counts(path)).collect()
+        };
+        let known =
+            |branch: &Branch| (branch.events.len(), branch.salts.len(), branch.pruned.len());
+        known(&state.branch) != known(&self.ours.branch)
+            && own(files_of(&self.ours.storage)) == own(state.files.clone())
+    }
+
+    fn is_foreign(&self, mark: Mark) -> bool {
+        let journal = match mark {
+            Mark::Other(index) => self.others[index].branch.journal,
+            Mark::Left(journal) => Some(journal),
+            Mark::Current | Mark::Older(_) | Mark::Absent => return false,
+        };
+        journal != self.ours.branch.journal
+    }
+
+    fn journal(&self, found: &[Found]) -> Verdict {
+        let marks = [self.witness, self.identity];
+        let foreign = marks.iter().filter(|mark| self.is_foreign(**mark)).count();
+        let absent = marks.iter().filter(|mark| **mark == Mark::Absent).count();
+        let strange = |file: &Found| {
+            file.segment.header.as_ref().is_some_and(|header| !self.ours.branch.owns(header.salt))
+        };
+        let is_own = |file: &Found| {
+            file.right_named().is_some_and(|header| self.ours.branch.owns(header.salt))
+        };
+        let (any_strange, any_own) = (found.iter().any(strange), found.iter().any(is_own));
+        let right_named = || found.iter().filter_map(Found::right_named);
+        let newest = right_named().max_by_key(|header| header.name);
+        let newest_is_foreign =
+            newest.is_some_and(|header| Some(header.journal) != self.ours.branch.journal);
+        if let Mark::Other(index) = self.witness
+            && self.is_foreign(self.witness)
+            && let Some(salt) = self.others[index].branch.newest_salt()
+            && right_named().any(|header| header.salt == salt)
+            && (self.identity == self.witness || newest.is_some_and(|newest| newest.salt == salt))
+        {
+            return Verdict::Switched(index);
+        }
+        let marked = match self.witness {
+            Mark::Other(index) if self.is_foreign(self.witness) => {
+                self.others[index].branch.newest_salt()
+            }
+            _ => None,
+        };
+        if marked.is_some_and(|salt| right_named().any(|header| header.salt == salt)) {
+            return Verdict::Exempt("the marker and the segment it names are another journal's");
+        }
+        match (foreign, absent) {
+            (2, _) => Verdict::Exempt("marker and identity are another journal's"),
+            (1, 1) => Verdict::Exempt("no two of marker, identity and segments agree"),
+            (1, _) if newest_is_foreign => {
+                Verdict::Exempt("a mark and the newest segment are another journal's")
+            }
+            (1, 0) if !any_own => Verdict::Exempt("no two of marker, identity and segments agree"),
+            (0, 2) if any_strange => {
+                Verdict::Exempt("no marker and no identity beside other branches")
+            }
+            (0, 2) if !any_own => Verdict::Exempt("no segment, no marker and no identity"),
+            _ if !any_own && any_strange => Verdict::Exempt("only segments of others are left"),
+            _ => Verdict::Ours,
+        }
+    }
+
+    fn branch(&self, found: &[Found]) -> Verdict {
+        let ours = &self.ours.branch;
+        let is_here = |salt: u64| {
+            found.iter().any(|file| file.right_named().is_some_and(|header| header.salt == salt))
+        };
+        let is_forked = |salt: &u64| !ours.owns(*salt) && is_here(*salt);
+        let forks: Vec<_> = self
+            .others
+            .iter()
+            .map(|other| &other.branch)
+            .chain(&self.ghosts)
+            .filter(|other| other.journal == ours.journal && other.salts.iter().any(is_forked))
+            .collect();
+        if forks.is_empty() {
+            return Verdict::Ours;
+        }
+        let newest = ours.newest_salt().unwrap_or_default();
+        let is_shared = forks.iter().any(|fork| fork.owns(newest));
+        if let Mark::Other(index) = self.identity
+            && !is_here(newest)
+            && self.others[index].branch.newest_salt().is_some_and(is_here)
+        {
+            return Verdict::Exempt("identity and segments are another branch's");
+        }
+        if self.adopted.iter().any(|index| {
+            let adopted = &self.others[*index].branch;
+            adopted.journal == ours.journal && adopted.salts.iter().any(is_forked)
+        }) {
+            return Verdict::Exempt("a branch is here whose marker an opening went on from");
+        }
+        let base = ours.bases.get(&newest).copied().unwrap_or_default();
+        let is_later = |header: &Header| !ours.owns(header.salt) && header.name.base.0 > base;
+        if !is_here(newest) && found.iter().filter_map(Found::right_named).any(is_later) {
+            return Verdict::Exempt("another branch comes after our missing newest segment");
+        }
+        if is_shared && self.is_continued(found, newest) {
+            return Verdict::Exempt("another branch goes on where ours ends");
+        }
+        let by_identity = |otherwise| match self.identity {
+            Mark::Current if !is_shared => Verdict::Ours,
+            _ => Verdict::Exempt(otherwise),
+        };
+        match self.witness {
+            Mark::Current => Verdict::Ours,
+            Mark::Older(Some(salt)) if forks.iter().all(|fork| !fork.owns(salt)) => Verdict::Ours,
+            Mark::Older(_) => by_identity("the marker is older than the place where branches part"),
+            Mark::Other(index) if self.is_foreign(Mark::Other(index)) => {
+                by_identity("the marker is another journal's beside other branches")
+            }
+            Mark::Other(index) => match self.others[index].branch.newest_salt() {
+                Some(salt) if ours.owns(salt) => {
+                    by_identity("the marker names a segment that two branches share")
+                }
+                Some(salt) if is_here(salt) => Verdict::Switched(index),
+                _ => by_identity("the marker names a branch whose newest segment is missing"),
+            },
+            Mark::Absent => by_identity("no marker beside other branches"),
+            Mark::Left(_) => by_identity("the marker is that of a branch that was left"),
+        }
+    }
+
+    /// Whether a segment of another branch follows our newest one, and nothing shows that ours came further.
+    fn is_continued(&self, found: &[Found], newest: u64) -> bool {
+        let ours = &self.ours.branch;
+        let file = found.iter().find(|file| file.segment.salt() == Some(newest));
+        let end = file.and_then(|file| file.segment.records().last()).map(|last| last.seq + 1);
+        let base = ours.bases.get(&newest).copied();
+        found.iter().filter_map(Found::right_named).any(|header| {
+            let (previous, start) = header.previous.unzip();
+            let is_later = self.witness != Mark::Current || start >= end;
+            !ours.owns(header.salt) && previous == base && is_later
+        })
+    }
+
+    /// Whether anything says how far the journal came.
+    fn end_is_known(&self, found: &[Found]) -> bool {
+        let ours = &self.ours.branch;
+        if self.witness == Mark::Current {
+            return true;
+        }
+        match ours.newest_is_complete(found) {
+            Some(is_complete) => is_complete,
+            None if self.identity == Mark::Current => true,
+            None => {
+                let own = found
+                    .iter()
+                    .filter(|file| file.right_named().is_some_and(|header| ours.owns(header.salt)));
+                let last = own.max_by_key(|file| file.name);
+                last.is_some_and(|file| file.segment.sealed_to.is_some())
+            }
+        }
+    }
+
+    /// Two branches that write on in the same segment cannot be told apart by anything.
+    fn unless_twins(&self, found: &[Found], verdict: Verdict) -> Verdict {
+        let branch = match verdict {
+            Verdict::Switched(index) => &self.others[index].branch,
+            _ => &self.ours.branch,
+        };
+        let is_twin = |file: &Found| branch.is_twin(&file.segment);
+        match verdict {
+            Verdict::Exempt(_) => verdict,
+            _ if found.iter().any(is_twin) => {
+                Verdict::Exempt("one segment was written on by two branches")
+            }
+            verdict => verdict,
+        }
+    }
+}

@@ -1,0 +1,454 @@
+//! [`World`]: our journal on its disk, the branches beside it, and everything that a case does to them.
+
+use std::collections::{BTreeSet, HashSet};
+use std::path::{Path, PathBuf};
+
+use lenslog_journal::storage::{Fault, Storage, read_file};
+use lenslog_journal::{Journal, Position, Random, ReaderOptions, Seq, repair};
+
+use crate::common::ROOT;
+use crate::format::{Found, Scanner, marked_salt};
+use crate::model::{Branch, Failure, failure};
+use crate::oracle::{self, fresh_view};
+use crate::rule::Verdict;
+use crate::script::{End, Op};
+use crate::station::{
+    Station, begin_step, copy_of, empty_disk, files_of, limited, variant, witness_path,
+};
+
+/// Whose marker, or identity file, lies in the data directory.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Mark {
+    /// The one that our last writer left.
+    Current,
+    /// One of ours from an earlier moment, with the salt that was the newest then.
+    Older(Option<u64>),
+    /// That of another branch or journal.
+    Other(usize),
+    /// That of a branch of this journal that a restore or a switch left behind.
+    Left([u8; 16]),
+    Absent,
+}
+
+/// All files at a moment, and what was known then.
+pub struct State {
+    pub files: Vec<(PathBuf, Vec<u8>)>,
+    pub branch: Branch,
+}
+
+pub struct World {
+    pub ours: Station,
+    pub others: Vec<Station>,
+    /// Branches that a restore or a switch left behind.
+    pub ghosts: Vec<Branch>,
+    pub states: Vec<State>,
+    pub witness: Mark,
+    pub identity: Mark,
+    /// The marker that the last opening found.
+    before_open: Mark,
+    /// Branches whose marker an opening went on from.
+    pub adopted: Vec<usize>,
+    pub scanner: Scanner,
+    /// The steps so far, in words.
+    pub log: Vec<String>,
+    /// Why the case ends here: the rules do not say what is right.
+    pub exempt: Option<&'static str>,
+    /// Accidents that were undone for such a reason.
+    pub undone: Vec<&'static str>,
+    pub accidents: usize,
+    /// Restores and switches of the branch met, which are no losses.
+    pub notes: Vec<&'static str>,
+    pub protected: Vec<Found>,
+    pub positions: Vec<Position>,
+    /// Every step is judged; from the first accident on.
+    pub is_judged: bool,
+}
+
+impl World {
+    pub fn new(seed: u64) -> Self {
+        let pads = !seed.is_multiple_of(4);
+        let station = |tag: &str, seed| {
+            let branch = Branch::default();
+            Station::new(tag, seed, pads, empty_disk(), branch)
+        };
+        let mut scanner = Scanner::default();
+        let mut foreign = station("foreign", !seed);
+        // Its failures are for the cases in which it is ours.
+        let _ = foreign.live(seed ^ 0xF0, &mut scanner, &HashSet::new());
+        Self {
+            ours: station("ours", seed),
+            others: vec![foreign],
+            ghosts: Vec::new(),
+            states: Vec::new(),
+            witness: Mark::Current,
+            identity: Mark::Current,
+            before_open: Mark::Current,
+            adopted: Vec::new(),
+            scanner,
+            log: Vec::new(),
+            exempt: None,
+            undone: Vec::new(),
+            accidents: 0,
+            notes: Vec::new(),
+            protected: Vec::new(),
+            positions: Vec::new(),
+            is_judged: false,
+        }
+    }
+
+    pub fn say(&mut self, words: impl Into<String>) {
+        self.log.push(words.into());
+    }
+
+    /// Carries out all steps, until one fails or the rules do not say any more what is right.
+    pub fn run(&mut self, ops: &[Op]) -> Result<(), Failure> {
+        for op in ops {
+            begin_step();
+            let result = self.step_and_check(op);
+            if !begin_step() {
+                return failure("an operation does not end", format!("{:?}", result.err()));
+            }
+            result?;
+            if self.exempt.is_some() {
+                break;
+            }
+        }
+        Ok(())
+    }
+
+    fn step_and_check(&mut self, op: &Op) -> Result<(), Failure> {
+        self.step(op)?;
+        if self.exempt.is_none() {
+            self.learn();
+            if self.is_judged {
+                return self.check();
+            }
+        }
+        Ok(())
+    }
+
+    /// Salts of all segments that other branches began.
+    fn placed(&self) -> HashSet<u64> {
+        let others = self.others.iter().map(|other| &other.branch).chain(&self.ghosts);
+        others.flat_map(|branch| branch.salts.iter().copied()).collect()
+    }
+
+    /// Salts of all segments that others than this other branch began.
+    fn placed_beside(&self, index: usize) -> HashSet<u64> {
+        let own = &self.others[index].branch;
+        let all = self.placed().into_iter().chain(self.ours.branch.salts.iter().copied());
+        all.filter(|salt| !own.owns(*salt)).collect()
+    }
+
+    pub fn learn(&mut self) -> Vec<Found> {
+        let placed = self.placed();
+        self.ours.learn(&mut self.scanner, &placed)
+    }
+
+    fn open(&mut self) -> Result<(), Failure> {
+        if self.ours.journal.is_some() {
+            return Ok(());
+        }
+        self.say("open");
+        let whole = self.ours.branch.whole(&self.scanner.scan(&self.ours.storage));
+        self.before_open = self.witness;
+        if let Mark::Other(index) = self.witness {
+            self.adopted.push(index);
+        }
+        self.ours.open(&whole)?;
+        (self.witness, self.identity) = (Mark::Current, Mark::Current);
+        self.learn();
+        Ok(())
+    }
+
+    pub fn end(&mut self, end: End) -> Result<(), Failure> {
+        if self.ours.journal.is_none() {
+            return Ok(());
+        }
+        match end {
+            End::Close => {
+                self.say("close");
+                self.ours.close()?;
+            }
+            End::Kill => {
+                self.say("kill");
+                self.ours.kill();
+            }
+            End::PowerCut(seed) => {
+                self.say(format!("power cut ({seed})"));
+                self.ours.cut_power(seed);
+                self.learn();
+                self.witness = self.mark_after_a_power_cut();
+            }
+        }
+        self.learn();
+        Ok(())
+    }
+
+    /// Whose marker it is now: what was written since the last sync may be gone, an opening's first one too.
+    fn mark_after_a_power_cut(&self) -> Mark {
+        let bytes = read_file(&self.ours.storage, &witness_path(), usize::MAX).unwrap_or_default();
+        match marked_salt(&bytes) {
+            None => Mark::Absent,
+            Some(salt) if self.ours.branch.owns(salt) => Mark::Older(Some(salt)),
+            Some(_) => self.before_open,
+        }
+    }
+
+    fn step(&mut self, op: &Op) -> Result<(), Failure> {
+        match *op {
+            Op::Append { records, size, keyed, durable } => {
+                self.open()?;
+                let how = if durable { "" } else { " unsynced" };
+                self.say(format!("append {records} records of {size} bytes{how}, keyed {keyed}"));
+                self.ours.append(records, size, keyed, durable)
+            }
+            Op::Fill(count) => {
+                self.open()?;
+                self.say(format!("append {count} times 3000 bytes"));
+                (0..count).try_for_each(|_| {
+                    self.ours.append(1, 3000, false, true)?;
+                    self.learn();
+                    Ok(())
+                })
+            }
+            Op::Repeat(pick) => {
+                self.open()?;
+                self.say("append a record with a known key");
+                let whole = self.ours.branch.whole(&self.scanner.scan(&self.ours.storage));
+                self.ours.repeat(pick, &whole)
+            }
+            Op::Sync => {
+                self.open()?;
+                self.say("sync");
+                self.ours.sync()
+            }
+            Op::Days(days) => {
+                self.say(format!("{days} days pass"));
+                self.ours.advance(days);
+                self.open()?;
+                self.say("append 1 record");
+                self.ours.append(1, 20, false, true)
+            }
+            Op::Prune(keep) => {
+                self.open()?;
+                self.say(format!("prune all but {keep} days"));
+                let whole = self.ours.branch.whole(&self.scanner.scan(&self.ours.storage));
+                self.ours.prune(keep, &whole)
+            }
+            Op::End(end) => self.end(end),
+            Op::Remember => {
+                self.say(format!("remember state {}", self.states.len()));
+                let (files, branch) = (files_of(&self.ours.storage), self.ours.branch.clone());
+                self.states.push(State { files, branch });
+                Ok(())
+            }
+            Op::Read(count) => self.remember_position(count),
+            Op::Fork { split, seed } => self.fork(split, seed),
+            Op::Backup { seed } => self.backup(seed),
+            Op::Elsewhere { which, seed } => {
+                let index = which as usize % self.others.len();
+                let placed = self.placed_beside(index);
+                let words = self.others[index].live(seed, &mut self.scanner, &placed);
+                let words = words.unwrap_or_else(|failure| failure.kind);
+                self.say(format!("{} goes on: {words}", self.others[index].tag));
+                Ok(())
+            }
+            Op::Accident { beside, end, ref mishap } => {
+                if !beside || mishap.needs_rest() {
+                    self.end(end)?;
+                }
+                self.is_judged = true;
+                self.check_protected()?;
+                self.accidents += 1;
+                let before = self.ours.journal.is_none().then(|| self.ours.storage.snapshot());
+                let marks = (self.witness, self.identity);
+                self.suffer(mishap);
+                self.rule();
+                if let (Some(reason), Some(before)) = (self.exempt, before) {
+                    // The case goes on without it.
+                    self.say(format!("(undone, for the rules do not say what is right: {reason})"));
+                    self.undone.push(reason);
+                    self.exempt = None;
+                    self.ours.storage = before;
+                    (self.witness, self.identity) = marks;
+                    self.protect();
+                }
+                Ok(())
+            }
+            Op::Repair => self.repair(),
+            Op::Crash { repairs, operations, seed } => self.crash(repairs, operations, seed),
+            Op::Report => self.report(),
+        }
+    }
+
+    /// Decides, after an accident or a repair, which branch is ours now.
+    pub fn rule(&mut self) {
+        match self.verdict() {
+            Verdict::Ours => {}
+            Verdict::Exempt(reason) => self.exempt = Some(reason),
+            Verdict::Restored(index) => {
+                self.say(format!("(this is state {index})"));
+                self.notes.push("restored: all files are those of an earlier state");
+                self.identity = self.witness;
+                let branch = self.states[index].branch.clone();
+                self.states.truncate(index + 1);
+                self.take(branch);
+            }
+            Verdict::Switched(index) => {
+                self.say(format!("(by its marker this is {} now)", self.others[index].tag));
+                self.notes.push("switched: the marker names another branch's newest segment");
+                self.ours.tag = format!("{}'", self.others[index].tag);
+                let branch = self.others[index].branch.clone();
+                self.states.clear();
+                self.take(branch);
+            }
+        }
+        self.protect();
+    }
+
+    fn take(&mut self, branch: Branch) {
+        let old = std::mem::replace(&mut self.ours.branch, branch);
+        let left = Mark::Left(old.journal.unwrap_or_default());
+        self.ghosts.push(old);
+        self.positions.clear();
+        self.identity = if self.identity == self.witness { Mark::Current } else { left };
+        self.witness = Mark::Current;
+    }
+
+    /// The power is cut at some operation of an opening or a repair.
+    fn crash(&mut self, repairs: bool, operations: u64, seed: u64) -> Result<(), Failure> {
+        self.end(End::Kill)?;
+        let is_sure = |mark| matches!(mark, Mark::Current | Mark::Older(_));
+        if self.identity != Mark::Current || !is_sure(self.witness) {
+            return Ok(());
+        }
+        let storage = self.ours.storage.clone();
+        let at = storage.operations() + operations;
+        storage.inject(Fault::PowerCutAfter { operations: at });
+        let what = if repairs { "a repair" } else { "an opening" };
+        self.say(format!("power cut at operation {operations} of {what} ({seed})"));
+        if repairs {
+            let _ = repair(Path::new(ROOT), &limited(&storage), false);
+        } else {
+            let _ = Journal::open(ROOT, &self.ours.next_options());
+        }
+        self.ours.cut_power(seed);
+        self.check_protected()?;
+        self.learn();
+        self.witness = self.mark_after_a_power_cut();
+        self.rule();
+        Ok(())
+    }
+
+    /// Reports the losses that a reader meets.
+    fn report(&mut self) -> Result<(), Failure> {
+        self.open()?;
+        let Some(journal) = self.ours.journal.clone() else { return Ok(()) };
+        let losses = oracle::losses(&journal.view())?;
+        self.say(format!("report {} losses", losses.len()));
+        let whole = self.ours.branch.whole(&self.scanner.scan(&self.ours.storage));
+        for lost in losses {
+            self.ours.name([lost.range], &whole, "a reader's losses")?;
+            if let Err(error) = journal.report_lost(&lost) {
+                return failure(&format!("report: {}", variant(&error)), error.to_string());
+            }
+        }
+        self.ours.sync()
+    }
+
+    fn remember_position(&mut self, count: u64) -> Result<(), Failure> {
+        self.open()?;
+        self.say(format!("remember a position (pick {})", count % 1000));
+        let Some(journal) = &self.ours.journal else { return Ok(()) };
+        let end = (count % 1000) as usize % self.ours.branch.events.len().max(1);
+        let reader = journal.view().reader(Seq::FIRST, ReaderOptions::default());
+        let position = reader.and_then(|mut reader| {
+            for _ in 0..=end {
+                reader.next()?;
+            }
+            reader.position()
+        });
+        match position {
+            Ok(position) => self.positions.push(position),
+            Err(error) => {
+                return failure(&format!("position: {}", variant(&error)), error.to_string());
+            }
+        }
+        Ok(())
+    }
+
+    fn fork(&mut self, split: Option<u64>, seed: u64) -> Result<(), Failure> {
+        let mut files = files_of(&self.ours.storage);
+        let tag = format!("fork{}", self.others.len());
+        self.say(format!(
+            "cp -r to {tag}, {}",
+            match self.ours.journal {
+                Some(_) => "beside the writer",
+                None => "at rest",
+            }
+        ));
+        if let Some(split) = split {
+            files.truncate(1 + split as usize % files.len().max(1));
+            self.open()?;
+            self.say("append 3 times 3000 bytes, then the rest of the files is copied");
+            for _ in 0..3 {
+                self.ours.append(1, 3000, false, true)?;
+                self.learn();
+            }
+            for (path, bytes) in files_of(&self.ours.storage) {
+                if !files.iter().any(|(known, _)| *known == path) {
+                    files.push((path, bytes));
+                }
+            }
+        }
+        self.branch_off(&tag, &files, seed);
+        Ok(())
+    }
+
+    fn backup(&mut self, seed: u64) -> Result<(), Failure> {
+        let Some(view) = fresh_view(&self.ours.storage, true)? else { return Ok(()) };
+        let tag = format!("backup{}", self.others.len());
+        self.say(format!("back up to {tag}"));
+        let target = Path::new("/backup");
+        if let Err(error) = view.copy_to(target, &mut |_| {}) {
+            self.say(format!("(no backup: {error})"));
+        }
+        let storage = &self.ours.storage;
+        let mut files = Vec::new();
+        for path in storage.files().into_iter().filter(|path| path.starts_with(target)) {
+            let bytes = crate::format::bytes_of(storage, &path);
+            files.push((Path::new(ROOT).join(path.strip_prefix(target).unwrap()), bytes));
+            storage.remove(&path).unwrap();
+        }
+        for directory in [target.join("journal"), target.to_owned()] {
+            let _ = storage.remove_directory(&directory);
+        }
+        storage.sync_directory(Path::new("/")).unwrap();
+        self.branch_off(&tag, &files, seed);
+        Ok(())
+    }
+
+    fn branch_off(&mut self, tag: &str, files: &[(PathBuf, Vec<u8>)], seed: u64) {
+        let storage = copy_of(&self.ours.storage, files);
+        let branch = self.ours.branch.clone();
+        let mut other = Station::new(tag, seed, self.ours.pads, storage, branch);
+        other.clock.step_to(lenslog_journal::Clock::read(&*self.ours.clock).wall);
+        let placed = self.placed();
+        other.learn(&mut self.scanner, &placed);
+        if other.open(&BTreeSet::new()).is_ok()
+            && let Some(journal) = &other.journal
+            && let Ok(reading) = oracle::read(&journal.view())
+        {
+            // What a copy beside the writer did not get is not its loss.
+            let read: BTreeSet<u64> = reading.records.iter().map(|record| record.seq).collect();
+            for (seq, event) in &mut other.branch.events {
+                event.acknowledged &= read.contains(seq);
+            }
+        }
+        let words = other.live(Random::new(seed).bits(), &mut self.scanner, &placed);
+        let words = words.unwrap_or_else(|failure| failure.kind);
+        self.say(format!("{tag} goes on: {words}"));
+        self.others.push(other);
+    }
+}
