@@ -9,7 +9,9 @@
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use crate::directory::{Directory, HeaderFlaw, OpenSegment};
-use crate::format::{HeaderRead, PreviousEnd, Salt, SegmentHeader, SegmentName};
+use crate::format::{
+    ANCESTORS_MAX, Ancestor, HeaderRead, PreviousEnd, Salt, SegmentHeader, SegmentName,
+};
 use crate::storage::Access;
 use crate::{Error, Seq};
 
@@ -27,6 +29,10 @@ pub(crate) struct Link {
     pub(crate) start: Seq,
     /// The segment before it, as its header says.
     pub(crate) previous: Option<PreviousEnd>,
+    /// Those before it that are known by name and salt, nearest first.
+    before: Vec<Ancestor>,
+    /// A later header names it, with its salt.
+    pub(crate) is_proven: bool,
 }
 
 /// The segments of the journal, from the newest as far back as they were asked for.
@@ -53,6 +59,8 @@ impl Link {
                 incarnation: [0; 16],
                 start: segment.name.base,
                 previous: None,
+                before: Vec::new(),
+                is_proven: false,
             },
         }
     }
@@ -64,14 +72,22 @@ impl Link {
             incarnation: header.incarnation,
             start: header.start_seq(),
             previous: header.previous,
+            before: header.before(),
+            is_proven: false,
         }
+    }
+
+    /// This segment and those before it, as the ancestors of one whose previous segment is gone.
+    pub(crate) fn and_before(&self) -> Vec<Ancestor> {
+        let before = self.before.iter().copied();
+        [(self.name, self.salt)].into_iter().chain(before).take(ANCESTORS_MAX).collect()
     }
 
     /// Where the segment before this one ends, if that is the one that `before` is, or may be, damaged as it is.
     pub(crate) fn previous_end_of(&self, before: &OpenSegment) -> Option<PreviousEnd> {
         self.previous.filter(|previous| {
             let is_other =
-                |read: &HeaderRead| previous.salt.0 != 0 && !read.header.is_of(previous.salt);
+                |read: &HeaderRead| previous.salt.0 != 0 && read.header.salt != previous.salt;
             previous.name == before.name
                 && !previous.unreadable
                 && !before.header.as_ref().is_ok_and(is_other)
@@ -80,9 +96,17 @@ impl Link {
 }
 
 impl SegmentHeader {
-    /// Whether this is the segment with this salt, or took the place of it while it held nothing.
-    pub(crate) fn is_of(&self, salt: Salt) -> bool {
-        self.salt == salt || self.replaces == salt && salt.0 != 0
+    /// The segments before this one that it names, nearest first.
+    pub(crate) fn before(&self) -> Vec<Ancestor> {
+        let previous = self.previous.iter().map(|previous| (previous.name, previous.salt));
+        previous.chain(self.ancestors.iter().copied()).collect()
+    }
+
+    /// The segments before the one that would come after this one, but for this one itself.
+    pub(crate) fn ancestors_of_next(&self) -> Vec<Ancestor> {
+        let mut before = self.before();
+        before.truncate(ANCESTORS_MAX);
+        before
     }
 }
 
@@ -139,33 +163,35 @@ impl Chain {
     /// The link before the oldest one, taken out of `below` with everything that it rules out.
     fn find_previous(&mut self, directory: &Directory) -> Result<Option<Link>, Error> {
         let Some(oldest) = self.links.last() else { return Ok(None) };
-        let (base, incarnation) = (oldest.name.base, oldest.incarnation);
-        let previous = oldest.previous.filter(|previous| previous.name.base < base);
-        let Some(previous) = previous else {
-            return self.by_seqs(directory, base, incarnation);
-        };
-        // Its seqs up to the oldest link are proven to be those of the previous segment.
-        let first = self.below.partition_point(|name| name.base < previous.name.base);
-        let covered = self.below.split_off(first);
-        if covered.contains(&previous.name)
-            && let Some(segment) = directory.open_segment(previous.name, Access::Read)?
-            && self.is_link(&segment, previous.salt)
-        {
-            let mut link = Link::of(&segment);
-            if segment.header.is_err() {
-                link.salt = previous.salt;
-                link.incarnation = incarnation;
+        let (mut base, incarnation) = (oldest.name.base, oldest.incarnation);
+        let before = oldest.before.clone();
+        for (index, &(name, salt)) in before.iter().enumerate() {
+            if name.base >= base {
+                break;
             }
-            return Ok(Some(link));
+            // The seqs from there to the oldest link are proven to be those of segments that it names.
+            base = name.base;
+            let covered = self.below.split_off(self.below.partition_point(|name| name.base < base));
+            if covered.contains(&name)
+                && let Some(segment) = directory.open_segment(name, Access::Read)?
+                && self.is_link(&segment, salt)
+            {
+                let mut link = Link { is_proven: salt.0 != 0, ..Link::of(&segment) };
+                if segment.header.is_err() {
+                    (link.salt, link.incarnation) = (salt, incarnation);
+                    link.before = before.get(index + 1..).unwrap_or_default().to_vec();
+                }
+                return Ok(Some(link));
+            }
         }
-        self.by_seqs(directory, previous.name.base, incarnation)
+        self.by_seqs(directory, base, incarnation)
     }
 
     /// Whether the file is the segment that a header names with this salt. A damaged one in its place is.
     fn is_link(&self, segment: &OpenSegment, salt: Salt) -> bool {
         match &segment.header {
             Ok(read) => {
-                read.header.journal == self.journal && (salt.0 == 0 || read.header.is_of(salt))
+                read.header.journal == self.journal && (salt.0 == 0 || read.header.salt == salt)
             }
             Err(HeaderFlaw::Damaged | HeaderFlaw::Unopenable(_)) => true,
             Err(HeaderFlaw::Blank | HeaderFlaw::Misnamed(_)) => false,
@@ -300,7 +326,15 @@ fn renewed(
     let newest = match directory.open_segment(name, Access::Read)? {
         Some(segment) => Link { salt, ..Link::of(&segment) },
         // It is gone. What came before it is not.
-        None => Link { name, salt, incarnation: [0; 16], start: name.base, previous: None },
+        None => Link {
+            name,
+            salt,
+            incarnation: [0; 16],
+            start: name.base,
+            previous: None,
+            before: Vec::new(),
+            is_proven: false,
+        },
     };
     let mut chain = Chain::new(journal, newest, &directory.segments()?);
     let Some(known) = known else { return Ok(chain) };

@@ -130,11 +130,17 @@ impl Directory {
 
     /// The segments, by first seq. Other files are ignored.
     pub(crate) fn segments(&self) -> Result<Vec<SegmentName>, Error> {
+        let mut names = self.all_names()?;
+        names.retain(|name| name.base.0 <= SEQ_MAX);
+        Ok(names)
+    }
+
+    /// The names of all files that are called like segments, also those that no segment can have.
+    pub(crate) fn all_names(&self) -> Result<Vec<SegmentName>, Error> {
         let entries = self.storage.list(&self.journal).context("list", &self.journal)?;
         let mut names: Vec<_> = entries
             .iter()
             .filter_map(|entry| entry.name.to_str().and_then(SegmentName::parse))
-            .filter(|name| name.base.0 <= SEQ_MAX)
             .collect();
         names.sort_unstable();
         Ok(names)

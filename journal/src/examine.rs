@@ -51,18 +51,19 @@ pub(crate) struct Examination {
     pub(crate) notable: Vec<(Seq, SystemRecord)>,
 }
 
-/// Reads `segment` whole, twice, with bounded memory. Everything before `sealed_to` is proven by its footer.
+/// Reads `segment` whole, twice, with bounded memory. Everything before `sealed_to` is proven by its footer; from `limit` on
+/// nothing belongs to the journal.
 pub(crate) fn examine(
     segment: &OpenSegment,
     header: &SegmentHeader,
     marker: Option<&DurabilityMarker>,
-    sealed_to: Seq,
+    (sealed_to, limit): (Seq, Seq),
 ) -> Result<Examination, Error> {
     let marker = marker.filter(|marker| {
         (marker.journal, marker.salt, marker.name) == (header.journal, header.salt, header.name)
     });
     let mut survey = Survey::of(segment, header, marker)?;
-    survey.proven = survey.proven.max(sealed_to);
+    survey.proven = survey.proven.max(sealed_to).min(limit);
     let mut examination = Examination {
         proven: survey.proven,
         markered: marker.is_some(),
@@ -79,7 +80,7 @@ pub(crate) fn examine(
         keys: Vec::new(),
         notable: Vec::new(),
     };
-    examination.collect(segment, header)?;
+    examination.collect(segment, header, limit)?;
     let torn_from = first_written(segment, examination.valid_offset, survey.written_to)?;
     examination.torn_bytes = survey.written_to.saturating_sub(torn_from);
     Ok(examination)
@@ -139,7 +140,12 @@ impl Survey {
 }
 
 impl Examination {
-    fn collect(&mut self, segment: &OpenSegment, header: &SegmentHeader) -> Result<(), Error> {
+    fn collect(
+        &mut self,
+        segment: &OpenSegment,
+        header: &SegmentHeader,
+        limit: Seq,
+    ) -> Result<(), Error> {
         let mut window = window_of(segment);
         let mut walk = FrameWalk::new(header.salt, FRAMES_OFFSET, header.start_seq());
         loop {
@@ -148,6 +154,9 @@ impl Examination {
                 break;
             };
             let follows = found.header.follows();
+            if found.header.first_seq >= limit {
+                break;
+            }
             if found.header.first_seq < self.proven {
                 self.note_loss(SeqRange::new(self.valid_seq, follows), offset);
                 self.keep(&found, &window);

@@ -80,19 +80,23 @@ pub(crate) struct Surroundings {
 }
 
 impl Surroundings {
-    /// Follows the whole chain of a journal that no process writes. `None`: there is no segment.
-    pub(crate) fn find(directory: &Directory) -> Result<Option<Self>, Error> {
+    /// Follows the whole chain of a journal that no process writes.
+    pub(crate) fn find(directory: &Directory) -> Result<Self, Error> {
         let newest = find_newest(directory, Access::Read)?;
-        let Some(segment) = &newest.segment else { return Ok(None) };
-        let of_segment = segment.header.as_ref().ok().map(|read| read.header.journal);
+        let of_segment = newest.segment.as_ref().and_then(|segment| segment.header.as_ref().ok());
+        let of_segment = of_segment.map(|read| read.header.journal);
         let of_marker = newest.marker.map(|marker| marker.journal);
         let journal = of_segment.or(of_marker).or(newest.identity.map(|found| found.journal));
         let journal = journal.unwrap_or_default();
-        let mut chain = Chain::new(journal, Link::of(segment), &newest.names);
-        chain.extend_to(directory, Seq::FIRST)?;
-        let links = chain.links_from(Seq::FIRST);
-        let lost = newest.lost.map(|(name, ..)| name);
-        Ok(Some(Self { journal, links, names: newest.names, lost }))
+        let mut links = Vec::new();
+        if let Some(segment) = &newest.segment {
+            let mut chain = Chain::new(journal, Link::of(segment), &newest.names);
+            chain.extend_to(directory, Seq::FIRST)?;
+            links = chain.links_from(Seq::FIRST);
+        }
+        let names = directory.all_names()?;
+        let lost = newest.lost_from(Seq(0)).map(|lost| lost.name);
+        Ok(Self { journal, links, names, lost })
     }
 
     /// Those of a journal whose segments are known.
@@ -104,7 +108,7 @@ impl Surroundings {
         let newest = links.last().map(|link| link.name);
         let marker = directory.read_marker().map(|marker| marker.name);
         let lost = marker.filter(|marker| newest.is_some_and(|newest| marker.base > newest.base));
-        Ok(Self { journal, links, names: directory.segments()?, lost })
+        Ok(Self { journal, links, names: directory.all_names()?, lost })
     }
 
     /// Every file that is no link.
@@ -167,11 +171,11 @@ impl Surroundings {
             let chains_on = newest.zip(header.previous).is_some_and(|(newest, previous)| {
                 (previous.name, previous.salt) == (newest.name, newest.salt)
             });
-            return Ok(chains_on || self.lost == Some(header.name));
+            return Ok(newest.is_none() || chains_on || self.lost == Some(header.name));
         };
         Ok(successor.previous.is_none_or(|previous| {
             if previous.name == header.name {
-                previous.salt.0 == 0 || header.is_of(previous.salt)
+                previous.salt.0 == 0 || header.salt == previous.salt
             } else {
                 // What the successor names before it covers these seqs, or it is older still.
                 previous.name.base > base

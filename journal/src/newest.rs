@@ -5,11 +5,18 @@
 //! The newest segment is the one that the marker names, or what chains on from it; files that sort after it and do
 //! not chain on are left alone.
 
-use crate::chain::{Link, forks_off};
+use crate::chain::{Chain, Link, forks_off};
 use crate::directory::{Directory, HeaderFlaw, Identity, OpenSegment};
-use crate::format::{DurabilityMarker, Salt, SegmentHeader, SegmentName};
+use crate::format::{
+    DurabilityMarker, FRAMES_OFFSET, PreviousEnd, Salt, SegmentHeader, SegmentName,
+};
+use crate::ranges::RangeSet;
 use crate::storage::Access;
-use crate::{Error, Seq};
+use crate::walk::FrameWalk;
+use crate::window::Window;
+use crate::{Error, Seq, SeqRange};
+
+use std::sync::Arc;
 
 /// What is found.
 #[derive(Debug)]
@@ -19,12 +26,36 @@ pub(crate) struct Newest {
     /// What is believed of the marker and `IDENTITY`: those of another journal or another branch are not.
     pub(crate) marker: Option<DurabilityMarker>,
     pub(crate) identity: Option<Identity>,
-    /// A later segment that is known to have been there, and the seq that it reached at least.
-    pub(crate) lost: Option<(SegmentName, Salt, Seq)>,
+    /// A later segment that is known to have been there.
+    lost: Option<LostSegment>,
     /// The names of all files, in order.
     pub(crate) names: Vec<SegmentName>,
     /// Those after the newest segment.
     pub(crate) left_out: Vec<SegmentName>,
+}
+
+/// A segment that marker or `IDENTITY` name and that is not there.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct LostSegment {
+    pub(crate) name: SegmentName,
+    pub(crate) salt: Salt,
+    /// The seq that it reached at least.
+    pub(crate) seq: Seq,
+    /// Nothing that is there says otherwise.
+    is_proven: bool,
+}
+
+impl Newest {
+    /// The later segment that is known to have been there, where the journal reached `head` without it.
+    pub(crate) fn lost_from(&self, head: Seq) -> Option<LostSegment> {
+        self.lost.filter(|lost| lost.is_proven || lost.seq >= head)
+    }
+
+    /// The seq from which on the newest segment holds nothing of this journal: a lost segment is proven to have held it.
+    pub(crate) fn limit(&self) -> Seq {
+        let proven = self.lost.filter(|lost| lost.is_proven);
+        proven.map_or(Seq(u64::MAX), |lost| lost.name.base)
+    }
 }
 
 /// What the directory says of itself.
@@ -87,7 +118,7 @@ impl Evidence<'_> {
         let before = self.directory.open_segment(previous.name, Access::Read)?;
         Ok(before.is_some_and(|before| {
             before.header.is_ok_and(|read| {
-                read.header.journal == header.journal && read.header.is_of(previous.salt)
+                read.header.journal == header.journal && read.header.salt == previous.salt
             })
         }))
     }
@@ -106,7 +137,8 @@ impl Evidence<'_> {
             Ok(read) => {
                 // A segment that held nothing durable may have been replaced since.
                 Some(read.header.journal) == self.journal
-                    && (read.header.is_of(salt) || salt.0 == 0 && seq <= name.base)
+                    && (read.header.salt == salt
+                        || read.header.replaces == salt && salt.0 != 0 && seq <= name.base)
             }
             Err(HeaderFlaw::Damaged | HeaderFlaw::Unopenable(_)) => true,
             Err(HeaderFlaw::Blank | HeaderFlaw::Misnamed(_)) => false,
@@ -114,41 +146,52 @@ impl Evidence<'_> {
     }
 
     fn find(mut self) -> Result<Newest, Error> {
-        let mut anchor = None;
         let mut marker = None;
+        let mut marked = None;
         for candidate in std::mem::take(&mut self.markers) {
             let found = self.named(candidate.name, candidate.salt, candidate.seq)?;
             if let Some(segment) = found {
-                (anchor, marker) = (Some(segment), Some(candidate));
+                (marked, marker) = (Some(segment), Some(candidate));
                 break;
             }
             marker.get_or_insert(candidate);
         }
-        let marked = anchor.is_some();
-        let mut lost = None;
-        if anchor.is_none() {
-            if let Some((name, salt, seq)) = self.identity.and_then(|identity| identity.newest) {
-                anchor = self.named(name, salt, seq)?;
-                if anchor.is_none() {
-                    lost = Some((name, salt, seq));
-                }
-            }
-            // `IDENTITY` is written before the marker names a segment. Where the one that it names is there and the
-            // marker's is not, the marker is that of a copy.
-            if anchor.is_some() && marker.is_some_and(|marker| !marker.unnamed) {
-                marker = None;
-            }
-            if let Some(marker) = &marker {
-                let later = (marker.name, marker.salt, marker.seq);
-                lost = Some(lost.filter(|known| known.2 > marker.seq).unwrap_or(later));
+        let mut lost: Option<LostSegment> = None;
+        let mut identified = None;
+        if let Some((name, salt, seq)) = self.identity.and_then(|identity| identity.newest) {
+            identified = self.named(name, salt, seq)?;
+            if identified.is_none() {
+                lost = Some(LostSegment { name, salt, seq, is_proven: marked.is_none() });
             }
         }
-        let newest = match anchor {
-            Some(anchor) => {
-                let from = marker.filter(|_| marked).map_or(Seq(0), |marker| marker.seq);
-                Some(self.chain_on(anchor, from)?)
+        // `IDENTITY` is written before the marker names a segment. Where the one that it names is there and the
+        // marker's is not, the marker is that of a copy.
+        if marked.is_none()
+            && let Some(known) = marker
+        {
+            if identified.is_some() && !known.unnamed {
+                marker = None;
+            } else {
+                let DurabilityMarker { name, salt, seq, .. } = known;
+                let later = LostSegment { name, salt, seq, is_proven: true };
+                lost = lost.filter(|lost| lost.seq > seq).or(Some(later));
             }
-            None => self.newest_by_name()?,
+        }
+        let durable = marker.filter(|_| marked.is_some()).map_or(Seq(0), |marker| marker.seq);
+        let newest = match (marked, identified) {
+            (Some(marked), Some(identified)) => Some(self.later_of(marked, identified, durable)?),
+            (Some(marked), None) => {
+                let newest = self.chain_on(marked, durable)?;
+                Some(self.before_lost(newest, lost, durable)?)
+            }
+            (None, Some(identified)) => Some(self.chain_on(identified, Seq(0))?),
+            (None, None) => {
+                let incarnation = match (&marker, self.identity) {
+                    (Some(marker), _) => Some(marker.incarnation),
+                    (None, identity) => identity.map(|identity| identity.incarnation),
+                };
+                self.newest_without_names(&mut lost, incarnation)?
+            }
         };
         if let Some(newest) = &newest
             && let Err(HeaderFlaw::Unopenable(source)) = &newest.header
@@ -159,21 +202,80 @@ impl Evidence<'_> {
         let after = newest
             .as_ref()
             .map_or(0, |newest| self.names.partition_point(|name| *name <= newest.name));
-        let left_out = match newest {
-            Some(_) => self.names.get(after..).unwrap_or_default().to_vec(),
-            None => self.names.clone(),
-        };
-        let is_later = |(name, ..): &(SegmentName, Salt, Seq)| {
-            newest.as_ref().is_none_or(|newest| name.base > newest.name.base)
+        let is_later = |lost: &LostSegment| {
+            newest.as_ref().is_none_or(|newest| lost.name.base > newest.name.base)
         };
         Ok(Newest {
             lost: lost.filter(is_later),
+            left_out: self.names.get(after..).unwrap_or_default().to_vec(),
             segment: newest,
             marker,
             identity: self.identity,
             names: self.names,
-            left_out,
         })
+    }
+
+    /// The newest segment where marker and `IDENTITY` both name one that is there: the marker's branch is the journal,
+    /// unless its segment is an older one of the branch that `IDENTITY` names, or was pruned from it.
+    fn later_of(
+        &self,
+        marked: OpenSegment,
+        identified: OpenSegment,
+        durable: Seq,
+    ) -> Result<OpenSegment, Error> {
+        let name = identified.name;
+        if marked.name.base < name.base
+            && let Ok(read) = &identified.header
+            && let Ok(of_marked) = &marked.header
+        {
+            let header = &read.header;
+            let (base, salt) = (marked.name.base, of_marked.header.salt);
+            let pruned = RangeSet::from_ranges(header.pruned.iter().copied());
+            let mut chain = Chain::new(header.journal, Link::of_header(header), &self.names);
+            chain.extend_to(self.directory, base)?;
+            let links = chain.links_from(base);
+            let is_marked = links.first().is_some_and(|link| link.salt == salt && link.is_proven);
+            let ends_early = links
+                .get(1)
+                .and_then(|link| link.previous)
+                .is_some_and(|previous| previous.name == marked.name && previous.seq < durable);
+            let names_marked = is_marked && !ends_early;
+            let is_older = names_marked || pruned.covers(SeqRange::new(base, base.next()));
+            if is_older {
+                return self.chain_on(identified, Seq(0));
+            }
+        }
+        self.chain_on(marked, durable)
+    }
+
+    /// The newest segment before the one that `IDENTITY` names and that is gone, if it comes after the newest one that the
+    /// marker's chains on to.
+    fn before_lost(
+        &self,
+        newest: OpenSegment,
+        lost: Option<LostSegment>,
+        durable: Seq,
+    ) -> Result<OpenSegment, Error> {
+        let Some(lost) = lost.filter(|lost| lost.name.base > newest.name.base) else {
+            return Ok(newest);
+        };
+        let Some(candidate) = self.newest_by_name(lost.name.base)? else { return Ok(newest) };
+        let (Ok(read), Ok(of_newest)) = (&candidate.header, &newest.header) else {
+            return Ok(newest);
+        };
+        if candidate.name.base <= newest.name.base {
+            return Ok(newest);
+        }
+        let header = &read.header;
+        let mut chain = Chain::new(header.journal, Link::of_header(header), &self.names);
+        chain.extend_to(self.directory, newest.name.base)?;
+        let links = chain.links_from(newest.name.base);
+        let is_before = links.first().is_some_and(|link| link.salt == of_newest.header.salt);
+        let ends_early = links
+            .get(1)
+            .and_then(|link| link.previous)
+            .is_some_and(|previous| previous.name == newest.name && previous.seq < durable);
+        Ok(if is_before && !ends_early { candidate } else { newest })
     }
 
     /// The last of the segments that chain on from `anchor`; `durable` is the seq that the marker vouches for in it.
@@ -185,7 +287,8 @@ impl Evidence<'_> {
             let Some(segment) = self.open(name, Access::Read)? else { continue };
             match &segment.header {
                 Ok(read) if Some(read.header.journal) == self.journal => {
-                    later.push(Link::of_header(&read.header));
+                    let is_fresh = segment.is_blank_behind(read.header.born_offset);
+                    later.push((Link::of_header(&read.header), is_fresh));
                 }
                 Err(HeaderFlaw::Damaged | HeaderFlaw::Unopenable(_)) => {
                     damaged.get_or_insert(name);
@@ -193,29 +296,38 @@ impl Evidence<'_> {
                 _ => {}
             }
         }
+        let named = self.identity.and_then(|identity| identity.newest);
+        let is_named = |link: &Link| {
+            named.is_some_and(|(name, salt, _)| (name, salt) == (link.name, link.salt))
+        };
         let (mut newest, mut durable) = (anchor, durable);
         loop {
-            let salt = newest.header.as_ref().map_or(Salt(0), |read| read.header.salt);
-            let (name, identity) =
-                (newest.name, self.identity.and_then(|identity| identity.newest));
-            let follows = |link: &&Link| {
-                link.previous.is_some_and(|previous| {
-                    previous.name == name
-                        && (previous.salt == salt || previous.salt.0 == 0 || salt.0 == 0)
-                        && previous.seq >= durable
-                        && link.name.base > name.base
-                })
-            };
-            let named = |link: &Link| {
-                identity.is_some_and(|(name, salt, _)| (name, salt) == (link.name, link.salt))
-            };
-            let next = later.iter().filter(follows).max_by_key(|link| {
-                let incarnation = newest.header.as_ref().map(|read| read.header.incarnation);
-                let own = incarnation.is_ok_and(|own| own == link.incarnation);
+            let header = newest.header.as_ref().map(|read| &read.header).ok();
+            let salt = header.map_or(Salt(0), |header| header.salt);
+            let footer = header.map(|header| newest.footer(header.salt)).transpose()?.flatten();
+            let sealed = footer.map(|footer| footer.end_seq);
+            let name = newest.name;
+            let mut candidates = Vec::new();
+            for (link, is_fresh) in &later {
+                let Some(previous) = link.previous else { continue };
+                let follows = previous.name == name
+                    && (previous.salt == salt || previous.salt.0 == 0 || salt.0 == 0)
+                    && previous.seq >= durable
+                    && link.name.base > name.base;
+                if follows
+                    && (sealed == Some(previous.seq)
+                        || is_named(link)
+                        || !goes_on(&newest, &previous, link.name.base)?)
+                {
+                    candidates.push((link, *is_fresh));
+                }
+            }
+            let next = candidates.into_iter().max_by_key(|(link, is_fresh)| {
+                let own = header.is_some_and(|header| header.incarnation == link.incarnation);
                 let end = link.previous.map_or(Seq(0), |previous| previous.seq);
-                (named(link), own, end, std::cmp::Reverse(link.name))
+                (is_named(link), own, end, !*is_fresh, std::cmp::Reverse(link.name))
             });
-            let Some(next) = next else { break };
+            let Some((next, _)) = next else { break };
             let Some(segment) = self.open(next.name, self.access)? else { break };
             (newest, durable) = (segment, Seq(0));
         }
@@ -225,7 +337,6 @@ impl Evidence<'_> {
                 Ok(read) => newest.footer(read.header.salt)?,
                 Err(_) => None,
             };
-            let named = self.identity.and_then(|identity| identity.newest);
             if footer.is_some_and(|footer| footer.end_seq == name.base)
                 || named.is_some_and(|(newest, ..)| newest == name)
             {
@@ -235,10 +346,30 @@ impl Evidence<'_> {
         Ok(newest)
     }
 
-    /// The newest segment by name that no header proves to be another's: neither marker nor `IDENTITY` names one that is
-    /// there.
-    fn newest_by_name(&self) -> Result<Option<OpenSegment>, Error> {
-        for &name in self.names.iter().rev() {
+    /// The newest segment where those that marker and `IDENTITY` name are gone. Where no segment is of their incarnation they
+    /// are those of a copy, and prove nothing.
+    fn newest_without_names(
+        &self,
+        lost: &mut Option<LostSegment>,
+        incarnation: Option<[u8; 16]>,
+    ) -> Result<Option<OpenSegment>, Error> {
+        let newest = self.newest_by_name(Seq(u64::MAX))?;
+        let Some(known) = lost else { return Ok(newest) };
+        let is_copys = newest.as_ref().is_some_and(|newest| {
+            let header = newest.header.as_ref().ok();
+            header.is_some_and(|read| Some(read.header.incarnation) != incarnation)
+        });
+        if is_copys {
+            known.is_proven = false;
+            return Ok(newest);
+        }
+        self.newest_by_name(known.name.base)
+    }
+
+    /// The newest segment by name, before a seq, that no header proves to be another's: neither marker nor `IDENTITY` names
+    /// one that is there.
+    fn newest_by_name(&self, before: Seq) -> Result<Option<OpenSegment>, Error> {
+        for &name in self.names.iter().rev().filter(|name| name.base < before) {
             let Some(segment) = self.open(name, self.access)? else { continue };
             let is_ours = match &segment.header {
                 Ok(read) => {
@@ -254,4 +385,17 @@ impl Evidence<'_> {
         }
         Ok(None)
     }
+}
+
+/// Whether a segment holds a record just after the place where a later one says that it ends. An opening writes such
+/// records again, so that the later one begins with them; one that does not is a copy's.
+fn goes_on(segment: &OpenSegment, end: &PreviousEnd, base: Seq) -> Result<bool, Error> {
+    let Ok(read) = &segment.header else { return Ok(false) };
+    if base == end.seq {
+        return Ok(false);
+    }
+    let mut window = Window::new(segment.path.clone(), Arc::clone(&segment.file), segment.len);
+    let mut walk = FrameWalk::new(read.header.salt, end.offset.max(FRAMES_OFFSET), end.seq);
+    let found = walk.next(&mut window)?;
+    Ok(found.is_some_and(|found| found.header.follows() == end.seq))
 }

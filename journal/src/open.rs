@@ -8,6 +8,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use crate::carried::Carried;
+use crate::chain::Link;
 use crate::digest::SegmentDigest;
 use crate::directory::{Directory, OpenSegment};
 use crate::entropy::Entropy;
@@ -299,10 +300,15 @@ fn make_plan(
         Some(marker) if footer.is_none() => resume_clean(segment, header, marker),
         _ => {
             let sealed_to = footer.map_or(Seq(0), |footer| footer.end_seq);
-            // Where a later segment is known, everything before that one was proven.
-            let later = newest.lost.map_or(Seq(0), |(name, ..)| name.base);
-            let examination = examine(segment, &header, marker, sealed_to.max(later))?;
-            let lost = newest.lost.or_else(|| {
+            let limit = newest.limit();
+            let mut examination = examine(segment, &header, marker, (sealed_to, limit))?;
+            let lost = newest.lost_from(examination.valid_seq);
+            if let Some(lost) = lost.filter(|lost| lost.name.base > examination.proven) {
+                // Where a later segment is known, everything before that one was proven.
+                let proven = (sealed_to.max(lost.name.base), limit);
+                examination = examine(segment, &header, marker, proven)?;
+            }
+            let lost = lost.map(|lost| (lost.name, lost.salt, lost.seq)).or_else(|| {
                 let end = examination.valid_seq;
                 let name = SegmentName { base: end, day: header.name.day };
                 footer.map(|_| (name, Salt(0), end))
@@ -320,6 +326,7 @@ pub(crate) fn clean_end<'a>(
 ) -> Option<&'a DurabilityMarker> {
     newest.marker.as_ref().filter(|marker| {
         marker.clean
+            && newest.lost_from(marker.seq).is_none()
             && (marker.journal, marker.salt, marker.name)
                 == (header.journal, header.salt, header.name)
             && marker.offset >= FRAMES_OFFSET
@@ -441,6 +448,11 @@ fn recover(
     if let Some((name, salt, known_to)) = lost {
         next = next.max(known_to).plus(SEGMENT_BYTES_MAX / RECORD_BYTES_MIN);
         let range = SeqRange::new(kept_to, known_to.max(kept_to.next()));
+        // One that began before what is kept ends was a copy's: its name proves nothing.
+        let (name, salt) = match name.base < kept_to {
+            true => (SegmentName { base: kept_to, day: name.day }, Salt(0)),
+            false => (name, salt),
+        };
         let segment = (name.base, name.day);
         gaps.push(Gap { range, segment, offset: 0, upper_bound_unknown: true });
         lost_successor = Some((name, salt, range.to));
@@ -486,6 +498,11 @@ fn recover(
     let succession = Succession {
         name: replaces.then_some(header.name),
         replaces: if replaces { header.salt } else { Salt(0) },
+        ancestors: match (replaces, lost_successor) {
+            (true, _) => header.ancestors.clone(),
+            (false, None) => header.ancestors_of_next(),
+            (false, Some(_)) => Link::of_header(header).and_before(),
+        },
         previous: if replaces { header.previous } else { succession.previous },
         rest: Some((header.name, header.salt, examination.kept_offset)),
         ..succession
@@ -536,6 +553,7 @@ pub(crate) fn begin_with_notices(
         previous,
         name: None,
         replaces: Salt(0),
+        ancestors: Vec::new(),
         base: carried.first_seq().unwrap_or(first),
         carried,
         end: first.plus(records.len() as u64),

@@ -48,8 +48,7 @@ pub fn repair(
     };
     directory.check_layout()?;
     let mut repairs = Vec::new();
-    let surroundings = rename_misnamed(&directory, dry_run, &mut repairs)?;
-    let links = surroundings.map(|found| found.links).unwrap_or_default();
+    let links = rename_misnamed(&directory, dry_run, &mut repairs)?.links;
     for (index, link) in links.iter().enumerate() {
         let Some(segment) = directory.open_segment(link.name, Access::Read)? else { continue };
         // What stands behind the end of the newest segment is for an opening to judge.
@@ -70,9 +69,9 @@ fn rename_misnamed(
     directory: &Directory,
     dry_run: bool,
     repairs: &mut Vec<Repair>,
-) -> Result<Option<Surroundings>, Error> {
+) -> Result<Surroundings, Error> {
     loop {
-        let Some(surroundings) = Surroundings::find(directory)? else { return Ok(None) };
+        let surroundings = Surroundings::find(directory)?;
         let mut renamed = false;
         for (path, header) in misnamed(directory, &surroundings)? {
             let to = directory.segment(header.name);
@@ -92,7 +91,7 @@ fn rename_misnamed(
             break;
         }
         if !renamed {
-            return Ok(Some(surroundings));
+            return Ok(surroundings);
         }
     }
 }

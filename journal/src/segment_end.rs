@@ -20,7 +20,26 @@ pub(crate) struct SegmentEnd {
 }
 
 /// The end of `segment`, which has `successor` behind it. `pruned` is asked where no header and no footer tells.
+///
+/// Where the successor names another segment before it, which is gone, that one's first seq is the last that this one
+/// may reach.
 pub(crate) fn segment_end(
+    segment: &OpenSegment,
+    successor: &Link,
+    pruned: impl FnOnce() -> Result<RangeSet, Error>,
+) -> Result<SegmentEnd, Error> {
+    let end = uncut_end(segment, successor, pruned)?;
+    let between = successor
+        .previous
+        .filter(|previous| previous.name != segment.name && previous.name.base > segment.name.base);
+    match between.filter(|previous| previous.name.base < end.seq) {
+        Some(previous) => Ok(SegmentEnd { seq: previous.name.base, digest: None, ..end }),
+        None => Ok(end),
+    }
+}
+
+/// The end of `segment`, which has `successor` behind it. `pruned` is asked where no header and no footer tells.
+fn uncut_end(
     segment: &OpenSegment,
     successor: &Link,
     pruned: impl FnOnce() -> Result<RangeSet, Error>,

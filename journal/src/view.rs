@@ -398,15 +398,16 @@ impl Other {
         let newest = find_newest(&self.directory, Access::Read)?;
         let Some(segment) = &newest.segment else {
             // Everything is gone but what tells of it.
-            let seq = newest.lost.map_or(Seq::FIRST, |(.., seq)| seq);
+            let lost = newest.lost_from(Seq(0));
+            let seq = lost.map_or(Seq::FIRST, |lost| lost.seq);
             let durable = Durable { seq, segment: None, offset: 0 };
-            return Ok(Head { durable, active_missing: newest.lost.is_some() });
+            return Ok(Head { durable, active_missing: lost.is_some() });
         };
         let name = segment.name;
-        let lost_to = newest.lost.map_or(Seq(0), |(.., seq)| seq);
         let Ok(read) = &segment.header else {
             let known_to = newest.marker.map_or(name.base, |marker| marker.seq);
-            let seq = known_to.max(name.base).max(lost_to);
+            let lost = newest.lost_from(name.base).map_or(Seq(0), |lost| lost.seq);
+            let seq = known_to.max(name.base).max(lost);
             let durable = Durable { seq, segment: Some((name, Salt(0))), offset: 0 };
             return Ok(Head { durable, active_missing: true });
         };
@@ -418,13 +419,15 @@ impl Other {
             return Ok(Head { durable, active_missing: false });
         }
         let sealed_to = footer.map_or(Seq(0), |footer| footer.end_seq);
-        let examination = examine(segment, header, newest.marker.as_ref(), sealed_to)?;
+        let examination =
+            examine(segment, header, newest.marker.as_ref(), (sealed_to, newest.limit()))?;
+        let lost = newest.lost_from(examination.valid_seq);
         let durable = Durable {
-            seq: examination.valid_seq.max(lost_to),
+            seq: examination.valid_seq.max(lost.map_or(Seq(0), |lost| lost.seq)),
             segment: Some((name, header.salt)),
             offset: examination.valid_offset,
         };
-        Ok(Head { durable, active_missing: footer.is_some() || newest.lost.is_some() })
+        Ok(Head { durable, active_missing: footer.is_some() || lost.is_some() })
     }
 
     fn ledger(&self) -> Result<Ledger, Error> {

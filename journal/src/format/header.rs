@@ -19,6 +19,8 @@ const COPIES: u64 = 2;
 const COVERED_FROM: usize = 12;
 const RANGES_FROM: usize = 256;
 const RANGE_BYTES: usize = 16;
+/// Segments before the previous one that a header names.
+pub(crate) const ANCESTORS_MAX: usize = 3;
 const FLAG_HAS_PREVIOUS: u32 = 1;
 const FLAG_PREVIOUS_UNREADABLE: u32 = 2;
 
@@ -43,6 +45,9 @@ pub(crate) struct PreviousEnd {
     pub(crate) unreadable: bool,
 }
 
+/// Name and salt of a segment further back.
+pub(crate) type Ancestor = (SegmentName, Salt);
+
 /// The decoded header of a segment.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct SegmentHeader {
@@ -56,6 +61,8 @@ pub(crate) struct SegmentHeader {
     pub(crate) name: SegmentName,
     pub(crate) created: Timestamp,
     pub(crate) previous: Option<PreviousEnd>,
+    /// The segments before the previous one, nearest first: they are known where it is missing.
+    pub(crate) ancestors: Vec<Ancestor>,
     /// Frames up to here were synced before the segment got its name.
     pub(crate) born_offset: u64,
     /// The seq behind the last record of those frames; the base where there are none.
@@ -140,6 +147,9 @@ impl SegmentHeader {
             .u16(gaps.len() as u16)
             .u64(previous.salt.0)
             .u64(self.replaces.0);
+        for (name, salt) in self.ancestors.iter().take(ANCESTORS_MAX) {
+            put.u64(name.base.0).u64(salt.0).i32(name.day.0);
+        }
         debug_assert!(put.position() <= RANGES_FROM, "the fixed fields run into the ranges");
         put.skip(RANGES_FROM - put.position());
         for range in pruned.iter().chain(gaps) {
@@ -185,6 +195,14 @@ impl SegmentHeader {
         let (pruned_count, gap_count) = (take.u16() as usize, take.u16() as usize);
         previous.salt = Salt(take.u64());
         let replaces = Salt(take.u64());
+        let mut ancestor = || {
+            let (base, salt, day) = (Seq(take.u64()), Salt(take.u64()), Day(take.i32()));
+            (SegmentName { base, day }, salt)
+        };
+        let ancestors: Vec<Ancestor> = std::iter::repeat_with(&mut ancestor)
+            .take(ANCESTORS_MAX)
+            .take_while(|(name, salt)| salt.0 != 0 && name.base.0 <= SEQ_MAX)
+            .collect();
         if pruned_count > PRUNED_RANGES_MAX || gap_count > GAPS_MAX {
             return Err(HeaderError::Damaged);
         }
@@ -207,6 +225,7 @@ impl SegmentHeader {
             name,
             created,
             previous: (flags & FLAG_HAS_PREVIOUS != 0).then_some(previous),
+            ancestors,
             born_offset,
             born_seq,
             last_pruned_day,
@@ -270,6 +289,7 @@ pub(crate) mod tests {
                 digest: [4; 32],
                 unreadable: false,
             }),
+            ancestors: vec![(name(3, "2026-11-21"), Salt(9)), (name(1, "2026-11-20"), Salt(8))],
             born_offset: FRAMES_OFFSET,
             born_seq: Seq(42),
             last_pruned_day: Some("2026-11-01".parse().unwrap()),
@@ -287,6 +307,7 @@ pub(crate) mod tests {
         let mut header = sample();
         for previous in [header.previous, None] {
             header.previous = previous;
+            header.ancestors.truncate(if previous.is_some() { 2 } else { 0 });
             let bytes = header.encode();
             assert_eq!(bytes.len() as u64, FRAMES_OFFSET);
             let read = read(&bytes, header.name).unwrap();

@@ -19,7 +19,8 @@ pub(crate) use frame::{
     FRAME_HEADER_BYTES, FrameHeader, FrameSpan, Salt, encode_frame, frame_len, frames_in, reseed,
 };
 pub(crate) use header::{
-    FRAMES_OFFSET, HeaderError, HeaderRead, PreviousEnd, SegmentHeader, read_header,
+    ANCESTORS_MAX, Ancestor, FRAMES_OFFSET, HeaderError, HeaderRead, PreviousEnd, SegmentHeader,
+    read_header,
 };
 pub(crate) use keys_file::{KeyFilter, KeysHeader};
 pub(crate) use marker::{

@@ -30,7 +30,8 @@ use crate::directory::{Directory, Identity};
 use crate::entropy::Entropy;
 use crate::error::Context;
 use crate::format::{
-    Claim, DurabilityMarker, Key, NewRecord, PreviousEnd, PrunedSegment, SystemRecord, WriterId,
+    Ancestor, Claim, DurabilityMarker, Key, NewRecord, PreviousEnd, PrunedSegment, SystemRecord,
+    WriterId,
 };
 use crate::keys::KeyIndex;
 use crate::ledger::Ledger;
@@ -273,6 +274,15 @@ impl Writer {
         file.write_at(&marker.encode(), marker.slot_offset())
     }
 
+    /// Where `IDENTITY` does not name the active segment, the marker has to.
+    pub(crate) fn sync_marker_if_unnamed(&self, state: &State) {
+        if state.unnamed
+            && let Err(error) = self.sync_marker(state)
+        {
+            tracing::warn!(%error, "the durability marker cannot be synced");
+        }
+    }
+
     /// Makes the marker durable.
     pub(crate) fn sync_marker(&self, state: &State) -> std::io::Result<()> {
         state.marker.as_ref().map_or(Ok(()), |file| file.sync())
@@ -378,4 +388,12 @@ fn end_of(active: &ActiveSegment) -> Option<PreviousEnd> {
         digest: active.digest.finish(active.synced.offset),
         unreadable: false,
     })
+}
+
+/// The segments before the one that `end_of` names.
+fn ancestors_after(active: &ActiveSegment) -> Vec<Ancestor> {
+    if active.synced.seq == active.header.name.base {
+        return active.header.ancestors.clone();
+    }
+    active.header.ancestors_of_next()
 }

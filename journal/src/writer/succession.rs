@@ -10,10 +10,12 @@ use std::sync::Arc;
 
 use super::segment::prepare_spare;
 use super::trim::trim_before;
-use super::{ActiveSegment, Pending, State, Writer, end_of};
+use super::{ActiveSegment, Pending, State, Writer, ancestors_after, end_of};
 use crate::carried::{Carried, Counts};
 use crate::error::{Context, is_full};
-use crate::format::{FRAMES_OFFSET, PreviousEnd, Salt, SegmentHeader, SegmentName, SystemRecord};
+use crate::format::{
+    Ancestor, FRAMES_OFFSET, PreviousEnd, Salt, SegmentHeader, SegmentName, SystemRecord,
+};
 use crate::{Error, Seq};
 
 /// A write or sync that failed.
@@ -51,6 +53,8 @@ pub(crate) struct Succession {
     pub(crate) name: Option<SegmentName>,
     /// Salt of the segment that this one takes the place of; 0 where it takes none.
     pub(crate) replaces: Salt,
+    /// The segments before the previous one, nearest first.
+    pub(crate) ancestors: Vec<Ancestor>,
     /// Seq of the first record.
     pub(crate) base: Seq,
     /// Frames to be written before the segment gets its name.
@@ -70,6 +74,7 @@ impl Succession {
             previous,
             name: None,
             replaces: Salt(0),
+            ancestors: Vec::new(),
             base,
             carried: Carried::default(),
             end: base,
@@ -112,6 +117,7 @@ impl Writer {
             name,
             created: now,
             previous: succession.previous,
+            ancestors: succession.ancestors.clone(),
             born_offset: FRAMES_OFFSET + frames.len() as u64,
             born_seq: succession.end,
             last_pruned_day: state.ledger.last_pruned_day,
@@ -165,8 +171,13 @@ impl Writer {
         let is_empty = base == old.header.name.base;
         let name = is_empty.then_some(old.header.name);
         let replaces = if is_empty { old.header.salt } else { Salt(0) };
-        let succession =
-            Succession { rest, name, replaces, ..Succession::empty(end_of(&old), base) };
+        let succession = Succession {
+            rest,
+            name,
+            replaces,
+            ancestors: ancestors_after(&old),
+            ..Succession::empty(end_of(&old), base)
+        };
         match self.begin(state, succession) {
             Ok(()) => {
                 state.keys.seal(&self.directory, &old.header, old.synced.seq);
@@ -216,6 +227,7 @@ impl Writer {
             previous: end_of(&old),
             name: (base == old.header.name.base).then_some(old.header.name),
             replaces: if base == old.header.name.base { old.header.salt } else { Salt(0) },
+            ancestors: ancestors_after(&old),
             base,
             carried,
             end: state.next_seq,
@@ -261,6 +273,7 @@ impl Writer {
                     );
                 }
                 self.publish(state);
+                self.sync_marker_if_unnamed(state);
                 self.replenish_spare(state);
             }
             Err(refused) => {

@@ -5,7 +5,7 @@
 
 use std::io;
 
-use crate::directory::Directory;
+use crate::directory::{Directory, OpenSegment};
 use crate::format::{Footer, PreviousEnd};
 use crate::limits::BLOCK_BYTES;
 use crate::storage::{Access, StorageFile, read_full};
@@ -23,17 +23,13 @@ pub(super) fn trim_before(directory: &Directory, previous: &PreviousEnd) {
 }
 
 fn trim(directory: &Directory, end: &PreviousEnd) -> io::Result<()> {
-    let file = match directory.storage.open(&directory.segment(end.name), Access::Write) {
-        Ok(file) => file,
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
-        Err(error) => return Err(error),
+    let segment = directory.open_segment(end.name, Access::Write).map_err(io::Error::other)?;
+    // Another file may have its name, and what a copy shares is left as it is.
+    let is_own = |segment: &OpenSegment| {
+        let is_of = segment.header.as_ref().is_ok_and(|read| read.header.salt == end.salt);
+        is_of && segment.links == 1
     };
-    let stat = file.stat()?;
-    let len = stat.len;
-    // What a copy shares is left as it is.
-    if stat.links > 1 {
-        return Ok(());
-    }
+    let Some(OpenSegment { file, len, .. }) = segment.filter(is_own) else { return Ok(()) };
     // Sealed ones have nothing behind their footer.
     let least = if end.unreadable { len } else { Footer::offset_for(end.offset) };
     if len <= least {
