@@ -1,7 +1,9 @@
 //! Which branch is ours after an accident, by the rules of the format: ours is what the marker's salt names and what
 //! chains on from it; the journal is what two of identity, marker and newest chained segment agree on.
 
-use crate::format::{Found, Header};
+use lenslog_journal::storage::read_file;
+
+use crate::format::{Found, Header, marked};
 use crate::model::Branch;
 use crate::station::{files_of, identity_path, witness_path};
 use crate::world::{Mark, State, World};
@@ -112,8 +114,23 @@ impl World {
         }
     }
 
+    /// Whether the marker names more of a segment than its successor, which carries the rest, leaves to it.
+    fn marker_contradicts(&self, found: &[Found]) -> bool {
+        let bytes = read_file(&self.ours.storage, &witness_path(), usize::MAX).unwrap_or_default();
+        let Some((salt, seq)) = marked(&bytes) else { return false };
+        let base = self.ours.branch.bases.get(&salt);
+        let ends_earlier = |header: &Header| {
+            let previous = header.previous.filter(|(previous, _)| Some(previous) == base);
+            self.ours.branch.owns(header.salt) && previous.is_some_and(|(_, end)| end < seq)
+        };
+        found.iter().filter_map(Found::right_named).any(ends_earlier)
+    }
+
     fn branch(&self, found: &[Found]) -> Verdict {
         let ours = &self.ours.branch;
+        if matches!(self.witness, Mark::Older(_)) && self.marker_contradicts(found) {
+            return Verdict::Exempt("the marker is older than a power cut that it contradicts");
+        }
         let is_here = |salt: u64| {
             found.iter().any(|file| file.right_named().is_some_and(|header| header.salt == salt))
         };
@@ -142,8 +159,11 @@ impl World {
         }) {
             return Verdict::Exempt("a branch is here whose marker an opening went on from");
         }
-        let base = ours.bases.get(&newest).copied().unwrap_or_default();
-        let is_later = |header: &Header| !ours.owns(header.salt) && header.name.base.0 > base;
+        // Where the newest segment is missing, no link proves the one before it.
+        let own = |header: &&Header| ours.owns(header.salt);
+        let last =
+            found.iter().filter_map(Found::right_named).filter(own).map(|one| one.name).max();
+        let is_later = |header: &Header| !ours.owns(header.salt) && Some(header.name) >= last;
         if !is_here(newest) && found.iter().filter_map(Found::right_named).any(is_later) {
             return Verdict::Exempt("another branch comes after our missing newest segment");
         }
@@ -177,7 +197,10 @@ impl World {
     fn is_continued(&self, found: &[Found], newest: u64) -> bool {
         let ours = &self.ours.branch;
         let file = found.iter().find(|file| file.segment.salt() == Some(newest));
-        let end = file.and_then(|file| file.segment.records().last()).map(|last| last.seq + 1);
+        let is_sure = |seq: u64| ours.events.get(&seq).is_none_or(|event| event.acknowledged);
+        let sure =
+            file.and_then(|file| file.segment.records().filter(|one| is_sure(one.seq)).last());
+        let end = sure.map(|last| last.seq + 1);
         let base = ours.bases.get(&newest).copied();
         found.iter().filter_map(Found::right_named).any(|header| {
             let (previous, start) = header.previous.unzip();

@@ -7,7 +7,7 @@ use lenslog_journal::storage::{Fault, Storage, read_file};
 use lenslog_journal::{Journal, Position, Random, ReaderOptions, Seq, repair};
 
 use crate::common::ROOT;
-use crate::format::{Found, Scanner, marked_salt};
+use crate::format::{Found, Scanner, marked};
 use crate::model::{Branch, Failure, failure};
 use crate::oracle::{self, fresh_view};
 use crate::rule::Verdict;
@@ -188,9 +188,9 @@ impl World {
     /// Whose marker it is now: what was written since the last sync may be gone, an opening's first one too.
     fn mark_after_a_power_cut(&self) -> Mark {
         let bytes = read_file(&self.ours.storage, &witness_path(), usize::MAX).unwrap_or_default();
-        match marked_salt(&bytes) {
+        match marked(&bytes) {
             None => Mark::Absent,
-            Some(salt) if self.ours.branch.owns(salt) => Mark::Older(Some(salt)),
+            Some((salt, _)) if self.ours.branch.owns(salt) => Mark::Older(Some(salt)),
             Some(_) => self.before_open,
         }
     }
