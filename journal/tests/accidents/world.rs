@@ -48,6 +48,8 @@ pub struct World {
     before_open: Mark,
     /// Branches whose marker an opening went on from.
     pub adopted: Vec<usize>,
+    /// Salts of segments of other branches that stood where no segment of ours was linked.
+    pub in_holes: HashSet<u64>,
     pub scanner: Scanner,
     /// The steps so far, in words.
     pub log: Vec<String>,
@@ -84,6 +86,7 @@ impl World {
             identity: Mark::Current,
             before_open: Mark::Current,
             adopted: Vec::new(),
+            in_holes: HashSet::new(),
             scanner,
             log: Vec::new(),
             exempt: None,
