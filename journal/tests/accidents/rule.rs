@@ -21,6 +21,9 @@ pub enum Verdict {
 impl World {
     pub fn verdict(&mut self) -> Verdict {
         let found = self.scanner.scan(&self.ours.storage);
+        if self.is_adopted_here(&found) {
+            return Verdict::Exempt("a branch is here whose marker an opening went on from");
+        }
         if self.ours.journal.is_some() {
             // The writer knows which one it is.
             return self.unless_twins(&found, Verdict::Ours);
@@ -153,12 +156,6 @@ impl World {
         {
             return Verdict::Exempt("identity and segments are another branch's");
         }
-        if self.adopted.iter().any(|index| {
-            let adopted = &self.others[*index].branch;
-            adopted.journal == ours.journal && adopted.salts.iter().any(is_forked)
-        }) {
-            return Verdict::Exempt("a branch is here whose marker an opening went on from");
-        }
         // Where the newest segment is missing, no link proves the one before it.
         let own = |header: &&Header| ours.owns(header.salt);
         let last =
@@ -191,6 +188,18 @@ impl World {
             Mark::Absent => by_identity("no marker beside other branches"),
             Mark::Left(_) => by_identity("the marker is that of a branch that was left"),
         }
+    }
+
+    /// Whether a segment is here of a branch whose marker an opening once took for ours.
+    fn is_adopted_here(&self, found: &[Found]) -> bool {
+        let ours = &self.ours.branch;
+        let adopted = || self.adopted.iter().map(|index| &self.others[*index].branch);
+        let is_adopted = |header: &Header| {
+            Some(header.journal) == ours.journal
+                && !ours.owns(header.salt)
+                && adopted().any(|branch| branch.owns(header.salt))
+        };
+        found.iter().filter_map(Found::right_named).any(is_adopted)
     }
 
     /// Whether a segment of another branch follows our newest one, and nothing shows that ours came further.
