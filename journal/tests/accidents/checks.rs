@@ -61,6 +61,9 @@ impl World {
         let found = self.scanner.scan(&self.ours.storage);
         for file in &self.protected {
             let salt = file.segment.salt();
+            if salt.is_some_and(|salt| self.in_holes.contains(&salt)) {
+                continue;
+            }
             let is_ours = salt.is_some_and(|salt| self.ours.branch.owns(salt));
             // A header copy of ours may be repaired, and it may be appended to once it has its name back.
             let is_kept = |other: &Found| {
@@ -88,7 +91,15 @@ impl World {
         let is_marked_here = branch.newest_is_complete(&found).is_some();
         let to = if is_marked_here { u64::MAX } else { branch.end() };
         let marked = marked.map(|base| SeqRange::new(Seq(*base), Seq(to)));
-        let excuses = Excuses { holes: oracle::holes(branch, &found, marked) };
+        let holes = oracle::holes(branch, &found, marked);
+        // What is read, for nothing shows that it is not ours, may be pruned like ours.
+        let is_in_hole = |file: &&Found| {
+            file.segment.records().any(|record| is_in(&holes, record.seq))
+                && file.segment.salt().is_some_and(|salt| !branch.owns(salt))
+        };
+        let salts = found.iter().filter(is_in_hole).filter_map(|file| file.segment.salt());
+        self.in_holes.extend(salts);
+        let excuses = Excuses { holes };
         let is_open = self.ours.journal.is_some();
         let by = if is_open { "a view beside the writer" } else { "a view at rest" };
         if let Some(view) = fresh_view(&self.ours.storage, whole.is_empty())? {

@@ -23,6 +23,8 @@ pub struct Header {
     pub name: SegmentName,
     /// First seq of the previous segment's name, and the seq after its last record.
     pub previous: Option<(u64, u64)>,
+    /// Where the previous segment ends, if it could be read.
+    pub previous_end: Option<u64>,
 }
 
 impl Header {
@@ -48,6 +50,12 @@ pub struct Frame {
     pub records: Vec<FoundRecord>,
 }
 
+impl Frame {
+    fn records(&self) -> impl Iterator<Item = &FoundRecord> {
+        self.records.iter()
+    }
+}
+
 /// What the bytes of a segment file hold.
 #[derive(Debug, Clone, Default)]
 pub struct Segment {
@@ -60,6 +68,11 @@ pub struct Segment {
 impl Segment {
     pub fn records(&self) -> impl Iterator<Item = &FoundRecord> {
         self.frames.iter().flat_map(|frame| &frame.records)
+    }
+
+    pub fn framed_records(&self) -> impl Iterator<Item = (&Frame, &FoundRecord)> {
+        let of = |frame| Frame::records(frame).map(move |record| (frame, record));
+        self.frames.iter().flat_map(of)
     }
 
     pub fn salt(&self) -> Option<u64> {
@@ -123,11 +136,11 @@ pub fn bytes_of(storage: &dyn Storage, path: &Path) -> Vec<u8> {
     read_file(storage, path, usize::MAX).unwrap()
 }
 
-/// The salt that the newer slot of a marker names.
-pub fn marked_salt(bytes: &[u8]) -> Option<u64> {
+/// What the newer slot of a marker names: a salt, and the seq after the last durable record.
+pub fn marked(bytes: &[u8]) -> Option<(u64, u64)> {
     let slots = bytes.chunks(BLOCK).filter(|slot| slot.starts_with(b"LENSLOGW"));
-    let newest = slots.filter(|slot| slot.len() >= 48).max_by_key(|slot| u64_at(slot, 16));
-    newest.map(|slot| u64_at(slot, 40))
+    let newest = slots.filter(|slot| slot.len() >= 72).max_by_key(|slot| u64_at(slot, 16));
+    newest.map(|slot| (u64_at(slot, 40), u64_at(slot, 64)))
 }
 
 fn parse(bytes: &[u8]) -> Segment {
@@ -155,7 +168,7 @@ fn parse_header(block: &[u8]) -> Option<Header> {
     if !block.starts_with(HEADER_MAGIC) || u32_at(block, 8) != crc32fast::hash(&block[CRC_FROM..]) {
         return None;
     }
-    let has_previous = u32_at(block, 88) & 1 != 0;
+    let (has_previous, is_read) = (u32_at(block, 88) & 1 != 0, u32_at(block, 88) & 3 == 1);
     Some(Header {
         journal: block[24..40].try_into().unwrap(),
         salt: u64_at(block, 56),
@@ -164,6 +177,7 @@ fn parse_header(block: &[u8]) -> Option<Header> {
             day: Day(u32_at(block, 72).cast_signed()),
         },
         previous: has_previous.then(|| (u64_at(block, 96), u64_at(block, 112))),
+        previous_end: is_read.then(|| u64_at(block, 104)),
     })
 }
 

@@ -6,7 +6,7 @@ use lenslog_journal::storage::{Storage, read_file};
 use lenslog_journal::{Day, SegmentName, Seq};
 
 use crate::common::segments;
-use crate::format::{bytes_of, file_name};
+use crate::format::{Found, bytes_of, file_name};
 use crate::script::{Mishap, NewName, Source};
 use crate::station::{
     files_of, identity_path, put, segment_path, short, sync_parent, witness_path,
@@ -127,8 +127,11 @@ impl World {
     /// Puts a file into `journal/`, as `cp` or `cp -n` does.
     fn place(&mut self, to: &Path, bytes: &[u8], overwrite: bool, what: &str) {
         let is_there = self.ours.storage.stat(to).is_ok();
-        let is_active = self.ours.journal.is_some()
-            && segments(&self.ours.storage).last().is_some_and(|last| last == to);
+        // Nobody writes over the very file that is being written.
+        let newest = self.ours.branch.newest_salt().filter(|_| self.ours.journal.is_some());
+        let found = self.scanner.scan(&self.ours.storage);
+        let is_newest = |file: &Found| file.path == *to && file.segment.salt() == newest;
+        let is_active = newest.is_some() && found.iter().any(is_newest);
         if is_there && (!overwrite || is_active) {
             return;
         }

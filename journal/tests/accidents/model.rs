@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
 use lenslog_journal::{Day, Key, Seq, SeqRange};
 
-use crate::format::{Found, Segment};
+use crate::format::{Found, Header, Segment};
 
 /// A promise that does not hold.
 #[derive(Debug, Clone)]
@@ -111,7 +111,17 @@ impl Branch {
         let mut whole = BTreeSet::new();
         for file in found {
             let Some(header) = file.right_named() else { continue };
-            for record in file.segment.records() {
+            // Where a segment ends, and that what comes after it is lost, its successor's header says for ever.
+            let is_next = |next: &&Header| {
+                self.owns(next.salt)
+                    && next.previous.is_some_and(|(base, _)| base == header.name.base.0)
+            };
+            let next = found.iter().filter_map(Found::right_named).find(is_next);
+            let end = next.and_then(|next| next.previous_end).unwrap_or(u64::MAX);
+            for (frame, record) in file.segment.framed_records() {
+                if frame.offset >= end && is_in(&self.named, record.seq) {
+                    continue;
+                }
                 let is_whole = self.events.get(&record.seq).is_some_and(|event| {
                     event.acknowledged
                         && event.home == Some(header.salt)

@@ -160,7 +160,8 @@ pub fn judge(
         }
     }
     let read: BTreeSet<u64> = reading.records.iter().map(|record| record.seq).collect();
-    if let Some(&seq) = whole.difference(&read).next() {
+    let is_due = |seq: &&u64| !is_in(&excuses.holes, **seq);
+    if let Some(&seq) = whole.difference(&read).find(is_due) {
         let silently = if reading.names(seq) { "but named as lost" } else { "and nothing says so" };
         let text = format!("{by}: seq {seq} is whole in its file, not read, {silently}");
         return failure(&format!("a whole event cannot be read, {silently}"), text);
@@ -172,7 +173,7 @@ pub fn judge(
             return failure("an acknowledged event is gone and no loss is named", text);
         }
     }
-    if let Some(seq) = whole.iter().find(|seq| is_in(&reading.lost, **seq)) {
+    if let Some(seq) = whole.iter().filter(is_due).find(|seq| is_in(&reading.lost, **seq)) {
         let text = format!("{by}: seq {seq} is whole in its file");
         return failure("a loss is named that is none", text);
     }
@@ -244,7 +245,9 @@ pub fn holes(branch: &Branch, found: &[Found], marked: Option<SeqRange>) -> Vec<
         // One that is not covered whole is not proven to be another's.
         let seqs: Vec<_> = file.segment.records().map(|record| record.seq).collect();
         if seqs.iter().any(|seq| !is_in(&covered, *seq)) {
-            holes.extend(seqs.iter().map(|seq| SeqRange::new(Seq(*seq), Seq(seq + 1))));
+            // Its link may then exclude what is ours from there on.
+            let to = seqs.last().map_or(0, |last| last + 1);
+            holes.push(SeqRange::new(Seq(header.start()), Seq(to)));
         }
     }
     holes

@@ -1,7 +1,9 @@
 //! Which branch is ours after an accident, by the rules of the format: ours is what the marker's salt names and what
 //! chains on from it; the journal is what two of identity, marker and newest chained segment agree on.
 
-use crate::format::{Found, Header};
+use lenslog_journal::storage::read_file;
+
+use crate::format::{Found, Header, marked};
 use crate::model::Branch;
 use crate::station::{files_of, identity_path, witness_path};
 use crate::world::{Mark, State, World};
@@ -19,6 +21,9 @@ pub enum Verdict {
 impl World {
     pub fn verdict(&mut self) -> Verdict {
         let found = self.scanner.scan(&self.ours.storage);
+        if self.is_adopted_here(&found) {
+            return Verdict::Exempt("a branch is here whose marker an opening went on from");
+        }
         if self.ours.journal.is_some() {
             // The writer knows which one it is.
             return self.unless_twins(&found, Verdict::Ours);
@@ -112,8 +117,23 @@ impl World {
         }
     }
 
+    /// Whether the marker names more of a segment than its successor, which carries the rest, leaves to it.
+    fn marker_contradicts(&self, found: &[Found]) -> bool {
+        let bytes = read_file(&self.ours.storage, &witness_path(), usize::MAX).unwrap_or_default();
+        let Some((salt, seq)) = marked(&bytes) else { return false };
+        let base = self.ours.branch.bases.get(&salt);
+        let ends_earlier = |header: &Header| {
+            let previous = header.previous.filter(|(previous, _)| Some(previous) == base);
+            self.ours.branch.owns(header.salt) && previous.is_some_and(|(_, end)| end < seq)
+        };
+        found.iter().filter_map(Found::right_named).any(ends_earlier)
+    }
+
     fn branch(&self, found: &[Found]) -> Verdict {
         let ours = &self.ours.branch;
+        if matches!(self.witness, Mark::Older(_)) && self.marker_contradicts(found) {
+            return Verdict::Exempt("the marker is older than a power cut that it contradicts");
+        }
         let is_here = |salt: u64| {
             found.iter().any(|file| file.right_named().is_some_and(|header| header.salt == salt))
         };
@@ -136,14 +156,11 @@ impl World {
         {
             return Verdict::Exempt("identity and segments are another branch's");
         }
-        if self.adopted.iter().any(|index| {
-            let adopted = &self.others[*index].branch;
-            adopted.journal == ours.journal && adopted.salts.iter().any(is_forked)
-        }) {
-            return Verdict::Exempt("a branch is here whose marker an opening went on from");
-        }
-        let base = ours.bases.get(&newest).copied().unwrap_or_default();
-        let is_later = |header: &Header| !ours.owns(header.salt) && header.name.base.0 > base;
+        // Where the newest segment is missing, no link proves the one before it.
+        let own = |header: &&Header| ours.owns(header.salt);
+        let last =
+            found.iter().filter_map(Found::right_named).filter(own).map(|one| one.name).max();
+        let is_later = |header: &Header| !ours.owns(header.salt) && Some(header.name) >= last;
         if !is_here(newest) && found.iter().filter_map(Found::right_named).any(is_later) {
             return Verdict::Exempt("another branch comes after our missing newest segment");
         }
@@ -173,11 +190,26 @@ impl World {
         }
     }
 
+    /// Whether a segment is here of a branch whose marker an opening once took for ours.
+    fn is_adopted_here(&self, found: &[Found]) -> bool {
+        let ours = &self.ours.branch;
+        let adopted = || self.adopted.iter().map(|index| &self.others[*index].branch);
+        let is_adopted = |header: &Header| {
+            Some(header.journal) == ours.journal
+                && !ours.owns(header.salt)
+                && adopted().any(|branch| branch.owns(header.salt))
+        };
+        found.iter().filter_map(Found::right_named).any(is_adopted)
+    }
+
     /// Whether a segment of another branch follows our newest one, and nothing shows that ours came further.
     fn is_continued(&self, found: &[Found], newest: u64) -> bool {
         let ours = &self.ours.branch;
         let file = found.iter().find(|file| file.segment.salt() == Some(newest));
-        let end = file.and_then(|file| file.segment.records().last()).map(|last| last.seq + 1);
+        let is_sure = |seq: u64| ours.events.get(&seq).is_none_or(|event| event.acknowledged);
+        let sure =
+            file.and_then(|file| file.segment.records().filter(|one| is_sure(one.seq)).last());
+        let end = sure.map(|last| last.seq + 1);
         let base = ours.bases.get(&newest).copied();
         found.iter().filter_map(Found::right_named).any(|header| {
             let (previous, start) = header.previous.unzip();

@@ -7,7 +7,7 @@ use lenslog_journal::storage::{Fault, Storage, read_file};
 use lenslog_journal::{Journal, Position, Random, ReaderOptions, Seq, repair};
 
 use crate::common::ROOT;
-use crate::format::{Found, Scanner, marked_salt};
+use crate::format::{Found, Scanner, marked};
 use crate::model::{Branch, Failure, failure};
 use crate::oracle::{self, fresh_view};
 use crate::rule::Verdict;
@@ -48,6 +48,8 @@ pub struct World {
     before_open: Mark,
     /// Branches whose marker an opening went on from.
     pub adopted: Vec<usize>,
+    /// Salts of segments of other branches that stood where no segment of ours was linked.
+    pub in_holes: HashSet<u64>,
     pub scanner: Scanner,
     /// The steps so far, in words.
     pub log: Vec<String>,
@@ -84,6 +86,7 @@ impl World {
             identity: Mark::Current,
             before_open: Mark::Current,
             adopted: Vec::new(),
+            in_holes: HashSet::new(),
             scanner,
             log: Vec::new(),
             exempt: None,
@@ -188,9 +191,9 @@ impl World {
     /// Whose marker it is now: what was written since the last sync may be gone, an opening's first one too.
     fn mark_after_a_power_cut(&self) -> Mark {
         let bytes = read_file(&self.ours.storage, &witness_path(), usize::MAX).unwrap_or_default();
-        match marked_salt(&bytes) {
+        match marked(&bytes) {
             None => Mark::Absent,
-            Some(salt) if self.ours.branch.owns(salt) => Mark::Older(Some(salt)),
+            Some((salt, _)) if self.ours.branch.owns(salt) => Mark::Older(Some(salt)),
             Some(_) => self.before_open,
         }
     }
