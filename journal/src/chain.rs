@@ -77,12 +77,6 @@ impl Link {
         }
     }
 
-    /// This segment and those before it, as the ancestors of one whose previous segment is gone.
-    pub(crate) fn and_before(&self) -> Vec<Ancestor> {
-        let before = self.before.iter().copied();
-        [(self.name, self.salt)].into_iter().chain(before).take(ANCESTORS_MAX).collect()
-    }
-
     /// Where the segment before this one ends, if that is the one that `before` is, or may be, damaged as it is.
     pub(crate) fn previous_end_of(&self, before: &OpenSegment) -> Option<PreviousEnd> {
         self.previous.filter(|previous| {

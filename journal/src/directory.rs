@@ -15,7 +15,7 @@ use std::sync::Arc;
 use crate::error::Context;
 use crate::format::{
     CLAIM_OFFSET, Claim, DurabilityMarker, FRAMES_OFFSET, Footer, HeaderError, HeaderRead,
-    MARKER_BYTES, SLOT_BYTES, Salt, SegmentHeader, SegmentName, read_header,
+    MARKER_BYTES, SLOT_BYTES, Salt, SegmentHeader, SegmentName, WriterId, read_header,
 };
 use crate::limits::{BLOCK_BYTES, SEQ_MAX};
 use crate::storage::{Access, FileStat, Storage, StorageFile, read_file, read_full, replace_file};
@@ -26,6 +26,7 @@ const LAYOUT_VERSION: u32 = 1;
 const IDENTITY_BYTES_MAX: usize = 4096;
 /// Times the marker is read again where a slot of it looks half written.
 const MARKER_ATTEMPTS_MAX: usize = 3;
+const SPARE: &str = "spare";
 const IDENTITY_FIRST_LINE: &str = "Lenslog data directory";
 
 /// The files of one journal.
@@ -38,6 +39,8 @@ pub(crate) struct Directory {
     pub(crate) journal: PathBuf,
     /// Device and inode of `journal` when it was opened for writing: in another one nothing is made.
     pub(crate) anchor: Option<(u64, u64)>,
+    /// Name of the next segment while it is written.
+    spare_name: String,
 }
 
 /// A segment that was opened, its header read as far as possible.
@@ -105,11 +108,30 @@ impl StorageFile for NoFile {
 
 impl Directory {
     pub(crate) fn new(storage: Arc<dyn Storage>, root: &Path) -> Self {
-        Self { storage, root: root.to_owned(), journal: root.join("journal"), anchor: None }
+        Self {
+            storage,
+            root: root.to_owned(),
+            journal: root.join("journal"),
+            anchor: None,
+            spare_name: SPARE.to_owned(),
+        }
     }
 
     pub(crate) fn spare(&self) -> PathBuf {
-        self.journal.join("spare")
+        self.journal.join(&self.spare_name)
+    }
+
+    /// Writes new segments under a name that no other writer uses, and removes those of others: for file systems where
+    /// locks may not meet.
+    pub(crate) fn use_own_spare(&mut self, writer: WriterId) {
+        let id: String = writer.iter().take(4).map(|byte| format!("{byte:02x}")).collect();
+        self.spare_name = format!("{SPARE}-{id}");
+        for entry in self.storage.list(&self.journal).unwrap_or_default() {
+            let is_others = entry.name.to_str().is_some_and(|name| name.starts_with("spare-"));
+            if is_others && let Err(error) = self.storage.remove(&self.journal.join(&entry.name)) {
+                tracing::debug!(name = ?entry.name, %error, "another writer's spare cannot be removed");
+            }
+        }
     }
 
     pub(crate) fn segment(&self, name: SegmentName) -> PathBuf {

@@ -10,6 +10,8 @@ use crate::directory::{Directory, HeaderFlaw, Identity, OpenSegment};
 use crate::format::{
     DurabilityMarker, FRAMES_OFFSET, PreviousEnd, Salt, SegmentHeader, SegmentName,
 };
+use crate::ledger::Ledger;
+use crate::notable::system_records;
 use crate::ranges::RangeSet;
 use crate::storage::Access;
 use crate::walk::FrameWalk;
@@ -100,7 +102,7 @@ impl Evidence<'_> {
             let Some(segment) = self.directory.open_segment(name, Access::Read)? else { continue };
             let Ok(read) = &segment.header else { continue };
             let header = &read.header;
-            if self.is_chained(header)?
+            if self.is_chained(&segment, header)?
                 && (is_named(header.journal) || of_marker.or(of_identity).is_none())
             {
                 return Ok(Some(header.journal));
@@ -112,9 +114,17 @@ impl Evidence<'_> {
         Ok(fallback.or(of_marker).or(of_identity))
     }
 
-    /// Whether the segment before it is there, or it is the first of all.
-    fn is_chained(&self, header: &SegmentHeader) -> Result<bool, Error> {
+    /// Whether the segment before it is there or was pruned, or it is the first of all.
+    fn is_chained(&self, segment: &OpenSegment, header: &SegmentHeader) -> Result<bool, Error> {
         let Some(previous) = header.previous else { return Ok(true) };
+        let base = previous.name.base;
+        let mut ledger = Ledger::of_header(header);
+        for (_, record) in system_records(segment, header.salt, segment.len, Seq(u64::MAX))? {
+            ledger.apply(&record);
+        }
+        if ledger.pruned.covers(SeqRange::new(base, base.next())) {
+            return Ok(true);
+        }
         let before = self.directory.open_segment(previous.name, Access::Read)?;
         Ok(before.is_some_and(|before| {
             before.header.is_ok_and(|read| {
@@ -240,7 +250,9 @@ impl Evidence<'_> {
                 .and_then(|link| link.previous)
                 .is_some_and(|previous| previous.name == marked.name && previous.seq < durable);
             let names_marked = is_marked && !ends_early;
-            let is_older = names_marked || pruned.covers(SeqRange::new(base, base.next()));
+            let was_pruned = pruned.covers(SeqRange::new(base, base.next()))
+                && of_marked.header.incarnation == header.incarnation;
+            let is_older = names_marked || was_pruned;
             if is_older {
                 return self.chain_on(identified, Seq(0));
             }

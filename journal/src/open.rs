@@ -8,7 +8,6 @@ use std::path::Path;
 use std::sync::Arc;
 
 use crate::carried::Carried;
-use crate::chain::Link;
 use crate::digest::SegmentDigest;
 use crate::directory::{Directory, OpenSegment};
 use crate::entropy::Entropy;
@@ -95,6 +94,9 @@ pub(crate) fn open(root: &Path, options: &Options) -> Result<(Writer, Opening), 
     }
     // First the claim, then a look at the newest segment: what another writer acknowledges after that, it does not.
     let claimed = claim(&directory, options, entropy.bytes());
+    if !lock_is_sound {
+        directory.use_own_spare(claimed.claim.writer);
+    }
     let newest = find_newest(&directory, Access::Write)?;
     report_left_out(&directory, &newest);
     let can_continue = claimed.file.is_some() && claimed.before_was_released;
@@ -146,6 +148,8 @@ pub(crate) fn open(root: &Path, options: &Options) -> Result<(Writer, Opening), 
             if let (Some((_, failure)), Opening::Created) = (&state.suspended, &plan.opening) {
                 return Err(failure.refused(&writer.directory.journal));
             }
+            // Into both slots: one write of another writer that does not know of this one yet may follow.
+            writer.publish(&mut state);
         } else {
             writer.name_in_identity(&mut state);
         }
@@ -501,7 +505,8 @@ fn recover(
         ancestors: match (replaces, lost_successor) {
             (true, _) => header.ancestors.clone(),
             (false, None) => header.ancestors_of_next(),
-            (false, Some(_)) => Link::of_header(header).and_before(),
+            // Others may be missing between the two.
+            (false, Some(_)) => Vec::new(),
         },
         previous: if replaces { header.previous } else { succession.previous },
         rest: Some((header.name, header.salt, examination.kept_offset)),

@@ -109,7 +109,10 @@ fn misnamed(
     let paths = others.map(|name| directory.segment(*name)).chain(directory.moved_aside()?);
     for path in paths {
         let Some(header) = directory.header_at(&path) else { continue };
-        if directory.segment(header.name) != path && surroundings.is_missing(directory, &header)? {
+        let own = directory.segment(header.name);
+        // A copy of what is in its place already changes nothing there.
+        let is_copy = directory.header_at(&own).is_some_and(|other| other.salt == header.salt);
+        if own != path && !is_copy && surroundings.is_missing(directory, &header)? {
             found.push((path, header));
         }
     }

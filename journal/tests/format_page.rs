@@ -67,7 +67,7 @@ fn a_segment_header_stands_as_the_page_says() {
         assert_eq!(u16_at(bytes, 76), 60);
         assert_eq!((u16_at(bytes, 172), u16_at(bytes, 174)), (0, 0));
         assert_eq!(u32_at(bytes, 168), u64::from(i32::MIN as u32));
-        assert!(bytes[184..256].iter().all(|byte| *byte == 0));
+        assert!(bytes[184..256].iter().all(|byte| *byte == 0), "nothing replaced, no ancestors");
     }
     let identity = String::from_utf8(golden("clean", "IDENTITY")).unwrap();
     let id: String = first[24..40].iter().map(|byte| format!("{byte:02x}")).collect();

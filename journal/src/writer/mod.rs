@@ -235,6 +235,9 @@ impl Writer {
 
     /// Tells readers and other processes how far the journal is durable now.
     pub(crate) fn publish(&self, state: &mut State) {
+        if state.fenced.is_some() {
+            return;
+        }
         self.watermark.set(state.durable());
         self.keep_marker(state);
         if let Err(error) = self.write_marker(state, false) {

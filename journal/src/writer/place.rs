@@ -43,7 +43,8 @@ impl Writer {
         let file = open_new(&*self.directory.storage, &spare)?;
         copy_bytes(&*active.file, &*file, end)?;
         file.sync()?;
-        rename_into_place(&self.directory, &spare, active.header.name, active.header.salt)?;
+        let salt = active.header.salt;
+        rename_into_place(&self.directory, &spare, active.header.name, salt, || self.check_ours())?;
         self.directory.storage.sync_directory(&self.directory.journal)?;
         tracing::error!(
             path = %active.path.display(),

@@ -66,7 +66,7 @@ impl ActiveSegment {
         frames: &[u8],
         sizes: &Sizes,
         spare_is_blank: bool,
-        may_be_named: impl FnOnce() -> io::Result<()>,
+        may_be_named: impl Fn() -> io::Result<()>,
     ) -> Result<Self, BeginError> {
         let (spare, file) = take_spare(directory).map_err(|source| BeginError {
             path: directory.spare(),
@@ -83,9 +83,9 @@ impl ActiveSegment {
         file.write_at(frames, FRAMES_OFFSET).map_err(failed)?;
         file.write_at(&header.encode(), 0).map_err(failed)?;
         file.sync().map_err(failed)?;
-        may_be_named().map_err(failed)?;
         let path = directory.segment(header.name);
-        rename_into_place(directory, &spare, header.name, header.replaces).map_err(failed)?;
+        rename_into_place(directory, &spare, header.name, header.replaces, &may_be_named)
+            .map_err(failed)?;
         directory.storage.sync_directory(&directory.journal).map_err(|source| BeginError {
             path: path.clone(),
             source,
@@ -177,18 +177,23 @@ fn take_spare(directory: &Directory) -> io::Result<(PathBuf, Arc<dyn StorageFile
 }
 
 /// Gives a whole segment its name. Only the segment with the salt `replaces`, which holds nothing that counts, is
-/// replaced; any other file of that name is no part of the journal and gives way to `NAME.foreign-N`.
+/// replaced; any other file of that name is no part of the journal and gives way to `NAME.foreign-N`. `may_be_named` is asked
+/// before each step.
 pub(super) fn rename_into_place(
     directory: &Directory,
     from: &Path,
     name: SegmentName,
     replaces: Salt,
+    may_be_named: impl Fn() -> io::Result<()>,
 ) -> io::Result<()> {
+    may_be_named()?;
     let (storage, path) = (&*directory.storage, directory.segment(name));
     match storage.rename_new(from, &path) {
         Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
         renamed => return renamed,
     }
+    // It may be the segment that another writer has just begun.
+    may_be_named()?;
     let own = directory.open_segment(name, Access::Read).ok().flatten();
     let is_replaced = own.is_some_and(|own| match &own.header {
         Ok(read) => replaces.0 != 0 && read.header.salt == replaces,

@@ -132,6 +132,9 @@ impl Writer {
         let mut active = match begun {
             Ok(active) => active,
             Err(error) => {
+                if let Err(holder) = self.check_claim() {
+                    self.fence(state, holder);
+                }
                 let named = error.named;
                 if named {
                     (succession.name, succession.replaces) = (Some(name), salt);
@@ -152,6 +155,11 @@ impl Writer {
         state.pending = Pending::at(active.synced.offset);
         state.stats.segments_begun += 1;
         state.active = Some(active);
+        if let Err(holder) = self.check_claim() {
+            // It has a name and no acknowledged record; the other one's are not to be hidden by it.
+            self.fence(state, holder);
+            return Ok(());
+        }
         self.name_in_identity(state);
         Ok(())
     }
@@ -193,6 +201,7 @@ impl Writer {
             }
             Err(refused) if !refused.named => {
                 state.active = Some(old);
+                state.ensure_open(&self.directory.root)?;
                 Err(refused.failure.refused(&self.directory.journal))
             }
             Err(refused) => {
@@ -253,7 +262,10 @@ impl Writer {
                 );
                 Ok(())
             }
-            Some((_, failure)) => Err(failure.refused(&self.directory.journal)),
+            Some((_, failure)) => {
+                state.ensure_open(&self.directory.root)?;
+                Err(failure.refused(&self.directory.journal))
+            }
         }
     }
 
@@ -285,9 +297,7 @@ impl Writer {
 
     /// Told when it begins; [`Writer::resume`] tells its end.
     fn suspend(&self, state: &mut State, succession: Succession, failure: Failure) {
-        if let Err(holder) = self.check_claim() {
-            self.fence(state, holder);
-        } else if !std::mem::replace(&mut state.told_suspended, true) {
+        if state.fenced.is_none() && !std::mem::replace(&mut state.told_suspended, true) {
             tracing::error!(
                 path = %failure.path.display(), error = %failure.source,
                 records_in_memory = succession.carried.counts.records,
