@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use crate::carried::Counts;
 use crate::digest::SegmentDigest;
-use crate::directory::{Directory, HeaderFlaw};
+use crate::directory::Directory;
 use crate::error::is_full;
 use crate::format::{FRAMES_OFFSET, Footer, Salt, SegmentHeader, SegmentName};
 use crate::limits::BLOCK_BYTES;
@@ -195,11 +195,8 @@ pub(super) fn rename_into_place(
     // It may be the segment that another writer has just begun.
     may_be_named()?;
     let own = directory.open_segment(name, Access::Read).ok().flatten();
-    let is_replaced = own.is_some_and(|own| match &own.header {
-        Ok(read) => replaces.0 != 0 && read.header.salt == replaces,
-        // What cannot be read and has just the place of the one to be replaced is that one, damaged.
-        Err(HeaderFlaw::Damaged) => replaces.0 != 0,
-        Err(_) => false,
+    let is_replaced = own.is_some_and(|own| {
+        replaces.0 != 0 && own.header.is_ok_and(|read| read.header.salt == replaces)
     });
     if is_replaced {
         return storage.rename(from, &path);
