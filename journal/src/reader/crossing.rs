@@ -26,6 +26,10 @@ impl Reader {
                     return Ok(true);
                 }
                 let missing = SeqRange::new(current.walk.expected(), head.durable.seq);
+                if !missing.is_empty() && self.reopens() {
+                    return self.begin_again(missing.from);
+                }
+                let Some(current) = &mut self.current else { return Ok(true) };
                 current.walk.skip_to(head.durable.seq);
                 let (name, offset) = (current.name, current.walk.offset());
                 self.lost = lost_from(self.from, missing, name, offset);
@@ -84,6 +88,10 @@ impl Reader {
         let reached = current.walk.expected().min(end.seq);
         let missing = SeqRange::new(reached, end.seq);
         if end.certain && !missing.is_empty() {
+            if self.reopens() {
+                return self.begin_again(reached);
+            }
+            let Some(current) = &mut self.current else { return Ok(true) };
             let (name, offset) = (current.name, current.walk.offset());
             current.digest = None;
             current.walk.skip_to(end.seq);
@@ -92,6 +100,7 @@ impl Reader {
                 return Ok(true);
             }
         }
+        let Some(current) = &mut self.current else { return Ok(true) };
         if let (Some(digest), Some(expected)) = (current.digest.take(), end.digest)
             && digest.finish(end.offset) != expected
         {
@@ -176,8 +185,17 @@ impl Reader {
         Ok(true)
     }
 
+    /// Whether the segment being read is to be opened again before anything in it is called lost, which is done once: its
+    /// file may have been replaced by another one, or a cache may show old bytes of it.
+    pub(super) fn reopens(&mut self) -> bool {
+        let name = self.current.as_ref().map(|current| current.name);
+        let first_time = self.reopened != name;
+        self.reopened = name;
+        first_time
+    }
+
     /// Files are not what they were when the chain was followed: follows it again, from `reached` on.
-    fn begin_again(&mut self, reached: Seq) -> Result<bool, Error> {
+    pub(super) fn begin_again(&mut self, reached: Seq) -> Result<bool, Error> {
         self.view.forget_chain();
         self.current = None;
         self.from = self.from.max(reached);

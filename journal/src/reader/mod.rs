@@ -84,6 +84,8 @@ pub struct Reader {
     gone: Option<SegmentName>,
     /// The seq for whose absence the chain was last followed again.
     missed: Option<Seq>,
+    /// The segment that was last opened again because something is missing in it.
+    reopened: Option<SegmentName>,
 }
 
 /// The segment being read.
@@ -145,6 +147,7 @@ impl Reader {
             told_missing: false,
             gone: None,
             missed: None,
+            reopened: None,
         }
     }
 
@@ -243,6 +246,10 @@ impl Reader {
             return self.leave(end);
         }
         if let Some(hole) = found.hole {
+            if !hole.lost.is_empty() && self.reopens() {
+                return self.begin_again(hole.lost.from);
+            }
+            let Some(current) = &mut self.current else { return Ok(true) };
             if hole.lost.is_empty() {
                 let notice = Notice::PaddingDamaged { segment: current.name, offset: hole.offset };
                 note(&mut self.notices, notice);
@@ -251,7 +258,9 @@ impl Reader {
                 self.lost = lost_from(self.from, hole.lost, current.name, hole.offset);
             }
         }
-        if let Some(digest) = &mut current.digest {
+        if let Some(current) = &mut self.current
+            && let Some(digest) = &mut current.digest
+        {
             digest.absorb(found.offset, found.bytes(&current.window));
         }
         self.frame = Some((found, RecordsCursor::new(found.header.first_seq)));
