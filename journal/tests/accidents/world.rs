@@ -8,7 +8,7 @@ use lenslog_journal::{Journal, Position, Random, ReaderOptions, Seq, repair};
 
 use crate::common::ROOT;
 use crate::format::{Found, Scanner, marked};
-use crate::model::{Branch, Failure, failure};
+use crate::model::{Branch, Failure, failure, is_in};
 use crate::oracle::{self, fresh_view};
 use crate::rule::Verdict;
 use crate::script::{End, Op};
@@ -148,12 +148,21 @@ impl World {
         self.ours.learn(&mut self.scanner, &placed)
     }
 
+    /// The events that must be there, whatever stands beside them.
+    fn whole(&mut self) -> BTreeSet<u64> {
+        let found = self.scanner.scan(&self.ours.storage);
+        let mut whole = self.ours.branch.whole(&found);
+        let holes = self.holes(&found);
+        whole.retain(|seq| !is_in(&holes, *seq));
+        whole
+    }
+
     fn open(&mut self) -> Result<(), Failure> {
         if self.ours.journal.is_some() {
             return Ok(());
         }
         self.say("open");
-        let whole = self.ours.branch.whole(&self.scanner.scan(&self.ours.storage));
+        let whole = self.whole();
         self.before_open = self.witness;
         if let Mark::Other(index) = self.witness {
             self.adopted.push(index);
@@ -218,7 +227,7 @@ impl World {
             Op::Repeat(pick) => {
                 self.open()?;
                 self.say("append a record with a known key");
-                let whole = self.ours.branch.whole(&self.scanner.scan(&self.ours.storage));
+                let whole = self.whole();
                 self.ours.repeat(pick, &whole)
             }
             Op::Sync => {
@@ -236,7 +245,7 @@ impl World {
             Op::Prune(keep) => {
                 self.open()?;
                 self.say(format!("prune all but {keep} days"));
-                let whole = self.ours.branch.whole(&self.scanner.scan(&self.ours.storage));
+                let whole = self.whole();
                 self.ours.prune(keep, &whole)
             }
             Op::End(end) => self.end(end),
@@ -326,6 +335,7 @@ impl World {
         if self.identity != Mark::Current || !is_sure(self.witness) {
             return Ok(());
         }
+        let whole = self.whole();
         let storage = self.ours.storage.clone();
         let at = storage.operations() + operations;
         storage.inject(Fault::PowerCutAfter { operations: at });
@@ -339,6 +349,11 @@ impl World {
         self.ours.cut_power(seed);
         self.check_protected()?;
         self.learn();
+        // What the opening recorded as lost before that stays so.
+        if let Some(gaps) = fresh_view(&self.ours.storage, true)?.and_then(|view| view.gaps().ok())
+        {
+            self.ours.name(gaps, &whole, "the gaps of an opening that was cut short")?;
+        }
         self.witness = self.mark_after_a_power_cut();
         self.rule();
         Ok(())
@@ -350,7 +365,7 @@ impl World {
         let Some(journal) = self.ours.journal.clone() else { return Ok(()) };
         let losses = oracle::losses(&journal.view())?;
         self.say(format!("report {} losses", losses.len()));
-        let whole = self.ours.branch.whole(&self.scanner.scan(&self.ours.storage));
+        let whole = self.whole();
         for lost in losses {
             self.ours.name([lost.range], &whole, "a reader's losses")?;
             if let Err(error) = journal.report_lost(&lost) {
