@@ -131,12 +131,16 @@ impl World {
 
     fn branch(&self, found: &[Found]) -> Verdict {
         let ours = &self.ours.branch;
+        if let Mark::Older(Some(salt)) = self.identity
+            && is_right_named(found, salt)
+            && !ours.newest_salt().is_some_and(|newest| is_right_named(found, newest))
+        {
+            return Verdict::Exempt("identity and segments are those of an older state");
+        }
         if matches!(self.witness, Mark::Older(_)) && self.marker_contradicts(found) {
             return Verdict::Exempt("the marker is older than a power cut that it contradicts");
         }
-        let is_here = |salt: u64| {
-            found.iter().any(|file| file.right_named().is_some_and(|header| header.salt == salt))
-        };
+        let is_here = |salt: u64| is_right_named(found, salt);
         let is_forked = |salt: &u64| !ours.owns(*salt) && is_here(*salt);
         let forks: Vec<_> = self
             .others
@@ -151,7 +155,7 @@ impl World {
         let newest = ours.newest_salt().unwrap_or_default();
         let is_shared = forks.iter().any(|fork| fork.owns(newest));
         if let Mark::Other(index) = self.identity
-            && !is_here(newest)
+            && (!is_here(newest) || self.others[index].branch.owns(newest))
             && self.others[index].branch.newest_salt().is_some_and(is_here)
         {
             return Verdict::Exempt("identity and segments are another branch's");
@@ -181,6 +185,11 @@ impl World {
             Mark::Other(index) => match self.others[index].branch.newest_salt() {
                 Some(salt) if ours.owns(salt) => {
                     by_identity("the marker names a segment that two branches share")
+                }
+                Some(salt)
+                    if is_here(salt) && self.identity == Mark::Current && is_here(newest) =>
+                {
+                    Verdict::Exempt("marker and identity name two branches that are both here")
                 }
                 Some(salt) if is_here(salt) => Verdict::Switched(index),
                 _ => by_identity("the marker names a branch whose newest segment is missing"),
@@ -252,4 +261,8 @@ impl World {
             verdict => verdict,
         }
     }
+}
+
+fn is_right_named(found: &[Found], salt: u64) -> bool {
+    found.iter().filter_map(Found::right_named).any(|header| header.salt == salt)
 }

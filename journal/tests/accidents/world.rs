@@ -349,13 +349,16 @@ impl World {
         self.ours.cut_power(seed);
         self.check_protected()?;
         self.learn();
+        self.witness = self.mark_after_a_power_cut();
+        self.rule();
+        if repairs || self.exempt.is_some() {
+            return Ok(());
+        }
         // What the opening recorded as lost before that stays so.
         if let Some(gaps) = fresh_view(&self.ours.storage, true)?.and_then(|view| view.gaps().ok())
         {
             self.ours.name(gaps, &whole, "the gaps of an opening that was cut short")?;
         }
-        self.witness = self.mark_after_a_power_cut();
-        self.rule();
         Ok(())
     }
 
@@ -460,6 +463,8 @@ impl World {
         {
             // What a copy beside the writer did not get is not its loss.
             let read: BTreeSet<u64> = reading.records.iter().map(|record| record.seq).collect();
+            let next = journal.next_seq().0;
+            other.branch.events.retain(|seq, _| *seq < next);
             for (seq, event) in &mut other.branch.events {
                 event.acknowledged &= read.contains(seq);
             }
