@@ -22,7 +22,7 @@ impl World {
     pub fn verdict(&mut self) -> Verdict {
         let found = self.scanner.scan(&self.ours.storage);
         if self.is_adopted_here(&found) {
-            return Verdict::Exempt("a branch is here whose marker an opening went on from");
+            return Verdict::Exempt("a branch is here whose marker or identity an opening met");
         }
         if self.ours.journal.is_some() {
             // The writer knows which one it is.
@@ -155,7 +155,6 @@ impl World {
         let newest = ours.newest_salt().unwrap_or_default();
         let is_shared = forks.iter().any(|fork| fork.owns(newest));
         if let Mark::Other(index) = self.identity
-            && (!is_here(newest) || self.others[index].branch.owns(newest))
             && self.others[index].branch.newest_salt().is_some_and(is_here)
         {
             return Verdict::Exempt("identity and segments are another branch's");
@@ -199,7 +198,7 @@ impl World {
         }
     }
 
-    /// Whether a segment is here of a branch whose marker an opening once took for ours.
+    /// Whether a segment is here of a branch that an opening may have taken for ours.
     fn is_adopted_here(&self, found: &[Found]) -> bool {
         let ours = &self.ours.branch;
         let adopted = || self.adopted.iter().map(|index| &self.others[*index].branch);

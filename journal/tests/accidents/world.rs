@@ -46,7 +46,7 @@ pub struct World {
     pub identity: Mark,
     /// The marker that the last opening found.
     before_open: Mark,
-    /// Branches whose marker an opening went on from.
+    /// Branches whose marker or identity an opening met.
     pub adopted: Vec<usize>,
     /// Salts of segments of other branches that stood where no segment of ours was linked.
     pub in_holes: HashSet<u64>,
@@ -164,8 +164,10 @@ impl World {
         self.say("open");
         let whole = self.whole();
         self.before_open = self.witness;
-        if let Mark::Other(index) = self.witness {
-            self.adopted.push(index);
+        for mark in [self.witness, self.identity] {
+            if let Mark::Other(index) = mark {
+                self.adopted.push(index);
+            }
         }
         self.ours.open(&whole)?;
         (self.witness, self.identity) = (Mark::Current, Mark::Current);
