@@ -157,7 +157,12 @@ impl World {
         if let Mark::Other(index) = self.identity
             && self.others[index].branch.newest_salt().is_some_and(is_here)
         {
-            return Verdict::Exempt("identity and segments are another branch's");
+            // Two of three agree on the other one, unless the marker's segment is here too.
+            let is_whole = self.others[index].branch.newest_is_complete(found) == Some(true);
+            return match is_whole && !is_here(newest) && self.witness != Mark::Absent {
+                true => Verdict::Switched(index),
+                false => Verdict::Exempt("identity and segments are another branch's"),
+            };
         }
         // Where the newest segment is missing, no link proves the one before it.
         let own = |header: &&Header| ours.owns(header.salt);

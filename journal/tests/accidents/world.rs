@@ -304,30 +304,32 @@ impl World {
             Verdict::Restored(index) => {
                 self.say(format!("(this is state {index})"));
                 self.notes.push("restored: all files are those of an earlier state");
-                self.identity = self.witness;
+                (self.witness, self.identity) = (Mark::Current, Mark::Current);
                 let branch = self.states[index].branch.clone();
                 self.states.truncate(index + 1);
-                self.take(branch);
+                self.take(branch, Mark::Current);
             }
             Verdict::Switched(index) => {
-                self.say(format!("(by its marker this is {} now)", self.others[index].tag));
-                self.notes.push("switched: the marker names another branch's newest segment");
+                self.say(format!("(by the rules this is {} now)", self.others[index].tag));
+                self.notes.push("switched: marker, or identity and segments, are another branch's");
                 self.ours.tag = format!("{}'", self.others[index].tag);
                 let branch = self.others[index].branch.clone();
                 self.states.clear();
-                self.take(branch);
+                self.take(branch, Mark::Other(index));
             }
         }
         self.protect();
     }
 
-    fn take(&mut self, branch: Branch) {
+    /// Goes on as this branch. Marks other than `current` are of the one that is left.
+    fn take(&mut self, branch: Branch, current: Mark) {
         let old = std::mem::replace(&mut self.ours.branch, branch);
         let left = Mark::Left(old.journal.unwrap_or_default());
         self.ghosts.push(old);
         self.positions.clear();
-        self.identity = if self.identity == self.witness { Mark::Current } else { left };
-        self.witness = Mark::Current;
+        let is_current = |mark| mark == current;
+        self.identity = if is_current(self.identity) { Mark::Current } else { left };
+        self.witness = if is_current(self.witness) { Mark::Current } else { left };
     }
 
     /// The power is cut at some operation of an opening or a repair.
