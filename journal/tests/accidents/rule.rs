@@ -137,6 +137,9 @@ impl World {
         {
             return Verdict::Exempt("identity and segments are those of an older state");
         }
+        if matches!(self.witness, Mark::Left(_)) && self.identity != Mark::Current {
+            return Verdict::Exempt("the marker is that of a branch that was left");
+        }
         if matches!(self.witness, Mark::Older(_)) && self.marker_contradicts(found) {
             return Verdict::Exempt("the marker is older than a power cut that it contradicts");
         }
