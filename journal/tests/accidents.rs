@@ -69,7 +69,7 @@ fn run(seed: u64, ops: &[Op]) -> Outcome {
             Some(Failure { kind: "panic".to_owned(), text })
         }
     };
-    let files = world.list();
+    let files = catch_unwind(AssertUnwindSafe(|| world.list())).unwrap_or_default();
     let World { log: script, exempt, undone, accidents, notes, .. } = world;
     Outcome { failure, script, files, exempt, undone, accidents, notes }
 }
@@ -150,14 +150,19 @@ fn run_all(cases: u64, mut each: impl FnMut(u64, Outcome)) {
     }
     drop(sender);
     let mut under_way = Vec::new();
+    let mut done = 0;
     loop {
         match receiver.recv_timeout(CASE_TIMEOUT) {
             Ok((seed, None)) => under_way.push(seed),
             Ok((seed, Some(outcome))) => {
                 under_way.retain(|other| *other != seed);
+                done += 1;
                 each(seed, outcome);
             }
-            Err(mpsc::RecvTimeoutError::Disconnected) => break,
+            Err(mpsc::RecvTimeoutError::Disconnected) => {
+                assert_eq!(done, cases, "a worker ended early: {under_way:?}");
+                break;
+            }
             Err(mpsc::RecvTimeoutError::Timeout) => panic!("one of the seeds {under_way:?} hangs"),
         }
     }

@@ -79,19 +79,25 @@ impl World {
         Ok(())
     }
 
+    /// Seqs where nothing shows that a segment of another branch is not ours.
+    pub fn holes(&self, found: &[Found]) -> Vec<SeqRange> {
+        let branch = &self.ours.branch;
+        let newest = branch.newest_salt().and_then(|salt| branch.bases.get(&salt));
+        let marked = newest.filter(|_| self.witness == Mark::Current);
+        // What stands after the segment that the marker names and does not chain on from it is not ours.
+        let is_marked_here = branch.newest_is_complete(found).is_some();
+        let to = if is_marked_here { u64::MAX } else { branch.end() };
+        let marked = marked.map(|base| SeqRange::new(Seq(*base), Seq(to)));
+        oracle::holes(branch, found, marked)
+    }
+
     /// Everything that must hold now.
     pub fn check(&mut self) -> Result<(), Failure> {
         self.check_protected()?;
         let found = self.scanner.scan(&self.ours.storage);
         let whole = self.ours.branch.whole(&found);
         let branch = &self.ours.branch;
-        let newest = branch.newest_salt().and_then(|salt| branch.bases.get(&salt));
-        let marked = newest.filter(|_| self.witness == Mark::Current);
-        // What stands after the segment that the marker names and does not chain on from it is not ours.
-        let is_marked_here = branch.newest_is_complete(&found).is_some();
-        let to = if is_marked_here { u64::MAX } else { branch.end() };
-        let marked = marked.map(|base| SeqRange::new(Seq(*base), Seq(to)));
-        let holes = oracle::holes(branch, &found, marked);
+        let holes = self.holes(&found);
         // What is read, for nothing shows that it is not ours, may be pruned like ours.
         let is_in_hole = |file: &&Found| {
             file.segment.records().any(|record| is_in(&holes, record.seq))

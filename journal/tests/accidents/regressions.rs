@@ -122,3 +122,65 @@ fn a_newest_segment_that_is_gone_with_the_marker_is_a_named_loss() {
         at_rest(Mishap::Delete { file: 1 }),
     ]);
 }
+
+#[test]
+fn two_copies_of_one_foreign_segment_end_a_repair() {
+    let bring = |name| Mishap::Bring { from: Source::Other(1), file: 1, overwrite: false, name };
+    let first = beside(bring(Some(NewName::OtherDay(-9))));
+    let all = Mishap::BringAll { from: Source::Other(1), overwrite: false };
+    for seed in 0..8 {
+        let backup = Op::Backup { seed };
+        check(&[Op::Days(1), APPEND, backup, first.clone(), at_rest(all.clone()), Op::Repair]);
+    }
+}
+
+#[test]
+fn the_identity_of_another_journal_with_its_segments_costs_nothing() {
+    let bring =
+        Mishap::Restore { from: Source::Other(0), clear: false, witness: false, identity: true };
+    check(&[APPEND, Op::End(End::Kill), Op::Prune(0), APPEND, after_a_kill(bring)]);
+}
+
+#[test]
+fn a_segment_is_renamed_by_a_repair_where_no_other_is_left() {
+    for name in [NewName::OtherDay(6), NewName::AfterAll(0), NewName::AfterAll(2)] {
+        check(&[APPEND, after_a_kill(Mishap::Rename { file: 0, name }), Op::Repair]);
+    }
+}
+
+#[test]
+fn an_older_state_beside_newer_segments_costs_no_event() {
+    let older = |identity| {
+        let from = Source::State(0);
+        after_a_kill(Mishap::Restore { from, clear: false, witness: true, identity })
+    };
+    for identity in [false, true] {
+        let prunes = [Op::Prune(0), Op::Prune(0), APPEND];
+        check(&[&[APPEND, Op::Remember][..], &prunes, &[older(identity)]].concat());
+        check(&[&[APPEND, Op::Remember, FILL][..], &prunes, &[older(identity)]].concat());
+    }
+}
+
+#[test]
+fn an_older_state_in_the_place_of_a_newer_one_is_a_named_loss() {
+    let from = Source::State(0);
+    let older = Mishap::Restore { from, clear: true, witness: true, identity: false };
+    check(&[APPEND, Op::Remember, FILL, FILL, at_rest(older)]);
+}
+
+#[test]
+fn a_seq_is_given_once_where_two_newest_segments_are_deleted_in_turn() {
+    let delete = |end| Op::Accident { beside: false, end, mishap: Mishap::Delete { file: 0 } };
+    let unsynced = Op::Append { records: 3, size: 282, keyed: true, durable: false };
+    for seed in 0..4 {
+        let (first, second) = (delete(End::Kill), delete(End::PowerCut(seed)));
+        check(&[unsynced.clone(), first.clone(), APPEND, second.clone(), APPEND]);
+        check(&[APPEND, first, APPEND, second, APPEND]);
+    }
+}
+
+#[test]
+fn swapped_segments_are_read_after_a_repair_that_came_late() {
+    let swap = after_a_kill(Mishap::Swap { one: 1, two: 2 });
+    check(&[FILL, Op::Days(1), Op::Days(1), swap, APPEND, Op::Repair]);
+}

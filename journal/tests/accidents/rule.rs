@@ -22,7 +22,7 @@ impl World {
     pub fn verdict(&mut self) -> Verdict {
         let found = self.scanner.scan(&self.ours.storage);
         if self.is_adopted_here(&found) {
-            return Verdict::Exempt("a branch is here whose marker an opening went on from");
+            return Verdict::Exempt("a branch is here whose marker or identity an opening met");
         }
         if self.ours.journal.is_some() {
             // The writer knows which one it is.
@@ -131,12 +131,19 @@ impl World {
 
     fn branch(&self, found: &[Found]) -> Verdict {
         let ours = &self.ours.branch;
+        if let Mark::Older(Some(salt)) = self.identity
+            && is_right_named(found, salt)
+            && !ours.newest_salt().is_some_and(|newest| is_right_named(found, newest))
+        {
+            return Verdict::Exempt("identity and segments are those of an older state");
+        }
+        if matches!(self.witness, Mark::Left(_)) && self.identity != Mark::Current {
+            return Verdict::Exempt("the marker is that of a branch that was left");
+        }
         if matches!(self.witness, Mark::Older(_)) && self.marker_contradicts(found) {
             return Verdict::Exempt("the marker is older than a power cut that it contradicts");
         }
-        let is_here = |salt: u64| {
-            found.iter().any(|file| file.right_named().is_some_and(|header| header.salt == salt))
-        };
+        let is_here = |salt: u64| is_right_named(found, salt);
         let is_forked = |salt: &u64| !ours.owns(*salt) && is_here(*salt);
         let forks: Vec<_> = self
             .others
@@ -151,10 +158,14 @@ impl World {
         let newest = ours.newest_salt().unwrap_or_default();
         let is_shared = forks.iter().any(|fork| fork.owns(newest));
         if let Mark::Other(index) = self.identity
-            && !is_here(newest)
             && self.others[index].branch.newest_salt().is_some_and(is_here)
         {
-            return Verdict::Exempt("identity and segments are another branch's");
+            // Two of three agree on the other one, unless the marker's segment is here too.
+            let is_whole = self.others[index].branch.newest_is_complete(found) == Some(true);
+            return match is_whole && !is_here(newest) && self.witness != Mark::Absent {
+                true => Verdict::Switched(index),
+                false => Verdict::Exempt("identity and segments are another branch's"),
+            };
         }
         // Where the newest segment is missing, no link proves the one before it.
         let own = |header: &&Header| ours.owns(header.salt);
@@ -182,6 +193,11 @@ impl World {
                 Some(salt) if ours.owns(salt) => {
                     by_identity("the marker names a segment that two branches share")
                 }
+                Some(salt)
+                    if is_here(salt) && self.identity == Mark::Current && is_here(newest) =>
+                {
+                    Verdict::Exempt("marker and identity name two branches that are both here")
+                }
                 Some(salt) if is_here(salt) => Verdict::Switched(index),
                 _ => by_identity("the marker names a branch whose newest segment is missing"),
             },
@@ -190,7 +206,7 @@ impl World {
         }
     }
 
-    /// Whether a segment is here of a branch whose marker an opening once took for ours.
+    /// Whether a segment is here of a branch that an opening may have taken for ours.
     fn is_adopted_here(&self, found: &[Found]) -> bool {
         let ours = &self.ours.branch;
         let adopted = || self.adopted.iter().map(|index| &self.others[*index].branch);
@@ -252,4 +268,8 @@ impl World {
             verdict => verdict,
         }
     }
+}
+
+fn is_right_named(found: &[Found], salt: u64) -> bool {
+    found.iter().filter_map(Found::right_named).any(|header| header.salt == salt)
 }

@@ -8,7 +8,7 @@ use lenslog_journal::{Journal, Position, Random, ReaderOptions, Seq, repair};
 
 use crate::common::ROOT;
 use crate::format::{Found, Scanner, marked};
-use crate::model::{Branch, Failure, failure};
+use crate::model::{Branch, Failure, failure, is_in};
 use crate::oracle::{self, fresh_view};
 use crate::rule::Verdict;
 use crate::script::{End, Op};
@@ -46,7 +46,7 @@ pub struct World {
     pub identity: Mark,
     /// The marker that the last opening found.
     before_open: Mark,
-    /// Branches whose marker an opening went on from.
+    /// Branches whose marker or identity an opening met.
     pub adopted: Vec<usize>,
     /// Salts of segments of other branches that stood where no segment of ours was linked.
     pub in_holes: HashSet<u64>,
@@ -148,15 +148,26 @@ impl World {
         self.ours.learn(&mut self.scanner, &placed)
     }
 
+    /// The events that must be there, whatever stands beside them.
+    fn whole(&mut self) -> BTreeSet<u64> {
+        let found = self.scanner.scan(&self.ours.storage);
+        let mut whole = self.ours.branch.whole(&found);
+        let holes = self.holes(&found);
+        whole.retain(|seq| !is_in(&holes, *seq));
+        whole
+    }
+
     fn open(&mut self) -> Result<(), Failure> {
         if self.ours.journal.is_some() {
             return Ok(());
         }
         self.say("open");
-        let whole = self.ours.branch.whole(&self.scanner.scan(&self.ours.storage));
+        let whole = self.whole();
         self.before_open = self.witness;
-        if let Mark::Other(index) = self.witness {
-            self.adopted.push(index);
+        for mark in [self.witness, self.identity] {
+            if let Mark::Other(index) = mark {
+                self.adopted.push(index);
+            }
         }
         self.ours.open(&whole)?;
         (self.witness, self.identity) = (Mark::Current, Mark::Current);
@@ -218,7 +229,7 @@ impl World {
             Op::Repeat(pick) => {
                 self.open()?;
                 self.say("append a record with a known key");
-                let whole = self.ours.branch.whole(&self.scanner.scan(&self.ours.storage));
+                let whole = self.whole();
                 self.ours.repeat(pick, &whole)
             }
             Op::Sync => {
@@ -236,7 +247,7 @@ impl World {
             Op::Prune(keep) => {
                 self.open()?;
                 self.say(format!("prune all but {keep} days"));
-                let whole = self.ours.branch.whole(&self.scanner.scan(&self.ours.storage));
+                let whole = self.whole();
                 self.ours.prune(keep, &whole)
             }
             Op::End(end) => self.end(end),
@@ -293,30 +304,32 @@ impl World {
             Verdict::Restored(index) => {
                 self.say(format!("(this is state {index})"));
                 self.notes.push("restored: all files are those of an earlier state");
-                self.identity = self.witness;
+                (self.witness, self.identity) = (Mark::Current, Mark::Current);
                 let branch = self.states[index].branch.clone();
                 self.states.truncate(index + 1);
-                self.take(branch);
+                self.take(branch, Mark::Current);
             }
             Verdict::Switched(index) => {
-                self.say(format!("(by its marker this is {} now)", self.others[index].tag));
-                self.notes.push("switched: the marker names another branch's newest segment");
+                self.say(format!("(by the rules this is {} now)", self.others[index].tag));
+                self.notes.push("switched: marker, or identity and segments, are another branch's");
                 self.ours.tag = format!("{}'", self.others[index].tag);
                 let branch = self.others[index].branch.clone();
                 self.states.clear();
-                self.take(branch);
+                self.take(branch, Mark::Other(index));
             }
         }
         self.protect();
     }
 
-    fn take(&mut self, branch: Branch) {
+    /// Goes on as this branch. Marks other than `current` are of the one that is left.
+    fn take(&mut self, branch: Branch, current: Mark) {
         let old = std::mem::replace(&mut self.ours.branch, branch);
         let left = Mark::Left(old.journal.unwrap_or_default());
         self.ghosts.push(old);
         self.positions.clear();
-        self.identity = if self.identity == self.witness { Mark::Current } else { left };
-        self.witness = Mark::Current;
+        let is_current = |mark| mark == current;
+        self.identity = if is_current(self.identity) { Mark::Current } else { left };
+        self.witness = if is_current(self.witness) { Mark::Current } else { left };
     }
 
     /// The power is cut at some operation of an opening or a repair.
@@ -326,6 +339,7 @@ impl World {
         if self.identity != Mark::Current || !is_sure(self.witness) {
             return Ok(());
         }
+        let whole = self.whole();
         let storage = self.ours.storage.clone();
         let at = storage.operations() + operations;
         storage.inject(Fault::PowerCutAfter { operations: at });
@@ -341,6 +355,14 @@ impl World {
         self.learn();
         self.witness = self.mark_after_a_power_cut();
         self.rule();
+        if repairs || self.exempt.is_some() {
+            return Ok(());
+        }
+        // What the opening recorded as lost before that stays so.
+        if let Some(gaps) = fresh_view(&self.ours.storage, true)?.and_then(|view| view.gaps().ok())
+        {
+            self.ours.name(gaps, &whole, "the gaps of an opening that was cut short")?;
+        }
         Ok(())
     }
 
@@ -350,7 +372,7 @@ impl World {
         let Some(journal) = self.ours.journal.clone() else { return Ok(()) };
         let losses = oracle::losses(&journal.view())?;
         self.say(format!("report {} losses", losses.len()));
-        let whole = self.ours.branch.whole(&self.scanner.scan(&self.ours.storage));
+        let whole = self.whole();
         for lost in losses {
             self.ours.name([lost.range], &whole, "a reader's losses")?;
             if let Err(error) = journal.report_lost(&lost) {
@@ -445,6 +467,8 @@ impl World {
         {
             // What a copy beside the writer did not get is not its loss.
             let read: BTreeSet<u64> = reading.records.iter().map(|record| record.seq).collect();
+            let next = journal.next_seq().0;
+            other.branch.events.retain(|seq, _| *seq < next);
             for (seq, event) in &mut other.branch.events {
                 event.acknowledged &= read.contains(seq);
             }
