@@ -9,11 +9,11 @@ use clap::Args;
 use lenslog_engine::Recorded;
 use lenslog_events::RecorderVocabulary;
 use lenslog_journal::storage::RealStorage;
-use lenslog_journal::{Entry, JournalView, ReaderOptions, Seq};
+use lenslog_journal::{Entry, JournalView, Seq};
 
 use crate::event_json::record_json;
 use crate::place::Place;
-use crate::{EXIT_DAMAGED, EXIT_OK};
+use crate::{EXIT_DAMAGED, EXIT_OK, reader_options};
 
 /// How long to wait for a record before looking again.
 const PATIENCE: Duration = Duration::from_secs(1);
@@ -33,6 +33,9 @@ pub struct Cat {
     /// One JSON object a line
     #[arg(long)]
     json: bool,
+    /// Map sealed segments into memory: faster, but a bad sector ends the program (SIGBUS)
+    #[arg(long)]
+    map: bool,
 }
 
 impl Cat {
@@ -43,7 +46,7 @@ impl Cat {
             // What was pruned cannot be printed; the reader says so.
             Ok::<_, lenslog_journal::Error>(Seq(from.max(1)))
         })?;
-        let mut reader = view.reader(from, ReaderOptions::default().map_sealed())?;
+        let mut reader = view.reader(from, reader_options(self.map))?;
         let mut out = crate::standard_output();
         let mut buffer = Vec::new();
         let mut code = EXIT_OK;

@@ -11,6 +11,7 @@ mod cat;
 pub mod control;
 mod event_json;
 mod export;
+mod images;
 mod place;
 mod progress;
 mod rebuild;
@@ -22,6 +23,7 @@ mod verify;
 use std::process::ExitCode;
 
 use clap::{Args, Subcommand};
+use lenslog_journal::ReaderOptions;
 
 pub use place::{Place, find_config};
 pub use say::counted;
@@ -62,6 +64,12 @@ pub struct Replay {
     /// What to do.
     #[command(subcommand)]
     pub command: Command,
+}
+
+/// How a tool reads the journal: without mapping, so that a bad sector is a loss to be named, unless `map` asks for it.
+fn reader_options(map: bool) -> ReaderOptions {
+    let options = ReaderOptions::default();
+    if map { options.map_sealed() } else { options }
 }
 
 /// Does it, and says on standard error what stood in the way.
