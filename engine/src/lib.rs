@@ -88,6 +88,7 @@
 //! # }
 //! ```
 
+mod backoff;
 mod checkpoint;
 mod follow;
 pub mod laws;
@@ -102,8 +103,8 @@ mod vocabulary;
 
 pub use checkpoint::{Checkpoint, PARKED_MAX, PARKED_REASON_CHARS_MAX, Parked};
 pub use projection::{
-    CommitKind, DIFFERENCES_MAX, Inspection, Opened, Projection, ProjectionError, Scope, Spec,
-    Verifier,
+    CommitKind, DIFFERENCES_MAX, Inspection, KeepOld, Opened, Projection, ProjectionError, Scope,
+    Spec, Verifier,
 };
 pub use rebuild::{Progress, RebuildError, RebuildOptions, Rebuilt, rebuild};
 pub use recorded::{Fact, Recorded};

@@ -98,6 +98,19 @@ pub enum CommitKind {
     Final,
 }
 
+/// What becomes of the old copy when a rebuild puts the new one in its place.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum KeepOld {
+    /// It goes: the journal has everything in it.
+    #[default]
+    No,
+    /// It is moved aside as `.old-N`; the newest three are kept.
+    Old,
+    /// The journal lost records that it may still hold. It is moved aside as `.lost-N`, and kept until its days are
+    /// pruned or [`Projection::remove_lost`] is called.
+    Lost,
+}
+
 /// What a look at a projection's files found.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Inspection {
@@ -251,7 +264,7 @@ pub trait Projection<V: Vocabulary>: Send {
     /// [`ProjectionError::Retry`], [`ProjectionError::Blocked`].
     fn begin_rebuild(&mut self, scope: &Scope) -> Result<(), ProjectionError>;
 
-    /// Puts the copy in place of the first, as of `checkpoint`; keeps the first aside where `keep_old`.
+    /// Puts the copy in place of the first, as of `checkpoint`; the first is moved aside where `keep_old` says so.
     ///
     /// # Errors
     ///
@@ -260,11 +273,26 @@ pub trait Projection<V: Vocabulary>: Send {
     fn finish_rebuild(
         &mut self,
         checkpoint: &Checkpoint,
-        keep_old: bool,
+        keep_old: KeepOld,
     ) -> Result<(), ProjectionError>;
 
     /// Throws the copy away.
     fn abort_rebuild(&mut self);
+
+    /// The files whose replacement may end the cause of repeated rebuilds: while a rebuild waits, a new inode or
+    /// modification time of one of them ends the pause.
+    fn watched_files(&self) -> Vec<PathBuf> {
+        Vec::new()
+    }
+
+    /// Removes everything that rebuilds moved aside as `.lost-N`; returns the number of files.
+    ///
+    /// # Errors
+    ///
+    /// [`ProjectionError::Retry`].
+    fn remove_lost(&mut self) -> Result<u64, ProjectionError> {
+        Ok(0)
+    }
 
     /// Opens what there is for comparison, without changing anything. `None`: there is nothing.
     ///

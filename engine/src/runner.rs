@@ -1,5 +1,7 @@
 //! [`Runner`]: a thread for each projection, which follows the journal and helps itself out of trouble.
 
+use std::os::unix::fs::MetadataExt;
+use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender, TryRecvError};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -8,6 +10,7 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use lenslog_journal::{JournalView, Lost, ReaderOptions, Seq};
 
+use crate::backoff::RebuildBackoff;
 use crate::follow::{FollowError, Follower, Start};
 use crate::rebuild::{RebuildError, RebuildOptions, Rebuilt, rebuild};
 use crate::status::{Progress, ProjectionState, ProjectionStatus};
@@ -20,6 +23,10 @@ const INSPECT_INTERVAL: Duration = Duration::from_secs(2);
 /// The first pause after an error that may pass; it doubles up to [`PAUSE_MAX`].
 const PAUSE_MIN: Duration = Duration::from_millis(50);
 const PAUSE_MAX: Duration = Duration::from_secs(2);
+/// While a rebuild waits, commands and files are looked at this often.
+const LOOK_INTERVAL: Duration = Duration::from_millis(200);
+/// The medium failed.
+const EIO: i32 = 5;
 /// A record that took longer from its append to the projection is logged.
 const SLOW: Duration = Duration::from_millis(10);
 
@@ -76,6 +83,17 @@ impl Runner {
     /// for `patience`, and returns the names of those that are behind.
     #[must_use]
     pub fn wait_for(&self, seq: Seq, patience: Duration) -> Vec<&'static str> {
+        self.wait(seq, patience, None)
+    }
+
+    /// As [`Runner::wait_for`], but no longer than `limit`, whatever progress there is: for a caller that has something
+    /// to append.
+    #[must_use]
+    pub fn wait_at_most(&self, seq: Seq, limit: Duration) -> Vec<&'static str> {
+        self.wait(seq, limit, Some(Instant::now() + limit))
+    }
+
+    fn wait(&self, seq: Seq, patience: Duration, end: Option<Instant>) -> Vec<&'static str> {
         const PAUSE: Duration = Duration::from_millis(2);
         let mut progress = Progress::default();
         let mut last = Instant::now();
@@ -90,7 +108,8 @@ impl Runner {
                 .filter(|status| status.next < seq || status.state != ProjectionState::Following)
                 .map(|status| status.name)
                 .collect();
-            if behind.is_empty() || last.elapsed() >= patience {
+            let is_over = end.is_some_and(|end| Instant::now() >= end);
+            if behind.is_empty() || is_over || last.elapsed() >= patience {
                 return behind;
             }
             std::thread::sleep(PAUSE);
@@ -164,6 +183,8 @@ impl Worker {
             pause: PAUSE_MIN,
             started: false,
             mended: false,
+            backoff: RebuildBackoff::default(),
+            is_own: false,
             live: false,
             last_durable: Instant::now(),
             last_inspect: Instant::now(),
@@ -211,6 +232,9 @@ struct Thread<V: Vocabulary> {
     started: bool,
     /// What an inspection found was rebuilt, and nothing was followed since.
     mended: bool,
+    backoff: RebuildBackoff,
+    /// The projection was rebuilt here, and nothing was applied to it since.
+    is_own: bool,
     /// The head was reached: what comes now is new, and how long it took says something.
     live: bool,
     last_durable: Instant,
@@ -254,6 +278,8 @@ impl<V: Vocabulary> Thread<V> {
         let mut on_lost = |lost: &Lost| (self.on_lost)(lost);
         let step = self.follower.step(&mut on_lost)?;
         self.mended = false;
+        self.is_own &= step.records == 0;
+        self.backoff.note_followed(self.follower.next_seq());
         self.log_slow(step.oldest_micros);
         self.publish();
         if self.follower.dirty && self.last_durable.elapsed() >= DURABLE_INTERVAL {
@@ -275,7 +301,7 @@ impl<V: Vocabulary> Thread<V> {
     fn start(&mut self) -> Result<(), FollowError> {
         self.live = false;
         let name = self.follower.spec.name;
-        // What is absent loses nothing by being made of what there is; what is broken is kept aside.
+        // Nothing exists yet: rebuilding despite losses cannot destroy data. What is broken is kept aside.
         let (accept_loss, keep_old, reason) = match self.follower.start()? {
             Start::Following => {
                 self.started = true;
@@ -292,13 +318,16 @@ impl<V: Vocabulary> Thread<V> {
             Start::Absent => (true, false, "there is none yet".to_owned()),
             Start::Broken(reason) => {
                 tracing::error!(projection = name, reason, "unusable; made again from the journal");
-                (true, true, reason)
+                (false, true, reason)
             }
             Start::Outdated(reason) => {
                 tracing::warn!(projection = name, reason, "outdated; made again from the journal");
                 (false, false, reason)
             }
         };
+        if !self.hold_back(&reason) {
+            return Ok(());
+        }
         let options = RebuildOptions { accept_loss, keep_old, ..RebuildOptions::default() };
         match self.rebuild(&options) {
             Ok(rebuilt) => {
@@ -310,8 +339,8 @@ impl<V: Vocabulary> Thread<V> {
                 );
                 Ok(())
             }
-            Err(RebuildError::Damaged { lost }) => {
-                self.note_error(&RebuildError::Damaged { lost }.to_string());
+            Err(error @ (RebuildError::Damaged { .. } | RebuildError::Ahead { .. })) => {
+                self.note_error(&error.to_string());
                 self.keep();
                 Ok(())
             }
@@ -321,24 +350,52 @@ impl<V: Vocabulary> Thread<V> {
         }
     }
 
-    /// Leaves the projection as it is until somebody asks for a rebuild or the runner stops.
+    /// Leaves the projection as it is until a command rebuilds it, its files change or the runner stops.
     fn keep(&mut self) {
-        self.set_state(ProjectionState::Kept);
+        self.wait_unless_changed(ProjectionState::Kept, None);
+    }
+
+    /// Waits where the rebuilds before brought no progress. `false`: the runner stops, or a command has rebuilt the
+    /// projection meanwhile.
+    fn hold_back(&mut self, reason: &str) -> bool {
+        let Some(pause) = self.backoff.pause() else { return true };
+        let seconds = pause.as_secs();
+        self.note_error(&format!(
+            "{reason}; the last rebuilds brought no progress, the next one begins in {seconds} s, or at once when the \
+             projection's files change"
+        ));
+        self.wait_unless_changed(ProjectionState::Waiting, Some(Instant::now() + pause))
+    }
+
+    /// Waits until `deadline`, or until a file of the projection has another inode or modification time. Commands are
+    /// served meanwhile. `false`: one of them has rebuilt the projection, or the runner stops.
+    fn wait_unless_changed(&mut self, state: ProjectionState, deadline: Option<Instant>) -> bool {
+        self.set_state(state);
+        let mut files = watched(&self.follower);
         while !self.stop.load(Ordering::Acquire) {
-            match self.inbox.recv_timeout(INSPECT_INTERVAL) {
+            let rest = deadline.map(|deadline| deadline.saturating_duration_since(Instant::now()));
+            if rest.is_some_and(|rest| rest.is_zero()) || watched(&self.follower) != files {
+                return true;
+            }
+            match self
+                .inbox
+                .recv_timeout(rest.map_or(LOOK_INTERVAL, |rest| rest.min(LOOK_INTERVAL)))
+            {
                 Ok(command) => {
                     let result = self.rebuild(&command.options);
                     let done = result.is_ok();
                     let _ = command.reply.send(result);
                     if done {
-                        return;
+                        return false;
                     }
-                    self.set_state(ProjectionState::Kept);
+                    self.set_state(state);
+                    files = watched(&self.follower);
                 }
                 Err(RecvTimeoutError::Timeout) => {}
-                Err(RecvTimeoutError::Disconnected) => return,
+                Err(RecvTimeoutError::Disconnected) => return false,
             }
         }
+        false
     }
 
     fn rebuild(&mut self, options: &RebuildOptions) -> Result<Rebuilt, RebuildError> {
@@ -351,7 +408,9 @@ impl<V: Vocabulary> Thread<V> {
         }
         self.started = false;
         self.set_state(ProjectionState::Rebuilding);
-        let options = RebuildOptions { reader: ReaderOptions::default(), ..options.clone() };
+        let is_own = self.is_own;
+        let options =
+            RebuildOptions { reader: ReaderOptions::default(), is_own, ..options.clone() };
         let (stop, status) = (Arc::clone(&self.stop), Arc::clone(&self.status));
         let mut progress = |progress: crate::Progress| {
             lock(&status).next = progress.next;
@@ -365,6 +424,10 @@ impl<V: Vocabulary> Thread<V> {
         if result.is_ok() {
             lock(&self.status).rebuilds += 1;
         }
+        self.is_own = result.is_ok();
+        if result.as_ref().map_or_else(is_lasting, |_| true) {
+            self.backoff.note_rebuild();
+        }
         result
     }
 
@@ -372,12 +435,21 @@ impl<V: Vocabulary> Thread<V> {
         let Inspection::Tampered { reason, scope } = self.follower.projection.inspect()? else {
             return Ok(());
         };
-        tracing::warn!(projection = self.follower.spec.name, reason, "made again from the journal");
+        tracing::warn!(projection = self.follower.spec.name, reason, "rebuilt from the journal");
+        self.is_own = false;
+        if !self.hold_back(&reason) {
+            return Ok(());
+        }
         // What is gone cannot be lost: a damaged journal still gives back what it has.
         let options = RebuildOptions { scope, accept_loss: true, ..RebuildOptions::default() };
         self.mended = true;
         match self.rebuild(&options) {
-            Ok(_) | Err(RebuildError::Interrupted | RebuildError::Damaged { .. }) => Ok(()),
+            Ok(_)
+            | Err(
+                RebuildError::Interrupted
+                | RebuildError::Damaged { .. }
+                | RebuildError::Ahead { .. },
+            ) => Ok(()),
             Err(RebuildError::Projection(error)) => Err(error.into()),
             Err(RebuildError::Journal(error)) => Err(error.into()),
         }
@@ -389,8 +461,10 @@ impl<V: Vocabulary> Thread<V> {
         self.live = false;
         self.note_error(&error.to_string());
         if let FollowError::Projection(ProjectionError::Broken { reason }) = error {
-            let options =
-                RebuildOptions { accept_loss: true, keep_old: true, ..RebuildOptions::default() };
+            if !self.hold_back(&reason) {
+                return;
+            }
+            let options = RebuildOptions { keep_old: true, ..RebuildOptions::default() };
             match self.rebuild(&options) {
                 Ok(_) => return,
                 Err(error) => {
@@ -446,6 +520,27 @@ impl<V: Vocabulary> Thread<V> {
             tracing::info!(projection = self.follower.spec.name, lag_ms, "slow to follow");
         }
     }
+}
+
+/// Whether a rebuild failed for a reason that no waiting takes away: its content is broken, or the medium is.
+fn is_lasting(error: &RebuildError) -> bool {
+    match error {
+        RebuildError::Projection(ProjectionError::Broken { .. }) => true,
+        RebuildError::Projection(ProjectionError::Retry { source, .. }) => {
+            source.raw_os_error() == Some(EIO)
+        }
+        _ => false,
+    }
+}
+
+/// Device, inode, length and modification time of the projection's files, as far as the operating system has them.
+fn watched<V: Vocabulary>(follower: &Follower<V>) -> Vec<Option<[u64; 5]>> {
+    let look = |path: &PathBuf| {
+        let found = std::fs::metadata(path).ok()?;
+        let seconds = found.mtime().cast_unsigned();
+        Some([found.dev(), found.ino(), found.len(), seconds, found.mtime_nsec().cast_unsigned()])
+    };
+    follower.projection.watched_files().iter().map(look).collect()
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {

@@ -1,7 +1,8 @@
 //! [`verify`]: reads the journal once, checks it, and compares every projection with it.
 
-use lenslog_journal::{Entry, Error, JournalView, Lost, Notice, ReaderOptions, Seq};
+use lenslog_journal::{Entry, Error, JournalView, Lost, Notice, ReaderOptions, Seq, SeqRange};
 
+use crate::rebuild::missing_end;
 use crate::{Fact, Progress, Projection, ProjectionError, Recorded, Spec, Verifier, Vocabulary};
 
 /// Times a verification begins again because segments were pruned under it.
@@ -132,6 +133,12 @@ fn attempt_to_verify<V: Vocabulary>(
                 }
             }
         }
+    }
+    let reached = reader.next_seq();
+    if reached < end {
+        let lost = missing_end(view, SeqRange::new(reached, end))?;
+        comparisons.iter_mut().for_each(|comparison| comparison.lost(&lost));
+        report.lost.push(lost);
     }
     // The reader notices what is wrong with a segment when it leaves it.
     if reader.next()?.is_none() {

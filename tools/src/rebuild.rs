@@ -190,6 +190,10 @@ pub(crate) fn all(projections: Vec<Boxed>, view: &JournalView, options: &Rebuild
                 );
                 code = code.max(EXIT_DAMAGED);
             }
+            Err(error @ RebuildError::Ahead { .. }) => {
+                say!("{name:<10} NOT rebuilt: {error}");
+                code = EXIT_DAMAGED;
+            }
             Err(error) => {
                 say!("{name:<10} NOT made again: {error}");
                 code = code.max(EXIT_CANNOT_RUN);
