@@ -318,7 +318,7 @@ impl<V: Vocabulary> Thread<V> {
             Start::Absent => (true, false, "there is none yet".to_owned()),
             Start::Broken(reason) => {
                 tracing::error!(projection = name, reason, "unusable; made again from the journal");
-                (false, true, reason)
+                (true, true, reason)
             }
             Start::Outdated(reason) => {
                 tracing::warn!(projection = name, reason, "outdated; made again from the journal");
@@ -464,7 +464,8 @@ impl<V: Vocabulary> Thread<V> {
             if !self.hold_back(&reason) {
                 return;
             }
-            let options = RebuildOptions { keep_old: true, ..RebuildOptions::default() };
+            let options =
+                RebuildOptions { accept_loss: true, keep_old: true, ..RebuildOptions::default() };
             match self.rebuild(&options) {
                 Ok(_) => return,
                 Err(error) => {

@@ -9,6 +9,7 @@ mod say;
 mod backup;
 mod cat;
 pub mod control;
+mod discard_lost;
 mod event_json;
 mod export;
 mod images;
@@ -54,6 +55,8 @@ pub enum Command {
     Repair(repair::RepairCommand),
     /// Copy everything to another directory, beside a running recorder too
     Backup(backup::Backup),
+    /// Remove what rebuilds moved aside as .lost-N
+    DiscardLost(discard_lost::DiscardLost),
     /// Print every event as a line of JSON that `lenslog ingest` takes
     Export(export::Export),
 }
@@ -82,6 +85,7 @@ pub fn run(place: &Place, command: &Command) -> ExitCode {
         Command::Stat(stat) => stat.run(place),
         Command::Repair(repair) => repair.run(place),
         Command::Backup(backup) => backup.run(place),
+        Command::DiscardLost(discard) => discard.run(place),
         Command::Export(export) => export.run(place),
     };
     match result {
