@@ -111,5 +111,5 @@ pub use recorded::{Fact, Recorded};
 pub use runner::{OnLost, Runner};
 pub use snapshot::{SNAPSHOT_ASIDES_MAX, SNAPSHOT_BYTES_MAX, Snapshot, Summary};
 pub use status::{ProjectionState, ProjectionStatus};
-pub use verify::{ProjectionReport, VerifyReport, verify};
+pub use verify::{ProjectionReport, Verdict, VerifyReport, verify, verify_within};
 pub use vocabulary::{DecodeError, Encoded, Vocabulary};

@@ -5,9 +5,9 @@ use std::fmt;
 use std::io;
 use std::path::{Path, PathBuf};
 
-use lenslog_journal::{Day, Kind, Seq, SeqRange};
+use lenslog_journal::{Day, Kind, Seq, SeqRange, SystemRecord};
 
-use crate::{Checkpoint, Recorded, Vocabulary};
+use crate::{Checkpoint, Fact, Recorded, Vocabulary};
 
 /// What a projection is called and what its output depends on.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -226,6 +226,17 @@ pub trait Projection<V: Vocabulary>: Send {
     /// Any; after all but [`ProjectionError::Rejected`] the projection is opened again.
     fn apply(&mut self, record: &Recorded<V::Event>) -> Result<(), ProjectionError>;
 
+    /// Whether a record that [`Projection::apply`] rejected earlier could be applied by now. Asked once, after
+    /// [`Projection::open`]; nothing of the record may stay.
+    ///
+    /// # Errors
+    ///
+    /// As [`Projection::apply`], but for [`ProjectionError::Rejected`].
+    fn would_apply(&mut self, record: &Recorded<V::Event>) -> Result<bool, ProjectionError> {
+        let _ = record;
+        Ok(false)
+    }
+
     /// The journal has lost these records: they will never come.
     fn lost(&mut self, range: SeqRange) {
         let _ = range;
@@ -313,6 +324,15 @@ pub trait Verifier<V: Vocabulary>: Send {
     ///
     /// [`ProjectionError::Retry`] where the projection cannot be read.
     fn apply(&mut self, record: &Recorded<V::Event>) -> Result<(), ProjectionError>;
+
+    /// Whether a record after the checkpoint would change what the projection holds. A checkpoint that only lacks others
+    /// is as good as one at the head.
+    fn is_changed_by(&self, record: &Recorded<V::Event>) -> bool {
+        match &record.fact {
+            Fact::Journal(system) => matches!(system, SystemRecord::PrunedThrough(_)),
+            _ => true,
+        }
+    }
 
     /// The journal has lost these records: what the projection holds of them cannot be checked.
     fn lost(&mut self, range: SeqRange) {

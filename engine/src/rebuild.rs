@@ -206,6 +206,7 @@ fn fold<V: Vocabulary>(
     let head = view.head()?;
     let mut reader = view.reader(from, options.reader)?;
     let mut checkpoint = Checkpoint::at_start(view.journal_id(), &spec);
+    checkpoint.codec = V::VERSION;
     let (mut records, mut passed) = (0, 0_u64);
     let mut lost: Vec<Lost> = Vec::new();
     loop {
@@ -269,13 +270,13 @@ fn apply<V: Vocabulary>(
     checkpoint: &mut Checkpoint,
     recorded: &Recorded<V::Event>,
 ) -> Result<(), RebuildError> {
-    let reason = match &recorded.fact {
-        Fact::Undecodable(reason) => reason.clone(),
+    let (reason, is_undecodable) = match &recorded.fact {
+        Fact::Undecodable(reason) => (reason.clone(), true),
         _ => match projection.apply(recorded) {
-            Err(ProjectionError::Rejected { reason }) => reason,
+            Err(ProjectionError::Rejected { reason }) => (reason, false),
             result => return Ok(result?),
         },
     };
-    checkpoint.park(recorded.seq, &reason);
+    checkpoint.park(recorded.seq, &reason, is_undecodable);
     Ok(())
 }

@@ -184,6 +184,7 @@ impl Worker {
             started: false,
             mended: false,
             backoff: RebuildBackoff::default(),
+            parked_tried: false,
             is_own: false,
             live: false,
             last_durable: Instant::now(),
@@ -233,6 +234,8 @@ struct Thread<V: Vocabulary> {
     /// What an inspection found was rebuilt, and nothing was followed since.
     mended: bool,
     backoff: RebuildBackoff,
+    /// Events that were set aside were looked at since the thread began.
+    parked_tried: bool,
     /// The projection was rebuilt here, and nothing was applied to it since.
     is_own: bool,
     /// The head was reached: what comes now is new, and how long it took says something.
@@ -304,6 +307,11 @@ impl<V: Vocabulary> Thread<V> {
         // Nothing exists yet: rebuilding despite losses cannot destroy data. What is broken is kept aside.
         let (accept_loss, keep_old, reason) = match self.follower.start()? {
             Start::Following => {
+                if !std::mem::replace(&mut self.parked_tried, true)
+                    && self.follower.can_apply_parked()?
+                {
+                    return self.retry_parked();
+                }
                 self.started = true;
                 // Files that were deleted while nobody followed come back before anybody is told that all is there.
                 if !self.mended {
@@ -345,6 +353,24 @@ impl<V: Vocabulary> Thread<V> {
                 Ok(())
             }
             Err(RebuildError::Interrupted) => Ok(()),
+            Err(RebuildError::Projection(error)) => Err(error.into()),
+            Err(RebuildError::Journal(error)) => Err(error.into()),
+        }
+    }
+
+    /// Rebuilds the projection with the events that were set aside. Where that cannot be done it goes on without them.
+    fn retry_parked(&mut self) -> Result<(), FollowError> {
+        let name = self.follower.spec.name;
+        tracing::info!(
+            projection = name,
+            "an event that was set aside can be applied; the projection is rebuilt"
+        );
+        match self.rebuild(&RebuildOptions::default()) {
+            Ok(_) | Err(RebuildError::Interrupted) => Ok(()),
+            Err(error @ (RebuildError::Damaged { .. } | RebuildError::Ahead { .. })) => {
+                tracing::warn!(projection = name, %error, "the events stay set aside");
+                Ok(())
+            }
             Err(RebuildError::Projection(error)) => Err(error.into()),
             Err(RebuildError::Journal(error)) => Err(error.into()),
         }

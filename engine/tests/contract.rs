@@ -10,11 +10,12 @@ use std::time::Duration;
 use common::{Entry, Ledger, Setting};
 use lenslog_engine::{
     Checkpoint, CommitKind, KeepOld, Opened, Projection, ProjectionError, RebuildError,
-    RebuildOptions, Recorded, Runner, Scope, Spec, Verifier, rebuild, verify,
+    RebuildOptions, Recorded, Runner, Scope, Spec, Verifier, rebuild, verify_within,
 };
 use lenslog_journal::{JournalView, Kind, Lost, NewRecord, ReaderOptions, Seq, SeqRange};
 
 const PATIENCE: Duration = Duration::from_secs(20);
+const NO_PATIENCE: Duration = Duration::ZERO;
 
 /// Writes down every call, and answers as it was told to.
 struct Diary {
@@ -268,8 +269,14 @@ fn a_projection_is_compared_with_the_records_before_its_checkpoint_only() {
     let view = setting.journal.view();
     let (mut diary, calls) = Diary::new(Opened::Absent);
     diary.kept = Some(behind(&view, 2));
-    let report =
-        verify::<Ledger>(&view, &[&diary], ReaderOptions::default(), &mut |_| true).unwrap();
+    let report = verify_within::<Ledger>(
+        &view,
+        &[&diary],
+        ReaderOptions::default(),
+        NO_PATIENCE,
+        &mut |_| true,
+    )
+    .unwrap();
     assert_eq!((report.records, report.projections[0].records), (4, 2));
     assert_eq!(*calls.lock().unwrap(), ["compare 1", "compare 2"]);
 }

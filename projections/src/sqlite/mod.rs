@@ -238,6 +238,13 @@ impl Projection<RecorderVocabulary> for SqliteProjection {
         self.note(result)
     }
 
+    fn would_apply(&mut self, record: &Recorded<Event>) -> Result<bool, ProjectionError> {
+        match (Change::of(record), &mut self.state) {
+            (Ok(change), State::Live(live)) => live.would_apply(&change),
+            _ => Ok(false),
+        }
+    }
+
     fn commit(&mut self, checkpoint: &Checkpoint, kind: CommitKind) -> Result<(), ProjectionError> {
         let committed = self.live().and_then(|live| {
             live.commit(checkpoint)?;
