@@ -220,7 +220,15 @@ fn fold<V: Vocabulary>(
             }
         }
         passed += 1;
-        match reader.next()? {
+        let entry = match reader.next() {
+            // As a follower does: the tombstone comes later, and takes away what was made of the pruned records.
+            Err(Error::Pruned { floor }) => {
+                reader = view.reader(floor, options.reader)?;
+                continue;
+            }
+            result => result?,
+        };
+        match entry {
             None => break,
             Some(Entry::Lost(loss)) => {
                 if end.is_some_and(|end| loss.range.from >= end) {

@@ -64,11 +64,23 @@ impl<S: Default> Snapshot<S> {
     }
 
     fn read(&self) -> Result<Option<String>, ProjectionError> {
+        // Opening a FIFO would wait for a writer.
+        if self.storage.stat(&self.path).is_ok_and(|stat| stat.kind != EntryKind::File) {
+            return Err(self.blocked());
+        }
         match read_file(&*self.storage, &self.path, SNAPSHOT_BYTES_MAX) {
             Ok(bytes) => Ok(Some(String::from_utf8_lossy(&bytes).into_owned())),
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
             Err(error) if error.kind() == io::ErrorKind::FileTooLarge => Ok(Some(String::new())),
             Err(error) => Err(ProjectionError::retry("cannot read", &self.path)(error)),
+        }
+    }
+
+    fn blocked(&self) -> ProjectionError {
+        ProjectionError::Blocked {
+            path: self.path.clone(),
+            problem: "is not a file".to_owned(),
+            remedy: "move it away",
         }
     }
 
@@ -161,11 +173,7 @@ impl<V: Vocabulary, S: Summary<V>> Projection<V> for Snapshot<S> {
     fn inspect(&mut self) -> Result<Inspection, ProjectionError> {
         let Some(identity) = self.identity else { return Ok(Inspection::Intact) };
         match self.storage.stat(&self.path) {
-            Ok(stat) if stat.kind != EntryKind::File => Err(ProjectionError::Blocked {
-                path: self.path.clone(),
-                problem: "is not a file".to_owned(),
-                remedy: "move it away",
-            }),
+            Ok(stat) if stat.kind != EntryKind::File => Err(self.blocked()),
             Ok(stat) if stat.identity == identity => Ok(Inspection::Intact),
             _ => {
                 let reason = format!("{} was deleted or replaced", self.path.display());
