@@ -12,9 +12,10 @@ use std::time::{Duration, Instant};
 use common::{Entry, Ledger, Setting, wait_for_state};
 use lenslog_engine::{
     Checkpoint, CommitKind, KeepOld, Opened, Projection, ProjectionError, ProjectionState,
-    RebuildOptions, Recorded, Runner, Scope, Spec, Verifier,
+    RebuildOptions, Recorded, Runner, Scope, Spec, Verifier, Vocabulary, rebuild,
 };
-use lenslog_journal::{JournalView, Lost};
+use lenslog_journal::storage::FaultyStorage;
+use lenslog_journal::{Journal, JournalView, Lost, Options, SimulatedClock, Timestamp};
 
 /// What goes wrong again and again.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -198,4 +199,40 @@ fn waiting_for_a_projection_that_only_rebuilds_ends() {
     let behind = storm.runner.wait_for(head.next(), Duration::from_millis(300));
     assert_eq!(behind, ["storm"]);
     assert!(begun.elapsed() < Duration::from_secs(4), "{:?}", begun.elapsed());
+}
+
+#[test]
+fn a_rebuild_beside_a_pruning_goes_on_from_the_new_floor() {
+    let (storage, directory) = (FaultyStorage::new(), tempfile::tempdir().unwrap());
+    let start = Timestamp { utc_micros: 1_795_424_400_000_000, offset_minutes: 60 };
+    let clock = Arc::new(SimulatedClock::new(start));
+    let options = Options {
+        storage: Arc::new(storage),
+        clock: Arc::clone(&clock) as _,
+        segment_bytes_max: Some(32 << 10),
+        ..Options::default()
+    };
+    let journal = Journal::open("/ledger", &options).unwrap();
+    let pay =
+        || journal.append(&[Ledger::encode(&Entry::Paid { account: 1, cents: 1 }).as_record()]);
+    for _ in 0..3000 {
+        pay().unwrap();
+    }
+    clock.advance(Duration::from_secs(86_400));
+    pay().unwrap();
+    let mut looks = 0;
+    let mut projection = common::count(directory.path());
+    let mut prune = |_| {
+        looks += 1;
+        if looks == 2 {
+            journal.prune_through(start.day()).unwrap();
+            journal.unlink_pruned().unwrap();
+        }
+        true
+    };
+    let view = journal.view();
+    let rebuilt =
+        rebuild::<Ledger>(&mut projection, &view, &RebuildOptions::default(), &mut prune).unwrap();
+    assert!(rebuilt.lost.is_empty() && rebuilt.records < 3000, "{rebuilt:?}");
+    assert_eq!(rebuilt.checkpoint.position.next, view.head().unwrap());
 }

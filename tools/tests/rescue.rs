@@ -275,6 +275,52 @@ fn an_unfinished_directory_of_somebody_else_is_not_touched() {
 }
 
 #[test]
+fn stat_says_why_it_cannot_read() {
+    let Some(mut faulty) = Faulty::new(|root| {
+        recorded(&root.join("data"));
+        r#"{"eio_read": [["*/events.db", 0, 1000000000]]}"#.to_owned()
+    }) else {
+        return;
+    };
+    let data = faulty.seen("data");
+    let said = expect(&data, &["stat", "--json"], 0);
+    assert!(said.contains("\"unreadable\"") && !said.contains("\"broken\""), "{said}");
+    faulty.server.kill().unwrap();
+    faulty.server.wait().unwrap();
+    let said = expect(&data, &["stat"], 2);
+    assert!(said.contains("cannot look at") && !said.contains("there is no journal"), "{said}");
+    expect(faulty.directory.path(), &["stat"], 2);
+}
+
+#[test]
+fn a_fifo_or_a_directory_in_the_place_of_a_file_hangs_no_tool() {
+    let directory = tempfile::tempdir().unwrap();
+    for fifo in [true, false] {
+        let data = directory.path().join(if fifo { "fifo" } else { "directory" });
+        recorded(&data);
+        for name in ["events.db", "checkpoints/jsonl", "events/2026-11-20/events.log"] {
+            let path = data.join(name);
+            fs::remove_file(&path).unwrap();
+            if fifo {
+                assert!(Command::new("mkfifo").arg(&path).status().unwrap().success());
+            } else {
+                fs::create_dir(&path).unwrap();
+            }
+        }
+        fs::remove_file(data.join("checkpoints/media")).unwrap();
+        let said = expect(&data, &["stat", "--json"], 0);
+        assert_eq!(said.matches("\"blocked\"").count(), 2, "{said}");
+        expect(&data, &["verify"], 1);
+        expect(&data, &["rebuild"], 2);
+        expect(&data, &["export"], 0);
+        let copy = directory.path().join("copy");
+        let _ = fs::remove_dir_all(&copy);
+        expect(&data, &["backup", copy.to_str().unwrap()], 0);
+        expect(&copy, &["verify"], 0);
+    }
+}
+
+#[test]
 fn lost_copies_go_by_command() {
     let directory = tempfile::tempdir().unwrap();
     let data = directory.path().join("data");
