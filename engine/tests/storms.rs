@@ -149,7 +149,7 @@ fn rebuilds_without_progress_pause_whatever_is_wrong() {
         {
             std::thread::yield_now();
         }
-        // Nothing that appends waits, and nobody waits for what does not come.
+        // Nothing that appends waits, and no wait is endless.
         let begun = Instant::now();
         for cents in 0..100 {
             storm.setting.pay(2, cents);

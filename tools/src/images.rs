@@ -53,7 +53,7 @@ pub(crate) fn copy_images(data: &Path, target: &Path) -> Result<ImagesCopied> {
     Ok(copied)
 }
 
-/// Removes from the day directories of an unfinished copy what is no picture of the original: it is made again, or was
+/// Removes from the day directories of an unfinished copy what is no picture of the original: it is rebuilt, or was
 /// pruned since.
 pub(crate) fn remove_others(data: &Path, target: &Path) -> Result<()> {
     let entries = |path: &Path| fs::read_dir(path).into_iter().flatten().flatten();

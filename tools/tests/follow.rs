@@ -83,7 +83,7 @@ fn following_goes_on_past_a_pruning_and_says_so() {
     let mut lines = BufReader::new(child.stdout.take().unwrap());
     let errors = child.stderr.take().unwrap();
     read_until(&mut lines, "first_0");
-    // Nobody reads: it can print no more than the pipe holds.
+    // The output is not read: it can print no more than the pipe holds.
     append(&journal, 0, "pruned", 0..1000);
     clock.advance(DAY);
     append(&journal, 1, "kept", 0..10);

@@ -1,5 +1,5 @@
 #!/usr/bin/python3
-"""A file system that passes everything through and fails where it is told to: fuse_faults.py ROOT MOUNT CONTROL.
+"""A file system that passes everything through and fails where CONTROL says: fuse_faults.py ROOT MOUNT CONTROL.
 
 CONTROL is a JSON file that is read again whenever it changes: {"eio_read": [["*/name", from, to], ...]}."""
 import errno

@@ -263,7 +263,7 @@ fn interrupted(data: &Path, target: &Path) {
 }
 
 #[test]
-fn an_unfinished_directory_of_somebody_else_is_not_touched() {
+fn an_unfinished_directory_of_another_program_is_not_touched() {
     let directory = tempfile::tempdir().unwrap();
     let at = |name: &str| directory.path().join(name);
     recorded(&at("data"));

@@ -1,4 +1,4 @@
-//! Triggers that somebody added to the database, and rows that they leave out without an error.
+//! Triggers that a user added to the database, and rows that they leave out without an error.
 
 use std::path::Path;
 
