@@ -25,6 +25,8 @@ pub struct Checkpoint {
     pub logic: u32,
     /// The options that change its output.
     pub options: String,
+    /// Version of the decoding ([`Vocabulary::VERSION`](crate::Vocabulary::VERSION)); 0 where it is not known.
+    pub codec: u32,
     /// Events that could not be applied, oldest first.
     pub parked: Vec<Parked>,
     /// How many there were in all.
@@ -38,6 +40,8 @@ pub struct Parked {
     pub seq: Seq,
     /// Why.
     pub reason: String,
+    /// Its payload could not be decoded; else the projection refused it.
+    pub is_undecodable: bool,
 }
 
 impl Checkpoint {
@@ -49,6 +53,7 @@ impl Checkpoint {
             position: Position::START,
             logic: spec.logic,
             options: spec.options.clone(),
+            codec: 0,
             parked: Vec::new(),
             parked_count: 0,
         }
@@ -70,11 +75,11 @@ impl Checkpoint {
     }
 
     /// Notes an event that could not be applied.
-    pub(crate) fn park(&mut self, seq: Seq, reason: &str) {
+    pub(crate) fn park(&mut self, seq: Seq, reason: &str, is_undecodable: bool) {
         self.parked_count += 1;
         if self.parked.len() < PARKED_MAX {
             let reason = reason.chars().take(PARKED_REASON_CHARS_MAX).collect();
-            self.parked.push(Parked { seq, reason });
+            self.parked.push(Parked { seq, reason, is_undecodable });
         }
     }
 
@@ -91,9 +96,11 @@ impl Checkpoint {
         }
         let _ = writeln!(text, "logic {}", self.logic);
         let _ = writeln!(text, "options {}", one_line(&self.options));
+        let _ = writeln!(text, "codec {}", self.codec);
         let _ = writeln!(text, "parked_count {}", self.parked_count);
         for parked in &self.parked {
-            let _ = writeln!(text, "parked {} {}", parked.seq, one_line(&parked.reason));
+            let name = if parked.is_undecodable { "undecodable" } else { "parked" };
+            let _ = writeln!(text, "{name} {} {}", parked.seq, one_line(&parked.reason));
         }
         text
     }
@@ -108,7 +115,7 @@ impl Checkpoint {
         }
         let (mut journal, mut next, mut last) = (None, None, None);
         let (mut logic, mut options) = (None, None);
-        let (mut parked, mut parked_count) = (Vec::new(), 0);
+        let (mut codec, mut parked, mut parked_count) = (0, Vec::new(), 0);
         for line in lines {
             let (name, value) = line.split_once(' ').unwrap_or((line, ""));
             match name {
@@ -117,10 +124,12 @@ impl Checkpoint {
                 "last" => last = Some(last_from_text(value)?),
                 "logic" => logic = Some(value.parse().ok()?),
                 "options" => options = Some(value.to_owned()),
+                "codec" => codec = value.parse().ok()?,
                 "parked_count" => parked_count = value.parse().ok()?,
-                "parked" if parked.len() < PARKED_MAX => {
+                "parked" | "undecodable" if parked.len() < PARKED_MAX => {
                     let (seq, reason) = value.split_once(' ').unwrap_or((value, ""));
-                    parked.push(Parked { seq: Seq(seq.parse().ok()?), reason: reason.to_owned() });
+                    let (seq, reason) = (Seq(seq.parse().ok()?), reason.to_owned());
+                    parked.push(Parked { seq, reason, is_undecodable: name == "undecodable" });
                 }
                 _ => {}
             }
@@ -130,6 +139,7 @@ impl Checkpoint {
             position: Position { next: next?, last },
             logic: logic?,
             options: options?,
+            codec,
             parked,
             parked_count,
         })
@@ -174,7 +184,11 @@ mod tests {
             },
             logic: 3,
             options: "metadata=true".to_owned(),
-            parked: vec![Parked { seq: Seq(7), reason: "no such day".to_owned() }],
+            codec: 2,
+            parked: vec![
+                Parked { seq: Seq(7), reason: "no such day".to_owned(), is_undecodable: false },
+                Parked { seq: Seq(9), reason: "too short".to_owned(), is_undecodable: true },
+            ],
             parked_count: 9,
         }
     }
@@ -204,10 +218,10 @@ mod tests {
     #[test]
     fn a_reason_cannot_forge_a_line() {
         let mut checkpoint = sample();
-        checkpoint.park(Seq(8), "bad\nnext 1");
+        checkpoint.park(Seq(10), "bad\nnext 1", false);
         let read = Checkpoint::from_text(&checkpoint.to_text()).unwrap();
         assert_eq!(read.position.next, Seq(42));
-        assert_eq!(read.parked[1].reason, "bad next 1");
+        assert_eq!(read.parked[2].reason, "bad next 1");
     }
 
     #[test]

@@ -60,7 +60,7 @@ pub(crate) struct Follower<V: Vocabulary> {
 impl<V: Vocabulary> Follower<V> {
     pub(crate) fn new(projection: Box<dyn Projection<V>>, view: JournalView) -> Self {
         let spec = projection.spec();
-        let checkpoint = Checkpoint::at_start(view.journal_id(), &spec);
+        let checkpoint = start_of::<V>(&view, &spec);
         Self {
             projection,
             spec,
@@ -99,10 +99,38 @@ impl<V: Vocabulary> Follower<V> {
         Ok(Start::Following)
     }
 
+    /// Whether an event that was set aside could be applied by now. It needs a rebuild: applying it late is no fold.
+    pub(crate) fn can_apply_parked(&mut self) -> Result<bool, FollowError> {
+        let Checkpoint { parked_count, codec, .. } = self.checkpoint;
+        if parked_count == 0 {
+            return Ok(false);
+        }
+        if codec < V::VERSION {
+            return Ok(true);
+        }
+        let floor = self.view.floor()?;
+        for parked in self.checkpoint.parked.iter().filter(|parked| parked.seq >= floor) {
+            let mut reader = self.view.reader(parked.seq, ReaderOptions::default())?;
+            let Some(Entry::Record(record)) = reader.next()? else { continue };
+            if record.seq != parked.seq {
+                continue;
+            }
+            let recorded = Recorded::decode::<V>(&record);
+            let can_be_applied = match &recorded.fact {
+                Fact::Undecodable(_) => false,
+                _ => parked.is_undecodable || self.projection.would_apply(&recorded)?,
+            };
+            if can_be_applied {
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    }
+
     /// Follows from the beginning a projection of which there is nothing yet.
     pub(crate) fn begin(&mut self) -> Result<(), FollowError> {
         let floor = self.view.floor()?;
-        self.checkpoint = Checkpoint::at_start(self.view.journal_id(), &self.spec);
+        self.checkpoint = start_of::<V>(&self.view, &self.spec);
         self.reader = Some(self.view.reader(floor, ReaderOptions::default())?);
         Ok(())
     }
@@ -177,7 +205,7 @@ impl<V: Vocabulary> Follower<V> {
 
     fn apply(&mut self, recorded: &Recorded<V::Event>) -> Result<(), FollowError> {
         if let Fact::Undecodable(reason) = &recorded.fact {
-            self.park(recorded.seq, reason);
+            self.park(recorded.seq, reason, true);
             return Ok(());
         }
         if self.projection.must_commit_before(recorded)
@@ -189,19 +217,19 @@ impl<V: Vocabulary> Follower<V> {
         self.uncommitted = true;
         match self.projection.apply(recorded) {
             Err(ProjectionError::Rejected { reason }) => {
-                self.park(recorded.seq, &reason);
+                self.park(recorded.seq, &reason, false);
                 Ok(())
             }
             result => Ok(result?),
         }
     }
 
-    fn park(&mut self, seq: Seq, reason: &str) {
+    fn park(&mut self, seq: Seq, reason: &str, is_undecodable: bool) {
         tracing::error!(
             projection = self.spec.name, %seq, reason,
             "an event cannot be applied; it is set aside, the others go on"
         );
-        self.checkpoint.park(seq, reason);
+        self.checkpoint.park(seq, reason, is_undecodable);
         self.uncommitted = true;
     }
 
@@ -228,4 +256,9 @@ impl<V: Vocabulary> Follower<V> {
             None => std::thread::park_timeout(timeout),
         }
     }
+}
+
+/// The checkpoint of a projection that has seen nothing of this journal.
+fn start_of<V: Vocabulary>(view: &JournalView, spec: &Spec) -> Checkpoint {
+    Checkpoint { codec: V::VERSION, ..Checkpoint::at_start(view.journal_id(), spec) }
 }

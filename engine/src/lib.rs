@@ -88,6 +88,7 @@
 //! # }
 //! ```
 
+mod backoff;
 mod checkpoint;
 mod follow;
 pub mod laws;
@@ -102,13 +103,13 @@ mod vocabulary;
 
 pub use checkpoint::{Checkpoint, PARKED_MAX, PARKED_REASON_CHARS_MAX, Parked};
 pub use projection::{
-    CommitKind, DIFFERENCES_MAX, Inspection, Opened, Projection, ProjectionError, Scope, Spec,
-    Verifier,
+    CommitKind, DIFFERENCES_MAX, Inspection, KeepOld, Opened, Projection, ProjectionError, Scope,
+    Spec, Verifier,
 };
 pub use rebuild::{Progress, RebuildError, RebuildOptions, Rebuilt, rebuild};
 pub use recorded::{Fact, Recorded};
 pub use runner::{OnLost, Runner};
 pub use snapshot::{SNAPSHOT_ASIDES_MAX, SNAPSHOT_BYTES_MAX, Snapshot, Summary};
 pub use status::{ProjectionState, ProjectionStatus};
-pub use verify::{ProjectionReport, VerifyReport, verify};
+pub use verify::{ProjectionReport, Verdict, VerifyReport, verify, verify_within};
 pub use vocabulary::{DecodeError, Encoded, Vocabulary};

@@ -5,9 +5,9 @@ use std::fmt;
 use std::io;
 use std::path::{Path, PathBuf};
 
-use lenslog_journal::{Day, Kind, Seq, SeqRange};
+use lenslog_journal::{Day, Kind, Seq, SeqRange, SystemRecord};
 
-use crate::{Checkpoint, Recorded, Vocabulary};
+use crate::{Checkpoint, Fact, Recorded, Vocabulary};
 
 /// What a projection is called and what its output depends on.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -96,6 +96,19 @@ pub enum CommitKind {
     Durable,
     /// As durable, and the last one: the checkpoint is written wherever it stands.
     Final,
+}
+
+/// What becomes of the old copy when a rebuild puts the new one in its place.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum KeepOld {
+    /// It goes: the journal has everything in it.
+    #[default]
+    No,
+    /// It is moved aside as `.old-N`; the newest three are kept.
+    Old,
+    /// The journal lost records that it may still hold. It is moved aside as `.lost-N`, and kept until its days are
+    /// pruned or [`Projection::remove_lost`] is called.
+    Lost,
 }
 
 /// What a look at a projection's files found.
@@ -213,6 +226,17 @@ pub trait Projection<V: Vocabulary>: Send {
     /// Any; after all but [`ProjectionError::Rejected`] the projection is opened again.
     fn apply(&mut self, record: &Recorded<V::Event>) -> Result<(), ProjectionError>;
 
+    /// Whether a record that [`Projection::apply`] rejected earlier could be applied by now. Asked once, after
+    /// [`Projection::open`]; nothing of the record may stay.
+    ///
+    /// # Errors
+    ///
+    /// As [`Projection::apply`], but for [`ProjectionError::Rejected`].
+    fn would_apply(&mut self, record: &Recorded<V::Event>) -> Result<bool, ProjectionError> {
+        let _ = record;
+        Ok(false)
+    }
+
     /// The journal has lost these records: they will never come.
     fn lost(&mut self, range: SeqRange) {
         let _ = range;
@@ -251,7 +275,7 @@ pub trait Projection<V: Vocabulary>: Send {
     /// [`ProjectionError::Retry`], [`ProjectionError::Blocked`].
     fn begin_rebuild(&mut self, scope: &Scope) -> Result<(), ProjectionError>;
 
-    /// Puts the copy in place of the first, as of `checkpoint`; keeps the first aside where `keep_old`.
+    /// Puts the copy in place of the first, as of `checkpoint`; the first is moved aside where `keep_old` says so.
     ///
     /// # Errors
     ///
@@ -260,11 +284,26 @@ pub trait Projection<V: Vocabulary>: Send {
     fn finish_rebuild(
         &mut self,
         checkpoint: &Checkpoint,
-        keep_old: bool,
+        keep_old: KeepOld,
     ) -> Result<(), ProjectionError>;
 
     /// Throws the copy away.
     fn abort_rebuild(&mut self);
+
+    /// The files whose replacement may end the cause of repeated rebuilds: while a rebuild waits, a new inode or
+    /// modification time of one of them ends the pause.
+    fn watched_files(&self) -> Vec<PathBuf> {
+        Vec::new()
+    }
+
+    /// Removes everything that rebuilds moved aside as `.lost-N`; returns the number of files.
+    ///
+    /// # Errors
+    ///
+    /// [`ProjectionError::Retry`].
+    fn remove_lost(&mut self) -> Result<u64, ProjectionError> {
+        Ok(0)
+    }
 
     /// Opens what there is for comparison, without changing anything. `None`: there is nothing.
     ///
@@ -285,6 +324,15 @@ pub trait Verifier<V: Vocabulary>: Send {
     ///
     /// [`ProjectionError::Retry`] where the projection cannot be read.
     fn apply(&mut self, record: &Recorded<V::Event>) -> Result<(), ProjectionError>;
+
+    /// Whether a record after the checkpoint would change what the projection holds. A checkpoint that only lacks others
+    /// is as good as one at the head.
+    fn is_changed_by(&self, record: &Recorded<V::Event>) -> bool {
+        match &record.fact {
+            Fact::Journal(system) => matches!(system, SystemRecord::PrunedThrough(_)),
+            _ => true,
+        }
+    }
 
     /// The journal has lost these records: what the projection holds of them cannot be checked.
     fn lost(&mut self, range: SeqRange) {

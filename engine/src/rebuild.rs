@@ -1,8 +1,12 @@
 //! [`rebuild`]: makes a projection again from the journal, beside the old one, and puts it in place at the end.
 
-use lenslog_journal::{Entry, Error, JournalView, Lost, Position, ReaderOptions, Resume, Seq};
+use lenslog_journal::{
+    Entry, Error, JournalView, LossCause, Lost, Position, ReaderOptions, Resume, Seq, SeqRange,
+};
 
-use crate::{Checkpoint, Fact, Opened, Projection, ProjectionError, Recorded, Scope, Vocabulary};
+use crate::{
+    Checkpoint, Fact, KeepOld, Opened, Projection, ProjectionError, Recorded, Scope, Vocabulary,
+};
 
 /// Losses one rebuild names.
 const LOST_MAX: usize = 1000;
@@ -16,6 +20,8 @@ pub struct RebuildOptions {
     pub accept_loss: bool,
     /// Keep the old one aside in any case.
     pub keep_old: bool,
+    /// What there is was rebuilt from this very journal and nothing else was done to it: nothing of it is kept aside.
+    pub is_own: bool,
     /// How the journal is read.
     pub reader: ReaderOptions,
 }
@@ -26,6 +32,7 @@ impl Default for RebuildOptions {
             scope: Scope::All,
             accept_loss: false,
             keep_old: false,
+            is_own: false,
             reader: ReaderOptions::default(),
         }
     }
@@ -56,6 +63,16 @@ pub enum RebuildError {
     Damaged {
         /// What is lost.
         lost: Vec<Lost>,
+    },
+    /// The projection holds records that this journal lacks.
+    #[error(
+        "the projection holds records that the journal lacks ({reason}); the projection is left as it is, it may hold \
+         the last copy; put the missing segments back, or accept the loss (`replay rebuild --accept-loss`), which \
+         replaces the projection and keeps the old one as .lost-N"
+    )]
+    Ahead {
+        /// How the two differ.
+        reason: String,
     },
     /// The projection could not be written.
     #[error(transparent)]
@@ -116,21 +133,32 @@ pub fn rebuild<V: Vocabulary>(
             _ => scope = Scope::All,
         }
     }
-    let foreign = foreign_to(projection, view);
+    let foreign = foreign_to(projection, view).filter(|_| !options.is_own);
+    if let Some(Foreign { reason, is_other_journal: false }) = &foreign
+        && !options.accept_loss
+    {
+        return Err(RebuildError::Ahead { reason: reason.clone() });
+    }
     projection.begin_rebuild(&scope)?;
     let result = fold(projection, view, options, until, progress);
     if result.is_err() {
         projection.abort_rebuild();
     }
-    let (mut rebuilt, mut keep_old) = result?;
-    if let Some(reason) = foreign {
-        keep_old = true;
-        tracing::error!(
-            projection = spec.name,
-            reason,
-            "the projection was made of records that this journal does not have; it is kept aside"
-        );
-    }
+    let mut rebuilt = result?;
+    let keep_old = match foreign {
+        _ if options.is_own => KeepOld::No,
+        Some(foreign) => {
+            tracing::error!(
+                projection = spec.name,
+                reason = foreign.reason,
+                "the projection holds records that this journal does not have; it is kept aside"
+            );
+            if foreign.is_other_journal { KeepOld::Old } else { KeepOld::Lost }
+        }
+        None if !rebuilt.lost.is_empty() => KeepOld::Lost,
+        None if options.keep_old => KeepOld::Old,
+        None => KeepOld::No,
+    };
     projection.finish_rebuild(&rebuilt.checkpoint, keep_old)?;
     if !options.accept_loss {
         rebuilt.lost.clear();
@@ -138,16 +166,27 @@ pub fn rebuild<V: Vocabulary>(
     Ok(rebuilt)
 }
 
-/// Why a projection may hold what the journal does not; `None` where the journal has all of it, or says what it lost.
-fn foreign_to<V: Vocabulary>(projection: &dyn Projection<V>, view: &JournalView) -> Option<String> {
+/// Why a projection may hold records that the journal does not have.
+struct Foreign {
+    reason: String,
+    /// It was made from another journal: this one has lost nothing by it.
+    is_other_journal: bool,
+}
+
+/// `None` where the journal has everything that the projection holds, or says what it lost.
+fn foreign_to<V: Vocabulary>(
+    projection: &dyn Projection<V>,
+    view: &JournalView,
+) -> Option<Foreign> {
     // What cannot be read has no records to lose, or is kept aside as broken.
     let verifier = projection.verifier().ok()??;
     let checkpoint = verifier.checkpoint();
     if checkpoint.journal != view.journal_id() {
-        return Some("it was made from another journal".to_owned());
+        let reason = "it was made from another journal".to_owned();
+        return Some(Foreign { reason, is_other_journal: true });
     }
     match view.resume(&checkpoint.position, ReaderOptions::default()) {
-        Ok(Resume::Mismatch { reason }) => Some(reason),
+        Ok(Resume::Mismatch { reason }) => Some(Foreign { reason, is_other_journal: false }),
         _ => None,
     }
 }
@@ -158,13 +197,16 @@ fn fold<V: Vocabulary>(
     options: &RebuildOptions,
     until: Option<Checkpoint>,
     progress: &mut dyn FnMut(Progress) -> bool,
-) -> Result<(Rebuilt, bool), RebuildError> {
+) -> Result<Rebuilt, RebuildError> {
     const PROGRESS_EVERY: u64 = 1024;
     let spec = projection.spec();
     let from = view.floor()?;
     let end = until.as_ref().map(|checkpoint| checkpoint.position.next);
+    // Taken before the reading: where that ends earlier, records are missing.
+    let head = view.head()?;
     let mut reader = view.reader(from, options.reader)?;
     let mut checkpoint = Checkpoint::at_start(view.journal_id(), &spec);
+    checkpoint.codec = V::VERSION;
     let (mut records, mut passed) = (0, 0_u64);
     let mut lost: Vec<Lost> = Vec::new();
     loop {
@@ -178,7 +220,15 @@ fn fold<V: Vocabulary>(
             }
         }
         passed += 1;
-        match reader.next()? {
+        let entry = match reader.next() {
+            // As a follower does: the tombstone comes later, and takes away what was made of the pruned records.
+            Err(Error::Pruned { floor }) => {
+                reader = view.reader(floor, options.reader)?;
+                continue;
+            }
+            result => result?,
+        };
+        match entry {
             None => break,
             Some(Entry::Lost(loss)) => {
                 if end.is_some_and(|end| loss.range.from >= end) {
@@ -201,6 +251,11 @@ fn fold<V: Vocabulary>(
             }
         }
     }
+    let reached = reader.next_seq();
+    let wanted = end.map_or(head, |end| end.min(head));
+    if reached < wanted && lost.len() < LOST_MAX {
+        lost.push(missing_end(view, SeqRange::new(reached, wanted))?);
+    }
     if !lost.is_empty() && !options.accept_loss {
         return Err(RebuildError::Damaged { lost });
     }
@@ -208,8 +263,14 @@ fn fold<V: Vocabulary>(
         Some(until) => checkpoint.position = until.position,
         None => checkpoint.position = Position { next: reader.next_seq(), ..reader.position()? },
     }
-    let keep_old = options.keep_old || !lost.is_empty();
-    Ok((Rebuilt { records, checkpoint, lost }, keep_old))
+    Ok(Rebuilt { records, checkpoint, lost })
+}
+
+/// The loss of what the journal should have and does not return at its end.
+pub(crate) fn missing_end(view: &JournalView, range: SeqRange) -> Result<Lost, Error> {
+    let last = view.segments()?.last().map(|segment| segment.name);
+    let segment = last.ok_or_else(|| Error::NotFound { path: view.root().to_owned() })?;
+    Ok(Lost { range, segment, offset: 0, cause: LossCause::SegmentMissing })
 }
 
 fn apply<V: Vocabulary>(
@@ -217,13 +278,13 @@ fn apply<V: Vocabulary>(
     checkpoint: &mut Checkpoint,
     recorded: &Recorded<V::Event>,
 ) -> Result<(), RebuildError> {
-    let reason = match &recorded.fact {
-        Fact::Undecodable(reason) => reason.clone(),
+    let (reason, is_undecodable) = match &recorded.fact {
+        Fact::Undecodable(reason) => (reason.clone(), true),
         _ => match projection.apply(recorded) {
-            Err(ProjectionError::Rejected { reason }) => reason,
+            Err(ProjectionError::Rejected { reason }) => (reason, false),
             result => return Ok(result?),
         },
     };
-    checkpoint.park(recorded.seq, &reason);
+    checkpoint.park(recorded.seq, &reason, is_undecodable);
     Ok(())
 }

@@ -1,27 +1,20 @@
 //! [`Runner`]: a thread for each projection, which follows the journal and helps itself out of trouble.
 
+mod thread;
+
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender, TryRecvError};
+use std::sync::mpsc::{self, Sender};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant};
 
-use lenslog_journal::{JournalView, Lost, ReaderOptions, Seq};
+use lenslog_journal::{JournalView, Lost, Seq};
 
-use crate::follow::{FollowError, Follower, Start};
-use crate::rebuild::{RebuildError, RebuildOptions, Rebuilt, rebuild};
+use crate::follow::Follower;
+use crate::rebuild::{RebuildError, RebuildOptions, Rebuilt};
 use crate::status::{Progress, ProjectionState, ProjectionStatus};
-use crate::{CommitKind, Inspection, Projection, ProjectionError, Vocabulary};
-
-/// Checkpoints are made durable this often while something was applied.
-const DURABLE_INTERVAL: Duration = Duration::from_secs(3);
-/// Files are looked at this often.
-const INSPECT_INTERVAL: Duration = Duration::from_secs(2);
-/// The first pause after an error that may pass; it doubles up to [`PAUSE_MAX`].
-const PAUSE_MIN: Duration = Duration::from_millis(50);
-const PAUSE_MAX: Duration = Duration::from_secs(2);
-/// A record that took longer from its append to the projection is logged.
-const SLOW: Duration = Duration::from_millis(10);
+use crate::{Projection, Vocabulary};
+use thread::Thread;
 
 /// Told of every loss that a follower meets in the journal.
 pub type OnLost = Arc<dyn Fn(&Lost) + Send + Sync>;
@@ -76,6 +69,17 @@ impl Runner {
     /// for `patience`, and returns the names of those that are behind.
     #[must_use]
     pub fn wait_for(&self, seq: Seq, patience: Duration) -> Vec<&'static str> {
+        self.wait(seq, patience, None)
+    }
+
+    /// As [`Runner::wait_for`], but no longer than `limit`, whatever progress there is: for a caller that has something
+    /// to append.
+    #[must_use]
+    pub fn wait_at_most(&self, seq: Seq, limit: Duration) -> Vec<&'static str> {
+        self.wait(seq, limit, Some(Instant::now() + limit))
+    }
+
+    fn wait(&self, seq: Seq, patience: Duration, end: Option<Instant>) -> Vec<&'static str> {
         const PAUSE: Duration = Duration::from_millis(2);
         let mut progress = Progress::default();
         let mut last = Instant::now();
@@ -90,7 +94,8 @@ impl Runner {
                 .filter(|status| status.next < seq || status.state != ProjectionState::Following)
                 .map(|status| status.name)
                 .collect();
-            if behind.is_empty() || last.elapsed() >= patience {
+            let is_over = end.is_some_and(|end| Instant::now() >= end);
+            if behind.is_empty() || is_over || last.elapsed() >= patience {
                 return behind;
             }
             std::thread::sleep(PAUSE);
@@ -154,20 +159,14 @@ impl Worker {
             rebuilds: 0,
         }));
         let (commands, inbox) = mpsc::channel();
-        let thread = Thread {
+        let thread = Thread::new(
             follower,
-            view: view.clone(),
-            status: Arc::clone(&status),
+            view.clone(),
+            Arc::clone(&status),
             inbox,
-            stop: Arc::clone(stop),
-            on_lost: Arc::clone(on_lost),
-            pause: PAUSE_MIN,
-            started: false,
-            mended: false,
-            live: false,
-            last_durable: Instant::now(),
-            last_inspect: Instant::now(),
-        };
+            Arc::clone(stop),
+            Arc::clone(on_lost),
+        );
         let builder = std::thread::Builder::new().name(format!("follow {name}"));
         let thread = match builder.spawn(move || thread.run()) {
             Ok(thread) => Some(thread),
@@ -196,255 +195,6 @@ impl Worker {
         let mut status = lock(&self.status);
         status.state = ProjectionState::Stopped;
         status.last_error = Some("its thread panicked".to_owned());
-    }
-}
-
-/// What runs in a projection's thread.
-struct Thread<V: Vocabulary> {
-    follower: Follower<V>,
-    view: JournalView,
-    status: Arc<Mutex<ProjectionStatus>>,
-    inbox: Receiver<Command>,
-    stop: Arc<AtomicBool>,
-    on_lost: OnLost,
-    pause: Duration,
-    started: bool,
-    /// What an inspection found was rebuilt, and nothing was followed since.
-    mended: bool,
-    /// The head was reached: what comes now is new, and how long it took says something.
-    live: bool,
-    last_durable: Instant,
-    last_inspect: Instant,
-}
-
-impl<V: Vocabulary> Thread<V> {
-    fn run(mut self) {
-        while !self.stop.load(Ordering::Acquire) {
-            match self.inbox.try_recv() {
-                Ok(command) => {
-                    let result = self.rebuild(&command.options);
-                    // Whoever asked may have gone; the rebuild is done all the same.
-                    let _ = command.reply.send(result);
-                    continue;
-                }
-                Err(TryRecvError::Empty) => {}
-                Err(TryRecvError::Disconnected) => break,
-            }
-            match self.work() {
-                Ok(()) => self.pause = PAUSE_MIN,
-                Err(error) => self.recover(error),
-            }
-        }
-        if self.started
-            && self.view.check_place().is_ok()
-            && let Err(error) = self.follower.commit(CommitKind::Final)
-        {
-            self.note_error(&error.to_string());
-        }
-        self.set_state(ProjectionState::Stopped);
-    }
-
-    /// Starts where that is due, applies what there is, waits where there is nothing.
-    fn work(&mut self) -> Result<(), FollowError> {
-        // What is missing because everything is gone is not to be made again in its place.
-        self.view.check_place()?;
-        if !self.started {
-            return self.start();
-        }
-        let mut on_lost = |lost: &Lost| (self.on_lost)(lost);
-        let step = self.follower.step(&mut on_lost)?;
-        self.mended = false;
-        self.log_slow(step.oldest_micros);
-        self.publish();
-        if self.follower.dirty && self.last_durable.elapsed() >= DURABLE_INTERVAL {
-            self.follower.commit(CommitKind::Durable)?;
-            self.last_durable = Instant::now();
-        }
-        if self.last_inspect.elapsed() >= INSPECT_INTERVAL {
-            self.inspect()?;
-            self.last_inspect = Instant::now();
-        }
-        if step.at_head {
-            self.live = true;
-            let timeout = if self.follower.dirty { DURABLE_INTERVAL } else { INSPECT_INTERVAL };
-            self.follower.wait(timeout.min(INSPECT_INTERVAL));
-        }
-        Ok(())
-    }
-
-    fn start(&mut self) -> Result<(), FollowError> {
-        self.live = false;
-        let name = self.follower.spec.name;
-        // What is absent loses nothing by being made of what there is; what is broken is kept aside.
-        let (accept_loss, keep_old, reason) = match self.follower.start()? {
-            Start::Following => {
-                self.started = true;
-                // Files that were deleted while nobody followed come back before anybody is told that all is there.
-                if !self.mended {
-                    self.inspect()?;
-                }
-                // One that failed is well again once it has taken a step, not when it could be opened.
-                if self.started && lock(&self.status).state != ProjectionState::Waiting {
-                    self.publish();
-                }
-                return Ok(());
-            }
-            Start::Absent => (true, false, "there is none yet".to_owned()),
-            Start::Broken(reason) => {
-                tracing::error!(projection = name, reason, "unusable; made again from the journal");
-                (true, true, reason)
-            }
-            Start::Outdated(reason) => {
-                tracing::warn!(projection = name, reason, "outdated; made again from the journal");
-                (false, false, reason)
-            }
-        };
-        let options = RebuildOptions { accept_loss, keep_old, ..RebuildOptions::default() };
-        match self.rebuild(&options) {
-            Ok(rebuilt) => {
-                tracing::info!(
-                    projection = name,
-                    records = rebuilt.records,
-                    reason,
-                    "made from the journal"
-                );
-                Ok(())
-            }
-            Err(RebuildError::Damaged { lost }) => {
-                self.note_error(&RebuildError::Damaged { lost }.to_string());
-                self.keep();
-                Ok(())
-            }
-            Err(RebuildError::Interrupted) => Ok(()),
-            Err(RebuildError::Projection(error)) => Err(error.into()),
-            Err(RebuildError::Journal(error)) => Err(error.into()),
-        }
-    }
-
-    /// Leaves the projection as it is until somebody asks for a rebuild or the runner stops.
-    fn keep(&mut self) {
-        self.set_state(ProjectionState::Kept);
-        while !self.stop.load(Ordering::Acquire) {
-            match self.inbox.recv_timeout(INSPECT_INTERVAL) {
-                Ok(command) => {
-                    let result = self.rebuild(&command.options);
-                    let done = result.is_ok();
-                    let _ = command.reply.send(result);
-                    if done {
-                        return;
-                    }
-                    self.set_state(ProjectionState::Kept);
-                }
-                Err(RecvTimeoutError::Timeout) => {}
-                Err(RecvTimeoutError::Disconnected) => return,
-            }
-        }
-    }
-
-    fn rebuild(&mut self, options: &RebuildOptions) -> Result<Rebuilt, RebuildError> {
-        if self.started && self.follower.dirty {
-            match self.follower.commit(CommitKind::Durable) {
-                Ok(()) => {}
-                Err(FollowError::Projection(error)) => return Err(error.into()),
-                Err(FollowError::Journal(error)) => return Err(error.into()),
-            }
-        }
-        self.started = false;
-        self.set_state(ProjectionState::Rebuilding);
-        let options = RebuildOptions { reader: ReaderOptions::default(), ..options.clone() };
-        let (stop, status) = (Arc::clone(&self.stop), Arc::clone(&self.status));
-        let mut progress = |progress: crate::Progress| {
-            lock(&status).next = progress.next;
-            !stop.load(Ordering::Acquire)
-        };
-        let result = rebuild(&mut *self.follower.projection, &self.view, &options, &mut progress);
-        if let Ok(Rebuilt { lost, .. }) | Err(RebuildError::Damaged { lost }) = &result {
-            lost.iter().for_each(|lost| (self.on_lost)(lost));
-        }
-        self.set_state(ProjectionState::Starting);
-        if result.is_ok() {
-            lock(&self.status).rebuilds += 1;
-        }
-        result
-    }
-
-    fn inspect(&mut self) -> Result<(), FollowError> {
-        let Inspection::Tampered { reason, scope } = self.follower.projection.inspect()? else {
-            return Ok(());
-        };
-        tracing::warn!(projection = self.follower.spec.name, reason, "made again from the journal");
-        // What is gone cannot be lost: a damaged journal still gives back what it has.
-        let options = RebuildOptions { scope, accept_loss: true, ..RebuildOptions::default() };
-        self.mended = true;
-        match self.rebuild(&options) {
-            Ok(_) | Err(RebuildError::Interrupted | RebuildError::Damaged { .. }) => Ok(()),
-            Err(RebuildError::Projection(error)) => Err(error.into()),
-            Err(RebuildError::Journal(error)) => Err(error.into()),
-        }
-    }
-
-    /// After an error: breaks are mended by a rebuild, everything else is tried again after a pause.
-    fn recover(&mut self, error: FollowError) {
-        self.started = false;
-        self.live = false;
-        self.note_error(&error.to_string());
-        if let FollowError::Projection(ProjectionError::Broken { reason }) = error {
-            let options =
-                RebuildOptions { accept_loss: true, keep_old: true, ..RebuildOptions::default() };
-            match self.rebuild(&options) {
-                Ok(_) => return,
-                Err(error) => {
-                    self.note_error(&format!("{reason}; making it again failed: {error}"))
-                }
-            }
-        }
-        self.set_state(ProjectionState::Waiting);
-        // A command waits no longer than the pause; a stop ends it.
-        let deadline = Instant::now() + self.pause;
-        while !self.stop.load(Ordering::Acquire) {
-            let rest = deadline.saturating_duration_since(Instant::now());
-            if rest.is_zero() {
-                break;
-            }
-            std::thread::park_timeout(rest);
-        }
-        self.pause = (self.pause * 2).min(PAUSE_MAX);
-    }
-
-    fn note_error(&self, error: &str) {
-        let mut status = lock(&self.status);
-        status.errors += 1;
-        // The same error again and again is told once.
-        if status.last_error.as_deref() != Some(error) {
-            tracing::error!(
-                projection = status.name,
-                error,
-                "a projection failed; it is tried again"
-            );
-        }
-        status.last_error = Some(error.to_owned());
-    }
-
-    fn set_state(&self, state: ProjectionState) {
-        lock(&self.status).state = state;
-    }
-
-    fn publish(&self) {
-        let mut status = lock(&self.status);
-        status.next = self.follower.next_seq();
-        status.parked = self.follower.checkpoint.parked_count;
-        status.state = ProjectionState::Following;
-    }
-
-    fn log_slow(&self, oldest_micros: Option<i64>) {
-        let Some(appended) = oldest_micros.filter(|_| self.live) else { return };
-        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-        let appended = Duration::from_micros(u64::try_from(appended).unwrap_or_default());
-        let lag = now.saturating_sub(appended);
-        if lag > SLOW {
-            let lag_ms = u64::try_from(lag.as_millis()).unwrap_or(u64::MAX);
-            tracing::info!(projection = self.follower.spec.name, lag_ms, "slow to follow");
-        }
     }
 }
 

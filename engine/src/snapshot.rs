@@ -7,8 +7,8 @@ use std::sync::Arc;
 use lenslog_journal::storage::{EntryKind, Storage, read_file, replace_file};
 
 use crate::{
-    Checkpoint, CommitKind, Inspection, Opened, Projection, ProjectionError, Recorded, Scope, Spec,
-    Verifier, Vocabulary,
+    Checkpoint, CommitKind, Inspection, KeepOld, Opened, Projection, ProjectionError, Recorded,
+    Scope, Spec, Verifier, Vocabulary,
 };
 
 /// Largest file of a snapshot, in bytes: a larger one is taken for broken.
@@ -40,7 +40,7 @@ pub trait Summary<V: Vocabulary>: Default + Send + 'static {
 ///
 /// The file is replaced in one step at every durable commit, every few seconds while something happens: it is never
 /// half written. What a rebuild keeps goes to `PATH.old`, what was there before to `PATH.old-2`, at most
-/// [`SNAPSHOT_ASIDES_MAX`] of them.
+/// [`SNAPSHOT_ASIDES_MAX`] of them. Where the journal lost records it goes to `PATH.lost-N`, which is not limited.
 #[derive(Debug)]
 pub struct Snapshot<S> {
     storage: Arc<dyn Storage>,
@@ -64,12 +64,37 @@ impl<S: Default> Snapshot<S> {
     }
 
     fn read(&self) -> Result<Option<String>, ProjectionError> {
+        // Opening a FIFO would wait for a writer.
+        if self.storage.stat(&self.path).is_ok_and(|stat| stat.kind != EntryKind::File) {
+            return Err(self.blocked());
+        }
         match read_file(&*self.storage, &self.path, SNAPSHOT_BYTES_MAX) {
             Ok(bytes) => Ok(Some(String::from_utf8_lossy(&bytes).into_owned())),
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
             Err(error) if error.kind() == io::ErrorKind::FileTooLarge => Ok(Some(String::new())),
             Err(error) => Err(ProjectionError::retry("cannot read", &self.path)(error)),
         }
+    }
+
+    fn blocked(&self) -> ProjectionError {
+        ProjectionError::Blocked {
+            path: self.path.clone(),
+            problem: "is not a file".to_owned(),
+            remedy: "move it away",
+        }
+    }
+
+    /// The first name that no lost copy has.
+    fn free_lost(&self) -> io::Result<PathBuf> {
+        for number in 1_u64.. {
+            let mut name = self.path.clone().into_os_string();
+            name.push(format!(".lost-{number}"));
+            match self.storage.stat(name.as_ref()) {
+                Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(name.into()),
+                result => result?,
+            };
+        }
+        Err(io::ErrorKind::AlreadyExists.into())
     }
 
     /// Where the file goes that is set aside `number` times, from 1 on.
@@ -96,6 +121,15 @@ impl<S: Default> Snapshot<S> {
         self.identity = Some(stat.identity);
         Ok(())
     }
+}
+
+/// Whether `entry` is called like `name` and `.lost-N`.
+fn is_lost_copy(name: &std::ffi::OsStr, entry: &std::ffi::OsStr) -> bool {
+    let number = || {
+        let rest = entry.as_encoded_bytes().strip_prefix(name.as_encoded_bytes())?;
+        rest.strip_prefix(b".lost-")
+    };
+    number().is_some_and(|digits| !digits.is_empty() && digits.iter().all(u8::is_ascii_digit))
 }
 
 fn parse<V: Vocabulary, S: Summary<V>>(text: &str) -> Option<(Checkpoint, S)> {
@@ -139,11 +173,7 @@ impl<V: Vocabulary, S: Summary<V>> Projection<V> for Snapshot<S> {
     fn inspect(&mut self) -> Result<Inspection, ProjectionError> {
         let Some(identity) = self.identity else { return Ok(Inspection::Intact) };
         match self.storage.stat(&self.path) {
-            Ok(stat) if stat.kind != EntryKind::File => Err(ProjectionError::Blocked {
-                path: self.path.clone(),
-                problem: "is not a file".to_owned(),
-                remedy: "move it away",
-            }),
+            Ok(stat) if stat.kind != EntryKind::File => Err(self.blocked()),
             Ok(stat) if stat.identity == identity => Ok(Inspection::Intact),
             _ => {
                 let reason = format!("{} was deleted or replaced", self.path.display());
@@ -161,10 +191,16 @@ impl<V: Vocabulary, S: Summary<V>> Projection<V> for Snapshot<S> {
     fn finish_rebuild(
         &mut self,
         checkpoint: &Checkpoint,
-        keep_old: bool,
+        keep_old: KeepOld,
     ) -> Result<(), ProjectionError> {
-        if keep_old && self.read()?.is_some() {
-            self.set_aside().map_err(ProjectionError::retry("cannot set aside", &self.path))?;
+        if keep_old != KeepOld::No && self.read()?.is_some() {
+            let moved = match keep_old {
+                KeepOld::Lost => {
+                    self.free_lost().and_then(|lost| self.storage.rename(&self.path, &lost))
+                }
+                _ => self.set_aside(),
+            };
+            moved.map_err(ProjectionError::retry("cannot set aside", &self.path))?;
         }
         self.live = self.rebuilt.take().unwrap_or_default();
         Projection::<V>::commit(self, checkpoint, CommitKind::Durable)
@@ -172,6 +208,30 @@ impl<V: Vocabulary, S: Summary<V>> Projection<V> for Snapshot<S> {
 
     fn abort_rebuild(&mut self) {
         self.rebuilt = None;
+    }
+
+    fn watched_files(&self) -> Vec<PathBuf> {
+        vec![self.path.clone()]
+    }
+
+    fn remove_lost(&mut self) -> Result<u64, ProjectionError> {
+        let (directory, name) = (self.path.parent(), self.path.file_name());
+        let (Some(directory), Some(name)) = (directory, name) else { return Ok(0) };
+        let entries = self
+            .storage
+            .list(directory)
+            .map_err(ProjectionError::retry("cannot list", directory))?;
+        let mut removed = 0;
+        for entry in entries {
+            if is_lost_copy(name, &entry.name) {
+                let path = directory.join(&entry.name);
+                self.storage
+                    .remove(&path)
+                    .map_err(ProjectionError::retry("cannot remove", &path))?;
+                removed += 1;
+            }
+        }
+        Ok(removed)
     }
 
     fn verifier(&self) -> Result<Option<Box<dyn Verifier<V>>>, ProjectionError> {

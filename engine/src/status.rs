@@ -2,6 +2,8 @@
 
 use lenslog_journal::Seq;
 
+use crate::backoff::FREE_REBUILDS;
+
 /// How a projection fares.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
@@ -56,7 +58,8 @@ pub(crate) struct Progress(Vec<Farthest>);
 struct Farthest {
     next: Seq,
     rebuilds: u64,
-    errors: u64,
+    /// Rebuilds when the waiting began, and errors.
+    begun: (u64, u64),
 }
 
 impl Progress {
@@ -65,16 +68,20 @@ impl Progress {
         if self.0.is_empty() {
             let now = |status: &ProjectionStatus| {
                 let ProjectionStatus { next, rebuilds, errors, .. } = *status;
-                Farthest { next, rebuilds, errors }
+                Farthest { next, rebuilds, begun: (rebuilds, errors) }
             };
             self.0 = status.iter().map(now).collect();
             return true;
         }
         let mut any = false;
         for (farthest, status) in self.0.iter_mut().zip(status) {
+            let (rebuilds, errors) = farthest.begun;
+            let is_free = status.rebuilds < rebuilds + u64::from(FREE_REBUILDS);
             let is_rebuilding = status.state == ProjectionState::Rebuilding;
-            any |= is_rebuilding && status.errors == farthest.errors;
-            if (status.rebuilds, status.next) > (farthest.rebuilds, farthest.next) {
+            any |= is_rebuilding && is_free && status.errors == errors;
+            // A seq that rises is progress; after a rebuild it may rise from where that ended, but not for ever.
+            let is_again = is_free && status.rebuilds > farthest.rebuilds;
+            if status.next > farthest.next || is_again {
                 (farthest.rebuilds, farthest.next) = (status.rebuilds, status.next);
                 any = true;
             }

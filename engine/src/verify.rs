@@ -1,13 +1,23 @@
 //! [`verify`]: reads the journal once, checks it, and compares every projection with it.
 
-use lenslog_journal::{Entry, Error, JournalView, Lost, Notice, ReaderOptions, Seq};
+use std::fmt;
+use std::time::{Duration, Instant};
 
+use lenslog_journal::{
+    Entry, Error, JournalView, Lost, Notice, ReaderOptions, Record, Seq, SeqRange, SystemRecord,
+};
+
+use crate::rebuild::missing_end;
 use crate::{Fact, Progress, Projection, ProjectionError, Recorded, Spec, Verifier, Vocabulary};
 
-/// Times a verification begins again because segments were pruned under it.
+/// Times a verification begins again because segments were pruned under it; the last one makes do with that.
 const ATTEMPTS_MAX: usize = 3;
 /// Losses one verification names.
 const LOST_MAX: usize = 10_000;
+/// Beside a writer, a projection may stand still for this long before it counts as behind.
+const BEHIND_PATIENCE: Duration = Duration::from_secs(10);
+/// Projections that are behind are looked at this often.
+const LOOK_INTERVAL: Duration = Duration::from_millis(100);
 
 /// What a verification found.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -15,7 +25,7 @@ const LOST_MAX: usize = 10_000;
 pub struct VerifyReport {
     /// Records read.
     pub records: u64,
-    /// First seq read and the seq behind the last one.
+    /// First seq read and the seq after the last one.
     pub range: (Seq, Seq),
     /// What the journal has lost.
     pub lost: Vec<Lost>,
@@ -35,10 +45,52 @@ pub struct ProjectionReport {
     pub records: u64,
     /// The seq up to which it was compared.
     pub next: Seq,
-    /// What differs, or why it could not be compared; empty where all is equal.
+    /// What differs, or why it could not be compared.
     pub differences: Vec<String>,
+    /// Records before the head that it lacks.
+    pub behind: u64,
     /// Events it set aside.
     pub parked: u64,
+}
+
+/// A verification in one word. All but [`Verdict::Equal`] need attention.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Verdict {
+    /// It holds what the journal says.
+    Equal,
+    /// It holds what the journal said earlier, and lacks what came before the verification began.
+    Behind,
+    /// It lacks events that could not be applied.
+    SetAside,
+    /// It holds something else than the journal says, or cannot be compared.
+    Differs,
+}
+
+impl fmt::Display for Verdict {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(match self {
+            Self::Equal => "equal",
+            Self::Behind => "behind",
+            Self::SetAside => "set aside",
+            Self::Differs => "differs",
+        })
+    }
+}
+
+impl ProjectionReport {
+    /// The report in one word; the worst, where several are true.
+    #[must_use]
+    pub const fn verdict(&self) -> Verdict {
+        if !self.differences.is_empty() {
+            Verdict::Differs
+        } else if self.behind > 0 {
+            Verdict::Behind
+        } else if self.parked > 0 {
+            Verdict::SetAside
+        } else {
+            Verdict::Equal
+        }
+    }
 }
 
 impl VerifyReport {
@@ -54,6 +106,12 @@ impl VerifyReport {
     pub fn differs(&self) -> bool {
         self.projections.iter().any(|projection| !projection.differences.is_empty())
     }
+
+    /// Whether every projection holds what the journal says, all of it.
+    #[must_use]
+    pub fn is_equal(&self) -> bool {
+        self.projections.iter().all(|projection| projection.verdict() == Verdict::Equal)
+    }
 }
 
 /// A projection being compared.
@@ -66,80 +124,197 @@ struct Comparison<V: Vocabulary> {
 /// Checks the journal and compares every projection with it, up to where that stands. Changes nothing and may run
 /// beside the process that writes.
 ///
-/// `progress` is called every thousand records or so; where it returns `false` the verification ends early with
-/// [`Error::Closed`].
+/// A projection that lacks records from before the call is behind: at once where no process writes, after ten seconds
+/// in which no projection came farther beside one that does. `progress` is called every thousand records or so; where
+/// it returns `false` the verification ends early with [`Error::Closed`].
 ///
 /// # Errors
 ///
-/// Those of reading the journal. What is wrong with a projection stands in the report.
+/// Those of reading the journal. What is wrong with a projection is in the report.
 pub fn verify<V: Vocabulary>(
     view: &JournalView,
     projections: &[&dyn Projection<V>],
     reader: ReaderOptions,
     progress: &mut dyn FnMut(Progress) -> bool,
 ) -> Result<VerifyReport, Error> {
+    verify_within(view, projections, reader, BEHIND_PATIENCE, progress)
+}
+
+/// As [`verify`], with another patience beside a process that writes.
+///
+/// # Errors
+///
+/// As there.
+pub fn verify_within<V: Vocabulary>(
+    view: &JournalView,
+    projections: &[&dyn Projection<V>],
+    reader: ReaderOptions,
+    patience: Duration,
+    progress: &mut dyn FnMut(Progress) -> bool,
+) -> Result<VerifyReport, Error> {
+    let head = view.head()?;
+    wait_for_projections(view, projections, head, patience, progress)?;
     let mut attempt = 1;
     loop {
         let floor = view.floor()?;
-        let result = attempt_to_verify(view, projections, reader, floor, progress);
+        let is_last = attempt == ATTEMPTS_MAX;
+        let attempted = Attempt { view, reader, floor, head, is_last }.run(projections, progress);
         let moved = view.floor()? != floor;
-        match result {
-            Err(Error::Pruned { .. }) if attempt < ATTEMPTS_MAX => {}
-            Ok(_) if moved && attempt < ATTEMPTS_MAX => {}
+        match attempted {
+            Err(Error::Pruned { .. }) if !is_last => {}
+            Ok(_) if moved && !is_last => {}
             result => return result,
         }
         attempt += 1;
     }
 }
 
-fn attempt_to_verify<V: Vocabulary>(
+/// Beside a process that writes: waits until no projection lacks records before `head`, or none has come farther for
+/// as long as `patience`.
+fn wait_for_projections<V: Vocabulary>(
     view: &JournalView,
     projections: &[&dyn Projection<V>],
-    reader: ReaderOptions,
-    floor: Seq,
+    head: Seq,
+    patience: Duration,
     progress: &mut dyn FnMut(Progress) -> bool,
-) -> Result<VerifyReport, Error> {
-    const PROGRESS_EVERY: u64 = 1024;
-    let mut comparisons: Vec<_> =
-        projections.iter().map(|projection| Comparison::open(*projection, view)).collect();
-    // Taken after the projections were opened: it lies at or behind every checkpoint.
-    let end = view.head()?;
-    let mut reader = view.reader(floor, reader.check_digests())?;
-    let mut report = VerifyReport { range: (floor, end), ..VerifyReport::default() };
-    while reader.next_seq() < end {
-        if report.records.is_multiple_of(PROGRESS_EVERY)
-            && !progress(Progress { next: reader.next_seq(), from: floor, end })
-        {
+) -> Result<(), Error> {
+    let mut farthest = 0;
+    let mut last = Instant::now();
+    // A lock that cannot be probed is no writer's.
+    while view.storage().is_locked(view.root()).unwrap_or(false) {
+        let floor = view.floor()?;
+        let mut reached = 0;
+        let mut is_behind = false;
+        for projection in projections {
+            let mut comparison = Comparison::open(*projection, view);
+            reached += comparison.report.next.0;
+            is_behind |= comparison.lacks_any(view, head)?;
+        }
+        if reached > farthest {
+            (farthest, last) = (reached, Instant::now());
+        }
+        if !is_behind || last.elapsed() >= patience {
+            break;
+        }
+        if !progress(Progress { next: floor, from: floor, end: head }) {
             return Err(Error::Closed);
         }
-        match reader.next()? {
-            None => break,
-            Some(Entry::Lost(lost)) => {
-                for comparison in &mut comparisons {
-                    comparison.lost(&lost);
-                }
-                if report.lost.len() < LOST_MAX {
-                    report.lost.push(lost);
-                }
+        std::thread::sleep(LOOK_INTERVAL.min(patience));
+    }
+    Ok(())
+}
+
+/// One reading of the journal.
+struct Attempt<'v> {
+    view: &'v JournalView,
+    reader: ReaderOptions,
+    floor: Seq,
+    /// Records before it must be in every projection.
+    head: Seq,
+    /// Nothing begins again: what is pruned meanwhile is not compared.
+    is_last: bool,
+}
+
+impl Attempt<'_> {
+    fn run<V: Vocabulary>(
+        &self,
+        projections: &[&dyn Projection<V>],
+        progress: &mut dyn FnMut(Progress) -> bool,
+    ) -> Result<VerifyReport, Error> {
+        const PROGRESS_EVERY: u64 = 1024;
+        let view = self.view;
+        let mut comparisons: Vec<_> =
+            projections.iter().map(|projection| Comparison::open(*projection, view)).collect();
+        // Taken after the projections were opened: no checkpoint is past it.
+        let end = view.head()?;
+        self.allow_what_is_pruned(&mut comparisons, end)?;
+        let mut reader = view.reader(self.floor, self.reader.check_digests())?;
+        let mut report = VerifyReport { range: (self.floor, end), ..VerifyReport::default() };
+        while reader.next_seq() < end {
+            let expected = reader.next_seq();
+            if report.records.is_multiple_of(PROGRESS_EVERY)
+                && !progress(Progress { next: expected, from: self.floor, end })
+            {
+                return Err(Error::Closed);
             }
-            Some(Entry::Record(record)) => {
-                report.records += 1;
-                let wanted = |comparison: &&mut Comparison<V>| comparison.wants(&record);
-                let mut wanting = comparisons.iter_mut().filter(wanted).peekable();
-                if wanting.peek().is_some() {
-                    let recorded = Recorded::decode::<V>(&record);
-                    wanting.for_each(|comparison| comparison.apply(&recorded));
+            let entry = match reader.next() {
+                Err(Error::Pruned { floor }) if self.is_last => {
+                    not_compared(&mut comparisons, SeqRange::new(expected, floor));
+                    reader = view.reader(floor, self.reader.check_digests())?;
+                    continue;
+                }
+                result => result?,
+            };
+            match entry {
+                None => break,
+                Some(Entry::Lost(lost)) => {
+                    not_compared(&mut comparisons, lost.range);
+                    if report.lost.len() < LOST_MAX {
+                        report.lost.push(lost);
+                    }
+                }
+                Some(Entry::Record(record)) => {
+                    report.records += 1;
+                    if self.is_last && record.seq > expected {
+                        not_compared(&mut comparisons, SeqRange::new(expected, record.seq));
+                    }
+                    self.compare(&mut comparisons, &record);
                 }
             }
         }
+        let reached = reader.next_seq();
+        if reached < end {
+            let lost = missing_end(view, SeqRange::new(reached, end))?;
+            not_compared(&mut comparisons, lost.range);
+            report.lost.push(lost);
+        }
+        // The reader notices what is wrong with a segment when it leaves it.
+        if reader.next()?.is_none() {
+            report.range.1 = reader.next_seq();
+        }
+        report.notices = reader.take_notices();
+        report.projections = comparisons.into_iter().map(Comparison::finish).collect();
+        Ok(report)
     }
-    // The reader notices what is wrong with a segment when it leaves it.
-    if reader.next()?.is_none() {
-        report.range.1 = reader.next_seq();
+
+    /// Tombstones that a projection has not applied yet: what it still holds of their records is no difference.
+    fn allow_what_is_pruned<V: Vocabulary>(
+        &self,
+        comparisons: &mut [Comparison<V>],
+        end: Seq,
+    ) -> Result<(), Error> {
+        let next = |comparison: &Comparison<V>| {
+            comparison.verifier.as_ref().map(|_| comparison.report.next.max(self.floor))
+        };
+        let Some(first) = comparisons.iter().filter_map(next).min() else { return Ok(()) };
+        let mut reader = self.view.reader(first, self.reader)?;
+        while reader.next_seq() < end {
+            let Some(entry) = reader.next()? else { break };
+            let Entry::Record(record) = entry else { continue };
+            if !record.kind.is_reserved() {
+                continue;
+            }
+            let system = SystemRecord::decode(record.kind, record.version, record.payload);
+            let Some(SystemRecord::PrunedThrough(pruned)) = system else { continue };
+            for comparison in comparisons.iter_mut().filter(|c| c.report.next <= record.seq) {
+                pruned.segments.iter().for_each(|segment| comparison.not_compared(segment.range));
+            }
+        }
+        Ok(())
     }
-    report.notices = reader.take_notices();
-    report.projections = comparisons.into_iter().map(Comparison::finish).collect();
-    Ok(report)
+
+    fn compare<V: Vocabulary>(&self, comparisons: &mut [Comparison<V>], record: &Record<'_>) {
+        let wanted = |comparison: &&mut Comparison<V>| comparison.wants(record);
+        let mut wanting = comparisons.iter_mut().filter(wanted).peekable();
+        if wanting.peek().is_some() {
+            let recorded = Recorded::decode::<V>(record);
+            wanting.for_each(|comparison| comparison.take(&recorded, self.head));
+        }
+    }
+}
+
+fn not_compared<V: Vocabulary>(comparisons: &mut [Comparison<V>], range: SeqRange) {
+    comparisons.iter_mut().for_each(|comparison| comparison.not_compared(range));
 }
 
 impl<V: Vocabulary> Comparison<V> {
@@ -150,6 +325,7 @@ impl<V: Vocabulary> Comparison<V> {
             records: 0,
             next: Seq::FIRST,
             differences: Vec::new(),
+            behind: 0,
             parked: 0,
         };
         let mut verifier = None;
@@ -169,8 +345,44 @@ impl<V: Vocabulary> Comparison<V> {
         Self { spec, verifier, report }
     }
 
-    fn wants(&self, record: &lenslog_journal::Record<'_>) -> bool {
-        self.verifier.is_some() && record.seq < self.report.next && self.spec.wants(record.kind)
+    fn wants(&self, record: &Record<'_>) -> bool {
+        self.verifier.is_some() && self.spec.wants(record.kind)
+    }
+
+    /// Compares a record from before the checkpoint, counts one that the projection lacks.
+    fn take(&mut self, recorded: &Recorded<V::Event>, head: Seq) {
+        if recorded.seq < self.report.next {
+            self.apply(recorded);
+        } else if recorded.seq < head && self.lacks(recorded) {
+            self.report.behind += 1;
+        }
+    }
+
+    /// Whether a record after the checkpoint would change the projection.
+    fn lacks(&self, recorded: &Recorded<V::Event>) -> bool {
+        self.verifier.as_ref().is_some_and(|verifier| verifier.is_changed_by(recorded))
+    }
+
+    /// Whether the projection lacks any record before `head`.
+    fn lacks_any(&mut self, view: &JournalView, head: Seq) -> Result<bool, Error> {
+        if self.verifier.is_none() || self.report.next >= head {
+            return Ok(false);
+        }
+        let first = self.report.next.max(view.floor()?);
+        let mut reader = view.reader(first, ReaderOptions::default())?;
+        while reader.next_seq() < head {
+            match reader.next() {
+                Ok(Some(Entry::Record(record))) if self.wants(&record) => {
+                    if record.seq < head && self.lacks(&Recorded::decode::<V>(&record)) {
+                        return Ok(true);
+                    }
+                }
+                Ok(Some(_)) => {}
+                Ok(None) | Err(Error::Pruned { .. }) => break,
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(false)
     }
 
     fn apply(&mut self, recorded: &Recorded<V::Event>) {
@@ -188,11 +400,12 @@ impl<V: Vocabulary> Comparison<V> {
         }
     }
 
-    fn lost(&mut self, lost: &Lost) {
+    /// The records of this range cannot be compared: they are lost, or pruned and the tombstone is not applied yet.
+    fn not_compared(&mut self, range: SeqRange) {
         if let Some(verifier) = &mut self.verifier
-            && lost.range.from < self.report.next
+            && range.from < self.report.next
         {
-            verifier.lost(lost.range);
+            verifier.lost(range);
         }
     }
 

@@ -15,6 +15,10 @@ pub trait Vocabulary: Send + Sync + 'static {
     /// Any fact of the vocabulary.
     type Event: Debug + Clone + PartialEq + Send + Sync + 'static;
 
+    /// Version of the decoding: rises whenever payloads can be decoded that could not be before. Projections that set
+    /// such events aside are then rebuilt.
+    const VERSION: u32 = 1;
+
     /// Reads a payload. `Ok(None)`: a kind, or a version of it, that this program does not know; the record is kept
     /// and passed over.
     ///

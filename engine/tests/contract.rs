@@ -9,12 +9,13 @@ use std::time::Duration;
 
 use common::{Entry, Ledger, Setting};
 use lenslog_engine::{
-    Checkpoint, CommitKind, Opened, Projection, ProjectionError, RebuildError, RebuildOptions,
-    Recorded, Runner, Scope, Spec, Verifier, rebuild, verify,
+    Checkpoint, CommitKind, KeepOld, Opened, Projection, ProjectionError, RebuildError,
+    RebuildOptions, Recorded, Runner, Scope, Spec, Verifier, rebuild, verify_within,
 };
 use lenslog_journal::{JournalView, Kind, Lost, NewRecord, ReaderOptions, Seq, SeqRange};
 
 const PATIENCE: Duration = Duration::from_secs(20);
+const NO_PATIENCE: Duration = Duration::ZERO;
 
 /// Writes down every call, and answers as it was told to.
 struct Diary {
@@ -106,9 +107,9 @@ impl Projection<Ledger> for Diary {
     fn finish_rebuild(
         &mut self,
         checkpoint: &Checkpoint,
-        keep_old: bool,
+        keep_old: KeepOld,
     ) -> Result<(), ProjectionError> {
-        self.note(format!("finish at {}, keep {keep_old}", checkpoint.position.next));
+        self.note(format!("finish at {}, keep {keep_old:?}", checkpoint.position.next));
         self.opened = Opened::At { checkpoint: checkpoint.clone(), needs: BTreeSet::new() };
         Ok(())
     }
@@ -230,19 +231,19 @@ fn what_is_broken_is_kept_aside_and_what_is_outdated_is_not() {
         finished
     };
     let (broken, _) = Diary::new(Opened::Broken { reason: "no such format".to_owned() });
-    assert_eq!(finished(broken), ["finish at 5, keep true"]);
+    assert_eq!(finished(broken), ["finish at 5, keep Old"]);
 
     let checkpoint = behind(&setting.journal.view(), 2);
     let at = Opened::At { checkpoint: checkpoint.clone(), needs: BTreeSet::new() };
     let (mut breaks, _) = Diary::new(at);
     breaks.broken_commits = 1;
-    assert_eq!(finished(breaks), ["finish at 5, keep true"]);
+    assert_eq!(finished(breaks), ["finish at 5, keep Old"]);
 
     let older = Checkpoint { logic: 0, ..checkpoint };
     let (outdated, _) = Diary::new(Opened::At { checkpoint: older, needs: BTreeSet::new() });
-    assert_eq!(finished(outdated), ["finish at 5, keep false"]);
+    assert_eq!(finished(outdated), ["finish at 5, keep No"]);
     let (absent, _) = Diary::new(Opened::Absent);
-    assert_eq!(finished(absent), ["finish at 5, keep false"]);
+    assert_eq!(finished(absent), ["finish at 5, keep No"]);
 }
 
 #[test]
@@ -268,8 +269,14 @@ fn a_projection_is_compared_with_the_records_before_its_checkpoint_only() {
     let view = setting.journal.view();
     let (mut diary, calls) = Diary::new(Opened::Absent);
     diary.kept = Some(behind(&view, 2));
-    let report =
-        verify::<Ledger>(&view, &[&diary], ReaderOptions::default(), &mut |_| true).unwrap();
+    let report = verify_within::<Ledger>(
+        &view,
+        &[&diary],
+        ReaderOptions::default(),
+        NO_PATIENCE,
+        &mut |_| true,
+    )
+    .unwrap();
     assert_eq!((report.records, report.projections[0].records), (4, 2));
     assert_eq!(*calls.lock().unwrap(), ["compare 1", "compare 2"]);
 }

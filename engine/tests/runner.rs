@@ -8,9 +8,10 @@ use std::path::Path;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use common::{Balances, Entry, Ledger, Setting, balances, count, value};
+use common::{Balances, Entry, Ledger, Setting, balances, count, value, wait_for_state};
 use lenslog_engine::{
-    Projection, ProjectionState, RebuildError, RebuildOptions, Runner, Snapshot, rebuild, verify,
+    Projection, ProjectionState, RebuildError, RebuildOptions, Runner, Snapshot, rebuild,
+    verify_within,
 };
 use lenslog_journal::storage::{Fault, FaultyStorage, RealStorage};
 use lenslog_journal::{Kind, Lost, NewRecord, ReaderOptions, Seq};
@@ -88,7 +89,7 @@ fn an_event_that_cannot_be_decoded_is_parked_and_the_next_ones_are_applied() {
     caught_up(&runner, &setting);
     runner.stop();
     let text = fs::read_to_string(directory.path().join("balances")).unwrap();
-    assert!(text.contains(&format!("parked {seq} ")), "{text}");
+    assert!(text.contains(&format!("undecodable {seq} ")), "{text}");
     assert!(text.ends_with("1 3\n"), "{text}");
 }
 
@@ -173,7 +174,7 @@ fn a_damaged_journal_replaces_nothing_unless_loss_is_accepted_and_then_the_old_i
     let rebuilt = rebuild::<Ledger>(&mut projection, &view, &accepting, &mut go_on).unwrap();
     assert_eq!(rebuilt.lost.len(), 1);
     assert_eq!(value(&RealStorage, &path), "1 7\n");
-    assert_eq!(fs::read(directory.path().join("balances.old")).unwrap(), before);
+    assert_eq!(fs::read(directory.path().join("balances.lost-1")).unwrap(), before);
 }
 
 #[test]
@@ -209,46 +210,65 @@ fn an_outdated_projection_is_made_again_but_kept_where_the_journal_is_damaged() 
 }
 
 #[test]
-fn a_checkpoint_beyond_the_head_or_of_another_journal_is_made_again_and_the_old_one_is_kept() {
+fn a_projection_ahead_of_its_journal_is_replaced_only_where_loss_is_accepted() {
     let directory = tempfile::tempdir().unwrap();
+    let text = |name: &str| value(&RealStorage, &directory.path().join(name));
+    let start = |setting: &Setting| {
+        let projection = Box::new(balances(directory.path()));
+        Runner::start::<Ledger>(&setting.journal.view(), vec![projection], ignore())
+    };
     let first = Setting::new();
     for cents in 1..=5 {
         first.pay(1, cents);
     }
-    let follow = |setting: &Setting| {
-        let projections: Vec<Box<dyn Projection<Ledger>>> =
-            vec![Box::new(balances(directory.path()))];
-        let runner = Runner::start(&setting.journal.view(), projections, ignore());
-        caught_up(&runner, setting);
+    let runner = start(&first);
+    caught_up(&runner, &first);
+    runner.stop();
+    // The same seed gives the same journal identity: only its content says that it is another history. The second one
+    // ends before the first, the third is as long as the second.
+    for (account, before, lost) in
+        [(2, "1 15\n", "balances.lost-1"), (3, "2 7\n", "balances.lost-2")]
+    {
+        let setting = Setting::new();
+        setting.pay(account, 7);
+        let runner = start(&setting);
+        let status = wait_for_state(&runner, ProjectionState::Kept);
+        assert!(status.last_error.unwrap().contains("--accept-loss"));
+        assert_eq!(text("balances"), before);
+        let accepting = RebuildOptions { accept_loss: true, ..RebuildOptions::default() };
+        runner.rebuild("balances", &accepting).unwrap().unwrap();
+        caught_up(&runner, &setting);
         runner.stop();
-        value(&RealStorage, &directory.path().join("balances"))
-    };
-    assert_eq!(follow(&first), "1 15\n");
-    // The same seed gives the same journal identity: only its content tells that it is another history.
-    let second = Setting::new();
-    second.pay(2, 7);
-    assert_eq!(follow(&second), "2 7\n");
-    // What it was made of is nowhere else.
-    let kept = directory.path().join("balances.old");
-    assert_eq!(value(&RealStorage, &kept), "1 15\n");
-    // As far as the other one, but of other records.
-    let third = Setting::new();
-    third.pay(3, 1);
-    assert_eq!(follow(&third), "3 1\n");
-    assert_eq!(value(&RealStorage, &kept), "2 7\n");
-    let fourth = Setting::with_seed(4);
-    fourth.pay(4, 1);
-    assert_eq!(follow(&fourth), "4 1\n");
-    assert_eq!(value(&RealStorage, &kept), "3 1\n");
-    assert_eq!(value(&RealStorage, &directory.path().join("balances.old-3")), "1 15\n");
+        assert_eq!((text("balances"), text(lost)), (format!("{account} 7\n"), before.to_owned()));
+    }
+    assert!(!directory.path().join("balances.old").exists());
+    assert_eq!(Projection::<Ledger>::remove_lost(&mut balances(directory.path())).unwrap(), 2);
+    assert_eq!(fs::read_dir(directory.path()).unwrap().count(), 1);
+}
+
+#[test]
+fn a_projection_of_another_journal_is_replaced_and_kept_as_old() {
+    let directory = tempfile::tempdir().unwrap();
+    let text = |name: &str| value(&RealStorage, &directory.path().join(name));
+    let mut last = None;
+    for seed in 1..=5 {
+        let setting = Setting::with_seed(seed);
+        setting.pay(u8::try_from(seed).unwrap(), 1);
+        let projection = Box::new(balances(directory.path()));
+        let runner = Runner::start::<Ledger>(&setting.journal.view(), vec![projection], ignore());
+        caught_up(&runner, &setting);
+        runner.stop();
+        assert_eq!(text("balances"), format!("{seed} 1\n"));
+        last = Some(setting);
+    }
+    assert_eq!((text("balances.old"), text("balances.old-3")), ("4 1\n".into(), "2 1\n".into()));
     assert!(!directory.path().join("balances.old-4").exists());
-    fs::remove_file(&kept).unwrap();
+    fs::remove_file(directory.path().join("balances.old")).unwrap();
     // Everything in it is in this journal: nothing is kept.
-    fourth.pay(4, 1);
-    let view = fourth.journal.view();
+    let view = last.unwrap().journal.view();
     let mut projection = balances(directory.path());
     rebuild::<Ledger>(&mut projection, &view, &RebuildOptions::default(), &mut |_| true).unwrap();
-    assert!(!kept.exists());
+    assert!(!directory.path().join("balances.old").exists());
 }
 
 #[test]
@@ -293,7 +313,7 @@ fn verify_finds_what_differs_and_names_what_the_journal_lost() {
     rebuild::<Ledger>(&mut projection, &view, &RebuildOptions::default(), &mut |_| true).unwrap();
     let check = || {
         let all: [&dyn Projection<Ledger>; 2] = [&projection, &other];
-        verify(&view, &all, ReaderOptions::default(), &mut |_| true).unwrap()
+        verify_within(&view, &all, ReaderOptions::default(), Duration::ZERO, &mut |_| true).unwrap()
     };
     let report = check();
     assert!(!report.is_damaged() && report.projections[0].differences.is_empty());

@@ -77,6 +77,11 @@ impl Link {
         }
     }
 
+    /// The segments before this one that are known by name and salt, nearest first.
+    pub(crate) fn before(&self) -> &[Ancestor] {
+        &self.before
+    }
+
     /// Where the segment before this one ends, if that is the one that `before` is, or may be, damaged as it is.
     pub(crate) fn previous_end_of(&self, before: &OpenSegment) -> Option<PreviousEnd> {
         self.previous.filter(|previous| {

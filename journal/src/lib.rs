@@ -95,7 +95,7 @@ mod watermark;
 mod window;
 mod writer;
 
-pub use copy::Copied;
+pub use copy::{Copied, FileCopied, Unreadable, copy_file, finish_copy};
 pub use entry::{Entry, FrameHint, LastRecord, LossCause, Lost, Notice, Position};
 pub use error::Error;
 pub use format::{

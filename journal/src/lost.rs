@@ -7,13 +7,12 @@ use crate::chain::forks_off;
 use crate::directory::{Directory, Identity, OpenSegment};
 use crate::entropy::Entropy;
 use crate::format::{
-    DurabilityMarker, Gap, PreviousEnd, RECORD_BYTES_MIN, Recovered, Salt, SegmentHeader,
-    SegmentName,
+    Gap, PreviousEnd, RECORD_BYTES_MIN, Recovered, Salt, SegmentHeader, SegmentName,
 };
 use crate::keys::KeyIndex;
 use crate::ledger::Ledger;
 use crate::limits::{SEGMENT_BYTES_MAX, SEQ_AFTER_VANISHING_MAX, SEQ_AFTER_VANISHING_MIN};
-use crate::newest::Newest;
+use crate::newest::{LostSegment, Newest};
 use crate::notable::system_records;
 use crate::open::{Opening, Plan, Start, begin_with_notices};
 use crate::options::Options;
@@ -89,20 +88,27 @@ fn newest_readable_before(
     Ok(None)
 }
 
-/// The plan where no segment is left, though the marker tells of some.
-pub(crate) fn all_lost(options: &Options, marker: &DurabilityMarker, entropy: &Entropy) -> Plan {
-    let known_to = marker.seq.max(Seq::FIRST.next());
+/// The plan where no segment is left, though the marker or the identity names one.
+pub(crate) fn all_lost(
+    options: &Options,
+    newest: &Newest,
+    lost: &LostSegment,
+    entropy: &Entropy,
+) -> Plan {
+    let known_to = lost.seq.max(Seq::FIRST.next());
     let next = known_to.plus(SEGMENT_BYTES_MAX / RECORD_BYTES_MIN);
     let gaps = vec![Gap {
         range: SeqRange::new(Seq::FIRST, known_to),
-        segment: (marker.name.base, marker.name.day),
+        segment: (lost.name.base, lost.name.day),
         offset: 0,
         upper_bound_unknown: true,
     }];
     // Numbering goes on far behind what is known: the header says where that ended.
-    let previous = missing(marker.name, marker.salt, known_to);
-    let ids = (Some(marker.journal), Some(marker.incarnation));
-    let seqs = (known_to, next);
+    let previous = missing(lost.name, lost.salt, known_to);
+    let marker = newest.marker.as_ref().map(|marker| (marker.journal, marker.incarnation));
+    let identity = newest.identity.map(|identity| (identity.journal, identity.incarnation));
+    let (journal, incarnation) = marker.or(identity).unzip();
+    let (ids, seqs) = ((journal, incarnation), (known_to, next));
     lost_plan(options, entropy, Ledger::default(), ids, Some(previous), seqs, gaps)
 }
 

@@ -8,7 +8,7 @@
 use crate::chain::{Chain, Link, forks_off};
 use crate::directory::{Directory, HeaderFlaw, Identity, OpenSegment};
 use crate::format::{
-    DurabilityMarker, FRAMES_OFFSET, PreviousEnd, Salt, SegmentHeader, SegmentName,
+    Ancestor, DurabilityMarker, FRAMES_OFFSET, PreviousEnd, Salt, SegmentHeader, SegmentName,
 };
 use crate::ledger::Ledger;
 use crate::notable::system_records;
@@ -322,6 +322,14 @@ impl Evidence<'_> {
             let mut candidates = Vec::new();
             for (link, is_fresh) in &later {
                 let Some(previous) = link.previous else { continue };
+                // Those between are gone; that it descends from this one is proven all the same.
+                let is_descendant = previous.name != name
+                    && previous.seq >= durable
+                    && self.descends(link, (name, salt))?;
+                if is_descendant {
+                    candidates.push((link, *is_fresh));
+                    continue;
+                }
                 let follows = previous.name == name
                     && (previous.salt == salt || previous.salt.0 == 0 || salt.0 == 0)
                     && previous.seq >= durable
@@ -356,6 +364,24 @@ impl Evidence<'_> {
             }
         }
         Ok(newest)
+    }
+
+    /// Whether a segment names `ancestor` among those before it, and none of those between is there.
+    fn descends(&self, link: &Link, ancestor: Ancestor) -> Result<bool, Error> {
+        for &(name, salt) in link.before() {
+            if (name, salt) == ancestor {
+                return Ok(true);
+            }
+            let between = match self.names.binary_search(&name) {
+                Ok(_) => self.open(name, Access::Read)?,
+                Err(_) => None,
+            };
+            if between.is_some_and(|found| found.header.is_ok_and(|read| read.header.salt == salt))
+            {
+                return Ok(false);
+            }
+        }
+        Ok(false)
     }
 
     /// The newest segment where those that marker and `IDENTITY` name are gone. Where no segment is of their incarnation they

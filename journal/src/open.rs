@@ -289,10 +289,10 @@ fn make_plan(
     let Some(segment) = &newest.segment else {
         sync_names_above(directory);
         // The identity is written once a segment has its name: where it stands, there were records.
-        return Ok(match (marker, newest.identity) {
-            (None, None) => create(entropy),
-            (Some(marker), _) => all_lost(options, marker, entropy),
+        return Ok(match (newest.lost_from(Seq(0)), newest.identity) {
+            (Some(lost), _) => all_lost(options, newest, &lost, entropy),
             (None, Some(identity)) => vanished(directory, options, &identity, entropy),
+            (None, None) => create(entropy),
         });
     };
     let Ok(read) = &segment.header else {

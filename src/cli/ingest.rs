@@ -24,6 +24,9 @@ use crate::storage::{Reserve, StorageGuard};
 /// How long projections may stand still before they are named and left behind.
 const PATIENCE: Duration = Duration::from_secs(10);
 
+/// The longest wait for the projections before the first line is read.
+const START_WAIT_MAX: Duration = Duration::from_secs(1);
+
 /// Make events of lines of JSON on standard input.
 ///
 /// Each line needs a timestamp (RFC 3339 with offset) and a camera_id; event_id, camera_name, motion_confidence,
@@ -80,7 +83,8 @@ impl Ingest {
         let (projections, queue) = layout::projections(config, &journal);
         let runner = Arc::new(Runner::start(&journal.view(), projections, report_losses(&journal)));
         // What may be deleted is known when the projections are up to date.
-        let _ = runner.wait_for(journal.view().head()?, PATIENCE);
+        // It is worth a moment, no more: no line waits for a projection.
+        let _ = runner.wait_at_most(journal.view().head()?, START_WAIT_MAX);
         let telling = journal.clone();
         let tell = move |event: &Event| {
             let encoded = RecorderVocabulary::encode(event);

@@ -93,7 +93,10 @@ impl ControlHandler {
                 Err(error) => Reply::NotRebuilt {
                     name: name.to_owned(),
                     reason: error.to_string(),
-                    damaged: matches!(error, RebuildError::Damaged { .. }),
+                    damaged: matches!(
+                        error,
+                        RebuildError::Damaged { .. } | RebuildError::Ahead { .. }
+                    ),
                 },
             };
             say(&reply).map_err(|error| error.to_string())?;

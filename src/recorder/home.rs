@@ -12,7 +12,7 @@ use lenslog_projections::DescriptionQueue;
 use super::health::{self, HealthItem};
 use super::wake::Wake;
 use super::writer::EventWriter;
-use super::{CATCH_UP_PATIENCE, journal_options, report_losses};
+use super::{journal_options, report_losses};
 use crate::config::Config;
 use crate::description::{self, Describer, Places};
 use crate::layout;
@@ -21,6 +21,9 @@ use crate::storage::{Reserve, StorageGuard, missing_mount};
 
 /// A directory that is back and cannot be used yet is tried again this often.
 const RETURN_PAUSE: Duration = Duration::from_secs(1);
+
+/// The longest wait for the projections before recording begins.
+const START_WAIT_MAX: Duration = Duration::from_secs(1);
 
 /// Journal, projections, and what watches the storage.
 pub(super) struct Home {
@@ -68,7 +71,8 @@ impl Opener {
         let view = journal.view();
         let (projections, queue) = layout::projections(config, &journal);
         let runner = Arc::new(Runner::start(&view, projections, report_losses(&journal)));
-        let behind = runner.wait_for(view.head()?, CATCH_UP_PATIENCE);
+        // For the report only: what is to be recorded waits for no projection.
+        let behind = runner.wait_at_most(view.head()?, START_WAIT_MAX);
         for item in health::projections(&runner, &behind) {
             tell(item);
         }

@@ -124,7 +124,7 @@ fn accepting_the_loss_keeps_the_old_projections_aside() {
     let after = lab.projected();
     assert_eq!(after.rows.len(), before.rows.len() - 1);
     assert!(!after.row_ids().contains(&"test-100".to_owned()));
-    let kept = fs::read(lab.data.join("events.db.old-1")).unwrap();
+    let kept = fs::read(lab.data.join("events.db.lost-1")).unwrap();
     assert!(kept.windows(8).any(|window| window == b"test-100"), "the last copy is kept aside");
     let day = lab.data.join("events/2026-11-21");
     let asides: Vec<String> = fs::read_dir(&day)

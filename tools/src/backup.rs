@@ -1,21 +1,34 @@
-//! `replay backup`: copies everything, beside a running recorder too, to a directory that verifies.
+//! `replay backup`: copies everything that can be read to a directory that verifies, beside a running recorder too.
+//!
+//! All of it is made in `DIR.partial` and gets its name in one rename: a backup is complete or absent under its name.
+//! One that was interrupted is continued when the command is repeated.
 
-use std::fs;
+use std::ffi::OsString;
+use std::fs::{self, File};
+use std::io::ErrorKind;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
 use clap::Args;
 use lenslog_engine::RebuildOptions;
 use lenslog_journal::storage::RealStorage;
-use lenslog_journal::{Day, Journal, JournalView, Options};
+use lenslog_journal::{Copied, Journal, JournalView, Options, finish_copy};
 use lenslog_projections::Layout;
 
+use crate::images::{ImagesCopied, copy_images, remove_others};
 use crate::place::{Place, outside};
 use crate::progress::Bars;
-use crate::rebuild;
+use crate::{EXIT_DAMAGED, EXIT_OK, rebuild};
 
-/// Copy everything to another directory, beside a running recorder too.
+/// Problems of one kind that are named; the others are counted.
+pub(crate) const NAMED_MAX: usize = 20;
+
+/// Copy everything that can be read to another directory, beside a running recorder too.
+///
+/// The copy is made in DIR.partial and renamed to DIR when it is complete; repeat the command to continue one that was
+/// interrupted. Exit code 3: the copy is made, but records are missing in it.
 #[derive(Debug, Args)]
 pub struct Backup {
     /// The directory to make; it must be empty or not exist
@@ -30,63 +43,147 @@ impl Backup {
     pub(crate) fn run(&self, place: &Place) -> Result<u8> {
         let layout = place.existing()?;
         outside(&self.target, &layout.data)?;
+        let (target, partial) = names(&self.target)?;
         let view = JournalView::open(&layout.data, Arc::new(RealStorage))?;
         let total = view.segments()?.iter().map(|segment| segment.bytes).sum();
         let bars = Bars::new();
         let bar = bars.bytes("journal", total);
-        let copied = view.copy_to(&self.target, &mut |bytes| bar.advance(bytes))?;
+        let copied = view.begin_copy(&partial, &mut |bytes| bar.advance(bytes))?;
         bar.finish();
-        let (segments, megabytes) = (copied.segments, copied.bytes as f64 / 1e6);
-        say!("journal    {segments} segments, {megabytes:.1} MB, up to seq {}", copied.end.0 - 1);
+        say_journal(&copied);
+        remove_projections(&layout.data, &partial)?;
         if !self.no_images {
-            let count = copy_images(&layout.data, &self.target)?;
-            say!("images     {count} files");
+            say_images(&copy_images(&layout.data, &partial)?);
         }
         // The projections are made from the copy, so that they are of exactly what is in it.
-        let target =
-            Layout { plaintext_metadata: layout.plaintext_metadata, ..Layout::of(&self.target) };
-        let journal = Journal::open(&self.target, &Options::default())?;
+        let made = Layout { plaintext_metadata: layout.plaintext_metadata, ..Layout::of(&partial) };
+        let journal = Journal::open(&partial, &Options::default())?;
         let options = RebuildOptions { accept_loss: true, ..RebuildOptions::default() };
-        let done = rebuild::all(target.projections(), &journal.view(), &options);
+        let done = rebuild::all(made.projections(), &journal.view(), &options);
         journal.close()?;
-        say!("\nIt is a data directory of its own: replay verify --data {}", self.target.display());
-        Ok(done.code)
+        if done.failed {
+            bail!(
+                "{}: a projection cannot be made; free some room or repair what is named above, then repeat the command",
+                partial.display()
+            );
+        }
+        put_in_place(&partial, &target)?;
+        say!("\n{} is complete; check it: replay verify --data {0}", target.display());
+        Ok(if done.lost.is_empty() { EXIT_OK } else { EXIT_DAMAGED })
     }
 }
 
-/// Copies what is in the day directories but the projections' own files. Symbolic links are not followed.
-fn copy_images(data: &Path, target: &Path) -> Result<u64> {
-    let mut count = 0;
-    let events = data.join("events");
-    let Ok(days) = fs::read_dir(&events) else { return Ok(0) };
-    for day in days.flatten() {
-        let name = day.file_name();
-        let is_day = name.to_str().is_some_and(|name| name.parse::<Day>().is_ok());
-        if !is_day || !day.file_type().is_ok_and(|kind| kind.is_dir()) {
-            continue;
+/// The directory that is made, links in its path followed, and the one beside it in which that is done.
+fn names(target: &Path) -> Result<(PathBuf, PathBuf)> {
+    let absolute = std::path::absolute(target)?;
+    let target = match absolute.canonicalize() {
+        Ok(target) => target,
+        Err(error) if error.kind() == ErrorKind::NotFound => absolute,
+        Err(error) => {
+            return Err(error).with_context(|| format!("cannot look at {}", target.display()));
         }
-        let to = target.join("events").join(&name);
-        for file in fs::read_dir(day.path()).into_iter().flatten().flatten() {
-            let is_image = file.file_type().is_ok_and(|kind| kind.is_file())
-                && file.file_name().to_str().is_some_and(is_image_name);
-            if !is_image {
-                continue;
-            }
-            fs::create_dir_all(&to).with_context(|| format!("cannot make {}", to.display()))?;
-            let (from, to) = (file.path(), to.join(file.file_name()));
-            match fs::copy(&from, &to) {
-                Ok(_) => count += 1,
-                // Rotation may have removed it meanwhile.
-                Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
-                Err(error) => {
-                    return Err(error).with_context(|| format!("cannot copy {}", from.display()));
-                }
-            }
+    };
+    let (Some(parent), Some(name)) = (target.parent(), target.file_name()) else {
+        bail!("{}: no directory can be made under this name; name another one", target.display());
+    };
+    if let Ok(entries) = fs::read_dir(&target) {
+        let count = entries.count();
+        if count > 0 {
+            bail!(
+                "{} is a directory with {count} entries; name one that is empty or does not exist",
+                target.display()
+            );
         }
+        if fs::metadata(&target)?.dev() != fs::metadata(parent)?.dev() {
+            bail!(
+                "{} is the root of a file system, which cannot be renamed; name a directory in it, such as {}",
+                target.display(),
+                target.join("lenslog").display()
+            );
+        }
+    } else if target.exists() {
+        bail!("{} is a file; name a directory that is empty or does not exist", target.display());
     }
-    Ok(count)
+    let mut partial = OsString::from(name);
+    partial.push(".partial");
+    let partial = parent.join(partial);
+    Ok((target, partial))
 }
 
-fn is_image_name(name: &str) -> bool {
-    [".jpg", ".jpeg", ".png"].iter().any(|ending| name.ends_with(ending))
+/// Removes what an interrupted backup made of its journal, which is another one by now.
+fn remove_projections(data: &Path, partial: &Path) -> Result<()> {
+    remove_others(data, partial)?;
+    let entries =
+        fs::read_dir(partial).with_context(|| format!("cannot list {}", partial.display()))?;
+    for entry in entries {
+        let entry = entry?;
+        let (name, path) = (entry.file_name(), entry.path());
+        let name = name.to_string_lossy();
+        if name == "checkpoints" {
+            fs::remove_dir_all(&path)
+        } else if name.starts_with("events.db") {
+            fs::remove_file(&path)
+        } else {
+            Ok(())
+        }
+        .with_context(|| format!("cannot remove {}", path.display()))?;
+    }
+    Ok(())
+}
+
+/// Gives a copy that is complete its name, durably. Only then is its mark taken away: a copy without one is never
+/// found under the other name.
+fn put_in_place(partial: &Path, target: &Path) -> Result<()> {
+    sync_tree(partial)?;
+    fs::rename(partial, target)
+        .with_context(|| format!("cannot rename {} to {}", partial.display(), target.display()))?;
+    if let Some(parent) = target.parent() {
+        sync_directory(parent)?;
+    }
+    Ok(finish_copy(&RealStorage, target)?)
+}
+
+/// Makes all names below a directory durable; what is in the files is already.
+fn sync_tree(directory: &Path) -> Result<()> {
+    let entries =
+        fs::read_dir(directory).with_context(|| format!("cannot list {}", directory.display()))?;
+    for entry in entries {
+        let entry = entry?;
+        if entry.file_type()?.is_dir() {
+            sync_tree(&entry.path())?;
+        }
+    }
+    sync_directory(directory)
+}
+
+fn sync_directory(path: &Path) -> Result<()> {
+    File::open(path)
+        .and_then(|directory| directory.sync_all())
+        .with_context(|| format!("cannot sync {}", path.display()))
+}
+
+fn say_journal(copied: &Copied) {
+    let (segments, megabytes) = (copied.segments, copied.bytes as f64 / 1e6);
+    let kept = match copied.kept {
+        0 => String::new(),
+        kept => format!(", {kept} of them from the interrupted copy"),
+    };
+    let last = copied.end.0.saturating_sub(1);
+    say!("journal    {segments} segments, {megabytes:.1} MB, up to seq {last}{kept}");
+    for unreadable in copied.unreadable.iter().take(NAMED_MAX) {
+        say!("journal    UNREADABLE: {unreadable}");
+    }
+    if let Some(more @ 1..) = copied.unreadable.len().checked_sub(NAMED_MAX) {
+        say!("journal    UNREADABLE: {more} more segments");
+    }
+}
+
+fn say_images(images: &ImagesCopied) {
+    say!("images     {} files", images.files);
+    for problem in &images.named {
+        say!("images     UNREADABLE: {problem}");
+    }
+    if let Some(more @ 1..) = images.unreadable.checked_sub(images.named.len() as u64) {
+        say!("images     UNREADABLE: {more} more");
+    }
 }

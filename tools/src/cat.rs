@@ -2,21 +2,22 @@
 
 use std::io::Write;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::Result;
 use clap::Args;
 use lenslog_engine::Recorded;
 use lenslog_events::RecorderVocabulary;
 use lenslog_journal::storage::RealStorage;
-use lenslog_journal::{Entry, JournalView, ReaderOptions, Seq};
+use lenslog_journal::{Entry, Error, JournalView, Position, Reader, ReaderOptions, Resume, Seq};
+use lenslog_projections::Layout;
 
 use crate::event_json::record_json;
 use crate::place::Place;
-use crate::{EXIT_DAMAGED, EXIT_OK};
+use crate::{EXIT_DAMAGED, EXIT_OK, reader_options};
 
 /// How long to wait for a record before looking again.
-const PATIENCE: Duration = Duration::from_secs(1);
+const WAIT_MAX: Duration = Duration::from_secs(1);
 
 /// Print the records of the journal.
 #[derive(Debug, Args)]
@@ -33,52 +34,128 @@ pub struct Cat {
     /// One JSON object a line
     #[arg(long)]
     json: bool,
+    /// Map sealed segments into memory: faster, but a bad sector ends the program (SIGBUS)
+    #[arg(long)]
+    map: bool,
 }
 
 impl Cat {
     pub(crate) fn run(&self, place: &Place) -> Result<u8> {
         let layout = place.existing()?;
-        let view = JournalView::open(&layout.data, Arc::new(RealStorage))?;
-        let from = self.from.map_or(Ok(Seq::FIRST), |from| {
-            // What was pruned cannot be printed; the reader says so.
-            Ok::<_, lenslog_journal::Error>(Seq(from.max(1)))
-        })?;
-        let mut reader = view.reader(from, ReaderOptions::default().map_sealed())?;
+        // What was pruned cannot be printed; the reader says so.
+        let from = self.from.map_or(Seq::FIRST, |from| Seq(from.max(1)));
+        let mut source = Source::open(&layout, from, reader_options(self.map))?;
         let mut out = crate::standard_output();
-        let mut buffer = Vec::new();
+        let mut lines = Vec::new();
         let mut code = EXIT_OK;
-        while self.to.is_none_or(|to| reader.next_seq().0 < to) {
-            match reader.next()? {
-                Some(Entry::Record(record)) => {
+        while self.to.is_none_or(|to| source.reader.next_seq().0 < to) {
+            match source.reader.next() {
+                Ok(Some(Entry::Record(record))) => {
+                    source.is_idle = false;
                     let recorded = Recorded::decode::<RecorderVocabulary>(&record);
-                    let value = record_json(&recorded, &mut buffer);
-                    if self.json {
-                        serde_json::to_writer(&mut out, &value)?;
-                        out.write_all(b"\n")?;
-                    } else {
-                        let text = |name: &str| value[name].as_str().unwrap_or_default().to_owned();
-                        let (time, kind) = (text("time"), text("kind"));
-                        let version = recorded.version;
-                        writeln!(
-                            out,
-                            "{} {time} {kind} v{version} {}",
-                            recorded.seq, value["record"]
-                        )?;
+                    self.print(&mut out, &recorded, &mut lines)?;
+                }
+                Ok(Some(Entry::Lost(lost))) => {
+                    out.flush()?;
+                    if !self.follow || !source.go_on_where_replaced(&layout)? {
+                        code = EXIT_DAMAGED;
+                        complain!("replay: {lost}");
                     }
                 }
-                Some(Entry::Lost(lost)) => {
-                    code = EXIT_DAMAGED;
+                Ok(None) if self.follow => {
                     out.flush()?;
-                    complain!("replay: {lost}");
+                    source.rest(&layout)?;
                 }
-                None if self.follow => {
+                Ok(None) => break,
+                Err(Error::Pruned { floor }) if self.follow => {
                     out.flush()?;
-                    reader.wait(PATIENCE);
+                    let next = source.reader.next_seq();
+                    complain!(
+                        "replay: seq {next} to {} were pruned before they were printed; printing goes on at seq {floor}",
+                        floor.0.saturating_sub(1)
+                    );
+                    source.reader = source.view.reader(floor, source.options)?;
                 }
-                None => break,
+                Err(error) => return Err(error.into()),
             }
         }
         out.flush()?;
         Ok(code)
+    }
+
+    fn print(
+        &self,
+        out: &mut impl Write,
+        recorded: &Recorded<lenslog_events::Event>,
+        lines: &mut Vec<u8>,
+    ) -> Result<()> {
+        let value = record_json(recorded, lines);
+        if self.json {
+            serde_json::to_writer(&mut *out, &value)?;
+            out.write_all(b"\n")?;
+        } else {
+            let text = |name: &str| value[name].as_str().unwrap_or_default().to_owned();
+            let (time, kind, version) = (text("time"), text("kind"), recorded.version);
+            writeln!(out, "{} {time} {kind} v{version} {}", recorded.seq, value["record"])?;
+        }
+        Ok(())
+    }
+}
+
+/// The journal, and where in it the printing is.
+struct Source {
+    view: JournalView,
+    reader: Reader,
+    options: ReaderOptions,
+    /// Where the reader was when it had printed everything.
+    position: Option<Position>,
+    is_idle: bool,
+    /// Since when the journal has ended before the place of the reader.
+    short_since: Option<Instant>,
+}
+
+impl Source {
+    fn open(layout: &Layout, from: Seq, options: ReaderOptions) -> Result<Self, Error> {
+        let view = JournalView::open(&layout.data, Arc::new(RealStorage))?;
+        let reader = view.reader(from, options)?;
+        Ok(Self { view, reader, options, position: None, is_idle: false, short_since: None })
+    }
+
+    /// Everything is printed: remembers the place and waits for more.
+    fn rest(&mut self, layout: &Layout) -> Result<(), Error> {
+        if !self.is_idle {
+            self.position = Some(self.reader.position()?);
+            self.is_idle = true;
+        }
+        // A journal that ends before what it has returned is another one.
+        if self.view.head().is_ok_and(|head| head < self.reader.next_seq()) {
+            // A writer that has just begun says for a moment less than there is.
+            let since = *self.short_since.get_or_insert_with(Instant::now);
+            if since.elapsed() >= WAIT_MAX && self.go_on_where_replaced(layout)? {
+                return Ok(());
+            }
+        } else {
+            self.short_since = None;
+        }
+        self.reader.wait(WAIT_MAX);
+        Ok(())
+    }
+
+    /// Where the journal was replaced, by a restored copy for example: says so and goes on in the new one. What it does
+    /// not have is no loss. `false`: it is the journal that was read so far.
+    fn go_on_where_replaced(&mut self, layout: &Layout) -> Result<bool, Error> {
+        let Some(position) = &self.position else { return Ok(false) };
+        let view = JournalView::open(&layout.data, Arc::new(RealStorage))?;
+        let Resume::Mismatch { reason } = view.resume(position, self.options)? else {
+            return Ok(false);
+        };
+        let from = view.head()?.min(position.next).max(view.floor()?);
+        complain!(
+            "replay: the journal in {} was replaced ({reason}); printing goes on at seq {from}",
+            layout.data.display()
+        );
+        (self.reader, self.view) = (view.reader(from, self.options)?, view);
+        (self.position, self.is_idle, self.short_since) = (None, false, None);
+        Ok(true)
     }
 }

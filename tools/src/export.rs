@@ -9,10 +9,10 @@ use clap::Args;
 use lenslog_engine::{Fact, Recorded};
 use lenslog_events::{Event, EventDetected, RecorderVocabulary};
 use lenslog_journal::storage::RealStorage;
-use lenslog_journal::{Day, Entry, JournalView, ReaderOptions, Seq};
+use lenslog_journal::{Day, Entry, JournalView, Reader, ReaderOptions, Seq};
 
 use crate::place::Place;
-use crate::{EXIT_DAMAGED, EXIT_OK};
+use crate::{EXIT_DAMAGED, EXIT_OK, reader_options};
 
 /// Print every event as a line of JSON that `lenslog ingest` takes.
 #[derive(Debug, Args)]
@@ -23,6 +23,15 @@ pub struct Export {
     /// Only days up to this one
     #[arg(long, value_name = "DAY")]
     to: Option<Day>,
+    /// Map sealed segments into memory: faster, but a bad sector ends the program (SIGBUS)
+    #[arg(long)]
+    map: bool,
+}
+
+/// The journal, and how it is read.
+struct Source {
+    view: JournalView,
+    options: ReaderOptions,
 }
 
 /// What later records say of earlier events.
@@ -40,17 +49,18 @@ impl Export {
         let layout = place.existing()?;
         let view = JournalView::open(&layout.data, Arc::new(RealStorage))?;
         let end = view.head()?;
-        let later = read_ahead(&view, end)?;
+        let source = Source { view, options: reader_options(self.map) };
+        let later = read_ahead(&source, end)?;
         let mut out = crate::standard_output();
         let mut line = Vec::new();
-        each_event(&view, end, |recorded, mut event| {
+        each_event(&source, end, |recorded, mut event| {
             let wanted = self.from.is_none_or(|from| from <= recorded.day)
                 && self.to.is_none_or(|to| recorded.day <= to);
             if !wanted || later.is_pruned(&recorded) {
                 return Ok(());
             }
             if let Some(&described) = later.descriptions.get(&recorded.seq) {
-                event.llm_description = description_at(&view, described)?;
+                event.llm_description = description_at(&source, described)?;
             }
             line.clear();
             let path = format!("data/events/{}/events.json", recorded.day);
@@ -69,14 +79,16 @@ impl Later {
     }
 }
 
-fn reader(view: &JournalView, from: Seq) -> Result<lenslog_journal::Reader> {
-    Ok(view.reader(from, ReaderOptions::default().map_sealed())?)
+impl Source {
+    fn reader(&self, from: Seq) -> Result<Reader> {
+        Ok(self.view.reader(from, self.options)?)
+    }
 }
 
 /// Reads once for what is said later: sixteen bytes a described event are held, nothing else.
-fn read_ahead(view: &JournalView, end: Seq) -> Result<Later> {
+fn read_ahead(source: &Source, end: Seq) -> Result<Later> {
     let mut later = Later::default();
-    let mut reader = reader(view, Seq::FIRST)?;
+    let mut reader = source.reader(Seq::FIRST)?;
     while reader.next_seq() < end {
         let record = match reader.next()? {
             Some(Entry::Record(record)) => record,
@@ -102,11 +114,11 @@ fn read_ahead(view: &JournalView, end: Seq) -> Result<Later> {
 }
 
 fn each_event(
-    view: &JournalView,
+    source: &Source,
     end: Seq,
     mut each: impl FnMut(Recorded<Event>, EventDetected) -> Result<()>,
 ) -> Result<()> {
-    let mut reader = reader(view, Seq::FIRST)?;
+    let mut reader = source.reader(Seq::FIRST)?;
     while reader.next_seq() < end {
         let Some(entry) = reader.next()? else { break };
         let Entry::Record(record) = entry else { continue };
@@ -119,8 +131,8 @@ fn each_event(
     Ok(())
 }
 
-fn description_at(view: &JournalView, seq: Seq) -> Result<Option<String>> {
-    let mut reader = reader(view, seq)?;
+fn description_at(source: &Source, seq: Seq) -> Result<Option<String>> {
+    let mut reader = source.reader(seq)?;
     let Some(Entry::Record(record)) = reader.next()? else { return Ok(None) };
     match Recorded::decode::<RecorderVocabulary>(&record).fact {
         Fact::Event(Event::DescriptionAdded(added)) => Ok(Some(added.llm_description)),

@@ -9,8 +9,10 @@ mod say;
 mod backup;
 mod cat;
 pub mod control;
+mod discard_lost;
 mod event_json;
 mod export;
+mod images;
 mod place;
 mod progress;
 mod rebuild;
@@ -22,6 +24,7 @@ mod verify;
 use std::process::ExitCode;
 
 use clap::{Args, Subcommand};
+use lenslog_journal::ReaderOptions;
 
 pub use place::{Place, find_config};
 pub use say::counted;
@@ -52,6 +55,8 @@ pub enum Command {
     Repair(repair::RepairCommand),
     /// Copy everything to another directory, beside a running recorder too
     Backup(backup::Backup),
+    /// Remove what rebuilds moved aside as .lost-N
+    DiscardLost(discard_lost::DiscardLost),
     /// Print every event as a line of JSON that `lenslog ingest` takes
     Export(export::Export),
 }
@@ -64,6 +69,12 @@ pub struct Replay {
     pub command: Command,
 }
 
+/// How a tool reads the journal: without mapping, so that a bad sector is a loss to be named, unless `map` asks for it.
+fn reader_options(map: bool) -> ReaderOptions {
+    let options = ReaderOptions::default();
+    if map { options.map_sealed() } else { options }
+}
+
 /// Does it, and says on standard error what stood in the way.
 #[must_use]
 pub fn run(place: &Place, command: &Command) -> ExitCode {
@@ -74,6 +85,7 @@ pub fn run(place: &Place, command: &Command) -> ExitCode {
         Command::Stat(stat) => stat.run(place),
         Command::Repair(repair) => repair.run(place),
         Command::Backup(backup) => backup.run(place),
+        Command::DiscardLost(discard) => discard.run(place),
         Command::Export(export) => export.run(place),
     };
     match result {

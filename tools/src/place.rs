@@ -103,6 +103,11 @@ impl Place {
                 "cannot look at {}: {error}; run this as the user who owns the data directory",
                 journal.display()
             ),
+            Err(error)
+                if !matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) =>
+            {
+                Err(error).with_context(|| format!("cannot look at {}", journal.display()))
+            }
             _ => bail!(
                 "there is no journal in {}; name the data directory with --data DIR",
                 layout.data.display()

@@ -10,13 +10,13 @@ use lenslog_engine::{
 };
 use lenslog_events::RecorderVocabulary;
 use lenslog_journal::storage::RealStorage;
-use lenslog_journal::{Day, Journal, JournalView, Lost, Options, ReaderOptions};
+use lenslog_journal::{Day, Journal, JournalView, Lost, Options};
 use lenslog_projections::Layout;
 
 use crate::control::{Client, Reply, Request};
 use crate::place::{Place, outside};
 use crate::progress::{Bar, Bars};
-use crate::{EXIT_CANNOT_RUN, EXIT_DAMAGED, EXIT_OK};
+use crate::{EXIT_CANNOT_RUN, EXIT_DAMAGED, EXIT_OK, reader_options};
 
 type Boxed = Box<dyn Projection<RecorderVocabulary>>;
 
@@ -38,6 +38,9 @@ pub struct Rebuild {
     /// Replace them even if the journal has lost records they may still hold; the old ones are kept aside
     #[arg(long)]
     accept_loss: bool,
+    /// Map sealed segments into memory: faster, but a bad sector ends the program (SIGBUS)
+    #[arg(long)]
+    map: bool,
 }
 
 impl Rebuild {
@@ -62,7 +65,7 @@ impl Rebuild {
             (None, None) => Scope::All,
             (from, to) => Scope::Range(from.unwrap_or(Day::MIN), to.unwrap_or(Day::MAX)),
         };
-        let reader = ReaderOptions::default().map_sealed();
+        let reader = reader_options(self.map);
         RebuildOptions { scope, accept_loss: self.accept_loss, reader, ..Default::default() }
     }
 
@@ -133,6 +136,8 @@ impl Rebuild {
 /// How rebuilding several projections went.
 pub(crate) struct Done {
     pub(crate) code: u8,
+    /// One could not be rebuilt, for another reason than a loss.
+    pub(crate) failed: bool,
     /// What the journal has lost, each once.
     pub(crate) lost: Vec<Lost>,
 }
@@ -154,7 +159,7 @@ pub(crate) fn all(projections: Vec<Boxed>, view: &JournalView, options: &Rebuild
         };
         threads.into_iter().map(join).collect()
     });
-    let mut code = EXIT_OK;
+    let (mut code, mut failed) = (EXIT_OK, false);
     let mut all_lost: Vec<Lost> = Vec::new();
     for (name, result) in results {
         if let Ok(Rebuilt { lost, .. }) | Err(RebuildError::Damaged { lost }) = &result {
@@ -185,13 +190,18 @@ pub(crate) fn all(projections: Vec<Boxed>, view: &JournalView, options: &Rebuild
                 );
                 code = code.max(EXIT_DAMAGED);
             }
+            Err(error @ RebuildError::Ahead { .. }) => {
+                say!("{name:<10} NOT rebuilt: {error}");
+                code = EXIT_DAMAGED;
+            }
             Err(error) => {
                 say!("{name:<10} NOT made again: {error}");
                 code = code.max(EXIT_CANNOT_RUN);
+                failed = true;
             }
         }
     }
-    Done { code, lost: all_lost }
+    Done { code, failed, lost: all_lost }
 }
 
 fn one(

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use anyhow::Result;
 use clap::Args;
+use lenslog_engine::ProjectionError;
 use lenslog_journal::storage::{RealStorage, Storage};
 use lenslog_journal::{Error, JournalView, Seq};
 use lenslog_projections::Layout;
@@ -91,7 +92,14 @@ pub fn status_at_rest(layout: &Layout) -> Result<Status, Error> {
                     ("stopped", checkpoint.position.next, checkpoint.parked_count, None)
                 }
                 Ok(None) => ("absent", Seq::FIRST, 0, None),
-                Err(error) => ("broken", Seq::FIRST, 0, Some(error.to_string())),
+                Err(error) => {
+                    let state = match error {
+                        ProjectionError::Broken { .. } => "broken",
+                        ProjectionError::Blocked { .. } => "blocked",
+                        _ => "unreadable",
+                    };
+                    (state, Seq::FIRST, 0, Some(error.to_string()))
+                }
             };
             ProjectionReport {
                 name: projection.spec().name.to_owned(),

@@ -15,6 +15,9 @@ use crate::progress::Bars;
 use crate::{EXIT_DAMAGED, EXIT_DIFFERS, EXIT_OK};
 
 /// Check the journal and compare the database and the files with it.
+///
+/// Each projection is equal, behind (it lacks records from before the command began), set aside (it lacks events that
+/// cannot be applied) or differs. Exit code 0: all are equal; 1: one is not; 3: the journal is damaged.
 #[derive(Debug, Args)]
 pub struct Verify {
     /// One JSON object
@@ -44,7 +47,7 @@ impl Verify {
         }
         Ok(if report.is_damaged() {
             EXIT_DAMAGED
-        } else if report.differs() {
+        } else if !report.is_equal() {
             EXIT_DIFFERS
         } else {
             EXIT_OK
@@ -70,13 +73,17 @@ fn print(report: &VerifyReport) {
         for difference in &projection.differences {
             say!("{:<10} DIFFERS: {difference}", projection.name);
         }
+        let behind = match projection.behind {
+            0 => String::new(),
+            count => format!(", lacks {}", crate::counted(count, "record")),
+        };
         let parked = match projection.parked {
             0 => String::new(),
             count => format!(", {} set aside", crate::counted(count, "event")),
         };
-        let verdict = if projection.differences.is_empty() { "equal" } else { "differs" };
+        let verdict = projection.verdict();
         say!(
-            "{:<10} {verdict}: {} records, up to seq {}{parked}",
+            "{:<10} {verdict}: {} records, up to seq {}{behind}{parked}",
             projection.name,
             projection.records,
             projection.next.0.saturating_sub(1)
@@ -105,7 +112,9 @@ fn print_json(report: &VerifyReport) -> Result<()> {
             json!({
                 "name": projection.name,
                 "records": projection.records,
+                "verdict": projection.verdict().to_string(),
                 "next": projection.next.0,
+                "behind": projection.behind,
                 "parked": projection.parked,
                 "differences": projection.differences,
             })

@@ -5,8 +5,12 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
-use lenslog_engine::{DecodeError, Encoded, Fact, Recorded, Snapshot, Summary, Vocabulary};
+use lenslog_engine::{
+    DecodeError, Encoded, Fact, ProjectionState, ProjectionStatus, Recorded, Runner, Snapshot,
+    Summary, Vocabulary,
+};
 use lenslog_journal::storage::{FaultyStorage, RealStorage, Storage, read_file};
 use lenslog_journal::{Journal, Kind, Options, Seq, SimulatedClock, Timestamp};
 
@@ -111,6 +115,19 @@ pub fn value(storage: &dyn Storage, path: &Path) -> String {
     let bytes = read_file(storage, path, usize::MAX).unwrap_or_default();
     let text = String::from_utf8(bytes).unwrap();
     text.split_once("---\n").map(|(_, value)| value.to_owned()).unwrap_or_default()
+}
+
+/// Waits, without end but for the test's own, until a runner's only projection is in a state.
+pub fn wait_for_state(runner: &Runner, state: ProjectionState) -> ProjectionStatus {
+    let begun = Instant::now();
+    loop {
+        let status = runner.status().remove(0);
+        if status.state == state {
+            return status;
+        }
+        assert!(begun.elapsed() < Duration::from_secs(60), "{status:?}");
+        std::thread::yield_now();
+    }
 }
 
 /// A journal on a simulated disk.

@@ -1,6 +1,6 @@
 //! Committing: what was rendered is written, synced, and listed in a new checkpoint.
 
-use lenslog_engine::{Checkpoint, ProjectionError};
+use lenslog_engine::{Checkpoint, KeepOld, ProjectionError};
 
 use super::day_file::FileId;
 use super::file_set::path_of;
@@ -67,7 +67,7 @@ impl<F: Format> DayFiles<F> {
         if self.data.has_day(id.day)? && self.data.file(&path)?.is_some_and(|stat| stat.len > 0) {
             // No checkpoint ever listed it: it is not ours.
             let place = Place::of::<F>(&self.data);
-            place.set_aside(id, &mut self.set.unsynced)?;
+            place.set_aside(id, KeepOld::Old, &mut self.set.unsynced)?;
         }
         self.doomed.remove(&id);
         self.set.make(id)?;
@@ -136,7 +136,7 @@ impl<F: Format> DayFiles<F> {
             pruned: self.fold.pruned(),
             held,
             doomed: self.doomed.clone(),
-            keep_old: false,
+            keep_old: KeepOld::No,
             files: listed.collect(),
         }
     }

@@ -10,10 +10,11 @@ use lenslog_engine::ProjectionError;
 use lenslog_journal::Day;
 use lenslog_journal::storage::{Access, EntryKind, StorageFile};
 
-use super::day_file::{DayFile, FileId};
+use super::day_file::{DayFile, FileId, Mark};
 use super::format::Format;
 use super::handles::Handles;
 use super::limits::{BUFFERED_BYTES_MAX, FILE_BUFFER_BYTES_MAX};
+use super::open::mark_of;
 use super::tail::{Compared, Kept, Leftover, Recognised, Tail, common_prefix, join};
 use crate::data_dir::{DataDir, Unsynced};
 
@@ -170,7 +171,7 @@ impl FileSet {
     fn write(&mut self, id: FileId) -> Result<(), ProjectionError> {
         let handle = self.handle(id)?;
         let Some(file) = self.files.get_mut(&id) else { return Ok(()) };
-        let start = file.written.len;
+        let start = file.written;
         let mut buffer = std::mem::take(&mut file.buffer);
         file.written = file.written.after(&buffer);
         self.buffered_bytes -= buffer.len();
@@ -187,7 +188,7 @@ impl FileSet {
         id: FileId,
         handle: &dyn StorageFile,
         bytes: &[u8],
-        start: u64,
+        start: Mark,
     ) -> Result<(), ProjectionError> {
         let path = self.path(id);
         let Some(file) = self.files.get_mut(&id) else { return Ok(()) };
@@ -198,12 +199,17 @@ impl FileSet {
             return Ok(());
         }
         if found > expected {
+            let mark = mark_of(handle, start.len);
+            if mark.map_err(ProjectionError::retry("cannot read", &path))? != start {
+                file.fault = Some("was changed in place".to_owned());
+                return Ok(());
+            }
             cut_off(handle, &path, expected)?;
         }
         file.dirty = true;
-        file.on_disk = expected.max(start + bytes.len() as u64);
+        file.on_disk = expected.max(start.len + bytes.len() as u64);
         self.unlisted_bytes += bytes.len() as u64;
-        handle.write_at(bytes, start).map_err(ProjectionError::retry("cannot write", &path))
+        handle.write_at(bytes, start.len).map_err(ProjectionError::retry("cannot write", &path))
     }
 
     /// Cuts off what somebody appended to a file.

@@ -1,10 +1,13 @@
 //! Looking whether the files are still those that were written; what somebody appended to one is cut off.
 
-use lenslog_engine::{Inspection, ProjectionError, Scope};
 use std::collections::BTreeSet;
+
+use lenslog_engine::{Inspection, ProjectionError, Scope};
+use lenslog_journal::storage::Access;
 
 use super::day_file::{DayFile, FileId};
 use super::file_set::path_of;
+use super::open::mark_of;
 use super::{DayFiles, Format};
 
 /// How a file was found.
@@ -66,7 +69,15 @@ impl<F: Format> DayFiles<F> {
             Some(stat) if stat.len < file.on_disk => {
                 Found::Fault(format!("is cut from {} to {} bytes", file.on_disk, stat.len))
             }
-            Some(stat) if stat.len > file.on_disk => Found::Longer,
+            Some(stat) if stat.len > file.on_disk => {
+                let opened = self.data.open(&path, Access::Read)?;
+                let mark = opened.map(|opened| mark_of(&*opened, file.written.len)).transpose();
+                match mark.map_err(ProjectionError::retry("cannot read", &path))? {
+                    Some(mark) if mark == file.written => Found::Longer,
+                    // An editor that ends lines in its own way, for example.
+                    _ => Found::Fault("was changed in place".to_owned()),
+                }
+            }
             Some(_) => Found::Same,
         })
     }

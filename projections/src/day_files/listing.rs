@@ -4,8 +4,8 @@
 //! pruned 2026-11-20 4711                 days up to this one were pruned, by the tombstone of this seq
 //! held 4801 4807                         seqs of the events that wait for their description
 //! doomed 2026-11-20 events.json          to be removed, if it is still there
-//! doomed 2026-11-21 events.json keep     to be set aside, if it is still there
-//! keep_old                               files that a rebuild replaces are set aside
+//! doomed 2026-11-21 events.json keep     to be set aside, if it is still there; `lost`: as what the journal lost
+//! keep_old                               files that a rebuild replaces are set aside; `keep_lost`: as what the journal lost
 //! file 2026-11-23 events.json 51234 9f3a12bc 64768:131074
 //!                                        length, CRC-32 of that many bytes, device and inode
 //! file 2026-11-22 events.json 812 77aa01f3 64768:131070 keep
@@ -17,7 +17,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 
-use lenslog_engine::Checkpoint;
+use lenslog_engine::{Checkpoint, KeepOld};
 use lenslog_journal::Seq;
 
 use super::day_file::{FileId, Mark};
@@ -30,9 +30,9 @@ pub(super) struct Listing {
     pub(super) pruned: Option<Horizon>,
     pub(super) held: BTreeSet<Seq>,
     /// Files that are to go, and whether they are set aside.
-    pub(super) doomed: BTreeMap<FileId, bool>,
+    pub(super) doomed: BTreeMap<FileId, KeepOld>,
     /// Files that a rebuild replaces are set aside.
-    pub(super) keep_old: bool,
+    pub(super) keep_old: KeepOld,
     pub(super) files: BTreeMap<FileId, Listed>,
 }
 
@@ -62,11 +62,17 @@ impl Listing {
             text.push('\n');
         }
         for (id, keep) in &self.doomed {
-            let keep = if *keep { " keep" } else { "" };
+            let keep = match keep {
+                KeepOld::No => "",
+                KeepOld::Old => " keep",
+                KeepOld::Lost => " lost",
+            };
             let _ = writeln!(text, "doomed {} {}{keep}", id.day, name(id));
         }
-        if self.keep_old {
-            text.push_str("keep_old\n");
+        match self.keep_old {
+            KeepOld::No => {}
+            KeepOld::Old => text.push_str("keep_old\n"),
+            KeepOld::Lost => text.push_str("keep_lost\n"),
         }
         for (id, Listed { mark: Mark { len, crc }, identity: (device, inode), keep }) in &self.files
         {
@@ -103,9 +109,15 @@ impl Listing {
                 }
                 "doomed" => {
                     let id = file_id(&mut words, names)?;
-                    listing.doomed.insert(id, words.next() == Some("keep"));
+                    let keep = match words.next() {
+                        Some("keep") => KeepOld::Old,
+                        Some("lost") => KeepOld::Lost,
+                        _ => KeepOld::No,
+                    };
+                    listing.doomed.insert(id, keep);
                 }
-                "keep_old" => listing.keep_old = true,
+                "keep_old" => listing.keep_old = KeepOld::Old,
+                "keep_lost" => listing.keep_old = KeepOld::Lost,
                 "file" => {
                     let id = file_id(&mut words, names)?;
                     listing.files.insert(id, Listed::from_words(&mut words)?);
@@ -154,9 +166,13 @@ mod tests {
         Listing {
             pruned: Some(Horizon { day: Day(20_000), seq: Seq(9) }),
             held: [Seq(4), Seq(12)].into(),
-            doomed: [(FileId::new(Day(20_000), 1), true), (FileId::new(Day(20_000), 0), false)]
-                .into(),
-            keep_old: true,
+            doomed: [
+                (FileId::new(Day(20_000), 1), KeepOld::Old),
+                (FileId::new(Day(20_000), 0), KeepOld::No),
+                (FileId::new(Day(20_001), 0), KeepOld::Lost),
+            ]
+            .into(),
+            keep_old: KeepOld::Lost,
             files: [
                 (FileId::new(Day(20_001), 0), file(512, (3, 4), false)),
                 (FileId::new(Day(20_001), 1), file(0, (3, 6), false)),

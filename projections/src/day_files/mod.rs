@@ -43,7 +43,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use lenslog_engine::{Fact, ProjectionError, Recorded};
+use lenslog_engine::{Fact, KeepOld, ProjectionError, Recorded};
 use lenslog_events::{Event, kind};
 use lenslog_journal::storage::Storage;
 use lenslog_journal::{Kind, Seq, SystemRecord};
@@ -76,7 +76,7 @@ pub struct DayFiles<F> {
     /// Events that waited at the checkpoint and did not come back: lost, or pruned as a later tombstone says.
     missing: BTreeSet<Seq>,
     /// Files that are to go once a checkpoint says so, and whether they are set aside.
-    doomed: BTreeMap<FileId, bool>,
+    doomed: BTreeMap<FileId, KeepOld>,
     /// A tombstone was applied, and nothing was removed yet.
     prune_due: bool,
     /// The file that the next record needs in the checkpoint.
@@ -140,7 +140,7 @@ impl<F: Format> DayFiles<F> {
         if let Outcome::Pruned(day) = outcome {
             for id in self.set.through(day) {
                 self.set.forget(id);
-                self.doomed.insert(id, false);
+                self.doomed.insert(id, KeepOld::No);
             }
             self.prune_due = true;
             self.missing.retain(|seq| !names(record, *seq));

@@ -134,6 +134,9 @@ fn adopt<F: Format>(
     file.on_disk = stat.len;
     if behind > *tails_left {
         file.fault = Some(format!("has {behind} bytes that were never written"));
+    } else if behind > 0 && mark_of(&*opened, listed.mark.len).map_err(unreadable())? != listed.mark
+    {
+        file.fault = Some("was changed in place".to_owned());
     } else if behind > 0 {
         *tails_left -= behind;
         let mut bytes = vec![0; behind as usize];
@@ -145,7 +148,7 @@ fn adopt<F: Format>(
 }
 
 /// Length and CRC of the first `len` bytes; of fewer where there are not so many.
-fn mark_of(file: &dyn StorageFile, len: u64) -> io::Result<Mark> {
+pub(super) fn mark_of(file: &dyn StorageFile, len: u64) -> io::Result<Mark> {
     let mut mark = Mark::default();
     let mut buffer = vec![0; COMPARED_BYTES];
     while mark.len < len {

@@ -1,15 +1,20 @@
 //! [`DayFiles`] as a [`Projection`].
 
+use std::path::PathBuf;
+
 use lenslog_engine::{
-    Checkpoint, CommitKind, Inspection, Opened, Projection, ProjectionError, Recorded, Scope, Spec,
-    Verifier,
+    Checkpoint, CommitKind, Inspection, KeepOld, Opened, Projection, ProjectionError, Recorded,
+    Scope, Spec, Verifier,
 };
 use lenslog_events::{Event, RecorderVocabulary};
 use lenslog_journal::SeqRange;
 
+use super::file_set::path_of;
 use super::limits::UNLISTED_BYTES_MAX;
+use super::replace::Place;
 use super::verifier::FilesVerifier;
 use super::{DayFiles, Format, KINDS, LOGIC, file_of_target};
+use crate::data_dir::Unsynced;
 
 impl<F: Format> Projection<RecorderVocabulary> for DayFiles<F> {
     fn spec(&self) -> Spec {
@@ -82,13 +87,25 @@ impl<F: Format> Projection<RecorderVocabulary> for DayFiles<F> {
     fn finish_rebuild(
         &mut self,
         checkpoint: &Checkpoint,
-        keep_old: bool,
+        keep_old: KeepOld,
     ) -> Result<(), ProjectionError> {
         self.finish(checkpoint, keep_old)
     }
 
     fn abort_rebuild(&mut self) {
         self.throw_away();
+    }
+
+    fn watched_files(&self) -> Vec<PathBuf> {
+        let days = self.set.files.keys().map(|id| path_of(&self.data, *id, F::FILES));
+        std::iter::once(self.data.checkpoint(F::NAME)).chain(days).collect()
+    }
+
+    fn remove_lost(&mut self) -> Result<u64, ProjectionError> {
+        let mut unsynced = Unsynced::default();
+        let removed = Place::of::<F>(&self.data).remove_lost(&mut unsynced)?;
+        self.data.sync(&mut unsynced)?;
+        Ok(removed)
     }
 
     fn verifier(&self) -> Result<Option<Box<dyn Verifier<RecorderVocabulary>>>, ProjectionError> {

@@ -4,7 +4,7 @@
 //! and [`replace`](super::replace) renames them: a crash before that checkpoint leaves the old files, a crash behind it
 //! is completed by the next opening.
 
-use lenslog_engine::{Checkpoint, ProjectionError, Recorded, Scope};
+use lenslog_engine::{Checkpoint, KeepOld, ProjectionError, Recorded, Scope};
 use lenslog_events::Event;
 
 use super::day_file::FileId;
@@ -82,7 +82,7 @@ impl<F: Format> DayFiles<F> {
     pub(super) fn finish(
         &mut self,
         checkpoint: &Checkpoint,
-        keep_old: bool,
+        keep_old: KeepOld,
     ) -> Result<(), ProjectionError> {
         let Some(mut rebuild) = self.rebuild.take() else {
             let path = self.data.checkpoint(F::NAME);
@@ -105,7 +105,7 @@ impl<F: Format> DayFiles<F> {
         &self,
         rebuild: Rebuild,
         made: Vec<(FileId, Listed)>,
-        keep_old: bool,
+        keep_old: KeepOld,
     ) -> Result<Listing, ProjectionError> {
         let Rebuild { scope, fold, .. } = rebuild;
         let mut listing = match scope {

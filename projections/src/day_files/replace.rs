@@ -7,7 +7,7 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use lenslog_engine::ProjectionError;
+use lenslog_engine::{KeepOld, ProjectionError};
 use lenslog_journal::Day;
 use lenslog_journal::storage::{Access, EntryKind, StorageFile};
 
@@ -20,6 +20,8 @@ use crate::data_dir::{DataDir, Unsynced, read_at};
 
 /// Stands between the name of a file that was set aside and its number.
 const ASIDE: &str = ".old-";
+/// The same, where the journal lost records that the file may hold.
+const LOST: &str = ".lost-";
 
 /// The files of one projection on disk, whatever is known of them.
 #[derive(Debug, Clone, Copy)]
@@ -67,7 +69,7 @@ impl<'d> Place<'d> {
                 let made = beside(self.data, id, self.names);
                 match self.data.stat(&made)?.filter(|stat| stat.kind == EntryKind::File) {
                     Some(stat) if listed.is_some_and(|listed| listed.identity == stat.identity) => {
-                        let keep_old = listing.is_some_and(|listing| listing.keep_old);
+                        let keep_old = listing.map_or(KeepOld::No, |listing| listing.keep_old);
                         self.put_in_place(id, &made, keep_old, unsynced)?;
                     }
                     Some(_) => self.remove(id, &made, unsynced)?,
@@ -102,12 +104,15 @@ impl<'d> Place<'d> {
         self,
         id: FileId,
         made: &Path,
-        keep_old: bool,
+        keep_old: KeepOld,
         unsynced: &mut Unsynced,
     ) -> Result<(), ProjectionError> {
         let path = path_of(self.data, id, self.names);
-        if self.data.file(&path)?.is_some() && keep_old && !self.begins_with(made, &path)? {
-            self.set_aside(id, unsynced)?;
+        if self.data.file(&path)?.is_some()
+            && keep_old != KeepOld::No
+            && !self.begins_with(made, &path)?
+        {
+            self.set_aside(id, keep_old, unsynced)?;
         }
         self.data.rename(made, &path)?;
         unsynced.insert(self.data.day(id.day));
@@ -118,12 +123,14 @@ impl<'d> Place<'d> {
     pub(super) fn set_aside(
         self,
         id: FileId,
+        keep: KeepOld,
         unsynced: &mut Unsynced,
     ) -> Result<PathBuf, ProjectionError> {
         let path = path_of(self.data, id, self.names);
+        let infix = if keep == KeepOld::Lost { LOST } else { ASIDE };
         for number in 1..=ASIDE_MAX {
             let mut aside = path.clone().into_os_string();
-            aside.push(format!("{ASIDE}{number}"));
+            aside.push(format!("{infix}{number}"));
             let aside = PathBuf::from(aside);
             if self.data.stat(&aside)?.is_none() {
                 self.data.rename(&path, &aside)?;
@@ -143,7 +150,7 @@ impl<'d> Place<'d> {
     pub(super) fn dismiss(
         self,
         id: FileId,
-        keep: bool,
+        keep: KeepOld,
         unsynced: &mut Unsynced,
     ) -> Result<(), ProjectionError> {
         let path = path_of(self.data, id, self.names);
@@ -155,8 +162,8 @@ impl<'d> Place<'d> {
             self.data.remove_day_if_empty(id.day, unsynced);
             return Ok(());
         };
-        if keep && stat.len > 0 {
-            return self.set_aside(id, unsynced).map(|_| ());
+        if keep != KeepOld::No && stat.len > 0 {
+            return self.set_aside(id, keep, unsynced).map(|_| ());
         }
         self.remove(id, &path, unsynced)
     }
@@ -195,8 +202,33 @@ impl<'d> Place<'d> {
         }
     }
 
+    /// Removes, in all days, what was set aside because the journal lost records; returns how many files.
+    pub(super) fn remove_lost(self, unsynced: &mut Unsynced) -> Result<u64, ProjectionError> {
+        let mut removed = 0;
+        for (day, kind) in self.data.days()? {
+            if kind != EntryKind::Directory {
+                continue;
+            }
+            let directory = self.data.day(day);
+            for entry in self.data.list(&directory)? {
+                let is_lost = entry.name.to_str().is_some_and(|name| self.is_called(name, LOST));
+                if is_lost && entry.kind == EntryKind::File {
+                    removed += u64::from(self.data.remove(&directory.join(&entry.name))?);
+                    unsynced.insert(directory.clone());
+                }
+            }
+            self.data.remove_day_if_empty(day, unsynced);
+        }
+        Ok(removed)
+    }
+
     fn is_aside(self, name: &str) -> bool {
-        let number = |known: &&str| name.strip_prefix(*known)?.strip_prefix(ASIDE);
+        self.is_called(name, ASIDE) || self.is_called(name, LOST)
+    }
+
+    /// Whether a name is one of the projection's, `infix` and a number.
+    fn is_called(self, name: &str, infix: &str) -> bool {
+        let number = |known: &&str| name.strip_prefix(*known)?.strip_prefix(infix);
         let is_number = |text: &str| {
             !text.is_empty() && text.len() <= 4 && text.bytes().all(|byte| byte.is_ascii_digit())
         };

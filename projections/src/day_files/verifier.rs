@@ -4,10 +4,10 @@
 
 use std::collections::BTreeMap;
 
-use lenslog_engine::{Checkpoint, DIFFERENCES_MAX, ProjectionError, Recorded, Verifier};
+use lenslog_engine::{Checkpoint, DIFFERENCES_MAX, Fact, ProjectionError, Recorded, Verifier};
 use lenslog_events::{Event, RecorderVocabulary};
 use lenslog_journal::storage::Access;
-use lenslog_journal::{Seq, SeqRange};
+use lenslog_journal::{Seq, SeqRange, SystemRecord};
 
 use super::compare::{Comparison, Opened};
 use super::day_file::FileId;
@@ -179,6 +179,17 @@ impl<F: Format> Verifier<RecorderVocabulary> for FilesVerifier<F> {
             _ => false,
         };
         self.expect(id, optional)
+    }
+
+    fn is_changed_by(&self, record: &Recorded<Event>) -> bool {
+        // A description that does not come changes nothing where its event was written already. Where the event waited
+        // for it, its line is written within seconds.
+        matches!(
+            record.fact,
+            Fact::Event(Event::Detected(_) | Event::DescriptionAdded(_))
+                | Fact::Journal(SystemRecord::PrunedThrough(_))
+                | Fact::Undecodable(_)
+        )
     }
 
     fn lost(&mut self, range: SeqRange) {

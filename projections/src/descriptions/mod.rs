@@ -10,8 +10,8 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use lenslog_engine::{
-    Checkpoint, CommitKind, Fact, Opened, Projection, ProjectionError, Recorded, Scope, Spec,
-    Verifier,
+    Checkpoint, CommitKind, Fact, KeepOld, Opened, Projection, ProjectionError, Recorded, Scope,
+    Spec, Verifier,
 };
 use lenslog_events::{Event, EventDetected, EventRef, RecorderVocabulary, kind};
 use lenslog_journal::storage::Storage;
@@ -152,7 +152,7 @@ impl Projection<RecorderVocabulary> for Descriptions {
     fn finish_rebuild(
         &mut self,
         checkpoint: &Checkpoint,
-        _keep_old: bool,
+        _keep_old: KeepOld,
     ) -> Result<(), ProjectionError> {
         let Some(mut rebuilt) = self.rebuild.take() else { return Ok(()) };
         rebuilt.complete();

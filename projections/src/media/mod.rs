@@ -22,8 +22,8 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use lenslog_engine::{
-    Checkpoint, CommitKind, Fact, Inspection, Opened, Projection, ProjectionError, Recorded, Scope,
-    Spec, Verifier,
+    Checkpoint, CommitKind, Fact, Inspection, KeepOld, Opened, Projection, ProjectionError,
+    Recorded, Scope, Spec, Verifier,
 };
 use lenslog_events::{Event, RecorderVocabulary, kind, parse_image_path};
 use lenslog_journal::storage::{EntryKind, Storage};
@@ -274,7 +274,7 @@ impl Projection<RecorderVocabulary> for Media {
     fn finish_rebuild(
         &mut self,
         checkpoint: &Checkpoint,
-        _keep_old: bool,
+        _keep_old: KeepOld,
     ) -> Result<(), ProjectionError> {
         let Some(Rebuild { scope, mut fold }) = self.rebuild.take() else { return Ok(()) };
         if scope == Scope::All {

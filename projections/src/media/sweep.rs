@@ -104,7 +104,7 @@ impl<'a> Sweep<'a> {
 fn is_of_others(name: &str) -> bool {
     let behind = |other: &&str| name.strip_prefix(*other);
     OF_OTHERS.iter().filter_map(behind).any(|rest| {
-        let number = rest.strip_prefix(".old-");
+        let number = rest.strip_prefix(".old-").or_else(|| rest.strip_prefix(".lost-"));
         let is_number = |text: &str| {
             (1..=4).contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_digit())
         };

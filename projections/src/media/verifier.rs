@@ -1,7 +1,8 @@
 //! [`MediaVerifier`]: looks whether pictures that the journal says are gone are gone.
 
-use lenslog_engine::{Checkpoint, DIFFERENCES_MAX, ProjectionError, Recorded, Verifier};
+use lenslog_engine::{Checkpoint, DIFFERENCES_MAX, Fact, ProjectionError, Recorded, Verifier};
 use lenslog_events::{Event, RecorderVocabulary, parse_image_path};
+use lenslog_journal::SystemRecord;
 use lenslog_journal::storage::EntryKind;
 
 use super::NAME;
@@ -67,6 +68,14 @@ impl Verifier<RecorderVocabulary> for MediaVerifier {
     fn apply(&mut self, record: &Recorded<Event>) -> Result<(), ProjectionError> {
         self.fold.apply(record);
         Ok(())
+    }
+
+    fn is_changed_by(&self, record: &Recorded<Event>) -> bool {
+        // An event only keeps its pictures: they are not the projection's.
+        matches!(
+            record.fact,
+            Fact::Event(Event::ImagePurged(_)) | Fact::Journal(SystemRecord::PrunedThrough(_))
+        )
     }
 
     fn finish(mut self: Box<Self>) -> Result<Vec<String>, ProjectionError> {

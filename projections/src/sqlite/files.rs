@@ -9,8 +9,10 @@ use std::fs::{self, File};
 use std::io;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
+use std::time::UNIX_EPOCH;
 
 use lenslog_engine::ProjectionError;
+use lenslog_journal::{Day, Timestamp};
 use rustix::fs::Access;
 use rustix::io::Errno;
 
@@ -28,6 +30,8 @@ pub(super) enum Aside {
     Broken,
     /// It was replaced, and was to be kept.
     Old,
+    /// It was replaced though the journal lost records that it may still hold: it is kept until its days are pruned.
+    Lost,
 }
 
 impl Aside {
@@ -35,6 +39,7 @@ impl Aside {
         match self {
             Self::Broken => ".broken-",
             Self::Old => ".old-",
+            Self::Lost => ".lost-",
         }
     }
 }
@@ -204,11 +209,38 @@ impl DatabaseFiles {
         Ok(self.aside(aside, newest.saturating_add(1)))
     }
 
-    /// Removes the oldest of those that were set aside, where there are too many.
+    /// Removes the oldest of those that were set aside, where there are too many. Lost ones are not limited.
     pub(super) fn limit_asides(&self, aside: Aside) -> Result<(), ProjectionError> {
+        if aside == Aside::Lost {
+            return Ok(());
+        }
         let numbers = self.asides(aside)?;
         let surplus = numbers.len().saturating_sub(ASIDES_MAX);
         numbers.into_iter().take(surplus).try_for_each(|number| self.aside(aside, number).remove())
+    }
+
+    /// Removes what was set aside because the journal lost records: all of it, or what was written to up to a day only,
+    /// so that it holds no later record. Returns how many databases.
+    pub(super) fn remove_lost(&self, through: Option<Day>) -> Result<u64, ProjectionError> {
+        let mut removed = 0;
+        for number in self.asides(Aside::Lost)? {
+            let lost = self.aside(Aside::Lost, number);
+            if through.is_some_and(|through| lost.last_day().is_none_or(|day| day > through)) {
+                continue;
+            }
+            lost.remove()?;
+            removed += 1;
+        }
+        Ok(removed)
+    }
+
+    /// The last day on which the database was written to, in any time zone.
+    fn last_day(&self) -> Option<Day> {
+        const EARLIEST_ZONE_MICROS: i64 = 14 * 3600 * 1_000_000;
+        let written = fs::metadata(&self.path).ok()?.modified().ok()?;
+        let micros = written.duration_since(UNIX_EPOCH).ok()?.as_micros();
+        let utc_micros = i64::try_from(micros).ok()?.saturating_add(EARLIEST_ZONE_MICROS);
+        Some(Timestamp { utc_micros, offset_minutes: 0 }.day())
     }
 
     fn aside(&self, aside: Aside, number: u64) -> Self {

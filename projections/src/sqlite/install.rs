@@ -11,7 +11,7 @@ use std::io;
 use std::path::Path;
 use std::time::Duration;
 
-use lenslog_engine::{Checkpoint, ProjectionError};
+use lenslog_engine::{Checkpoint, KeepOld, ProjectionError};
 use rusqlite::backup::{Backup, StepResult};
 use rusqlite::wal::CheckpointMode;
 use rusqlite::{Connection, MAIN_DB, Result, ffi};
@@ -50,13 +50,14 @@ pub(super) fn install(
     files: &DatabaseFiles,
     mut loader: Loader,
     checkpoint: &Checkpoint,
-    keep_old: bool,
+    keep_old: KeepOld,
     known_broken: bool,
 ) -> Result<(), ProjectionError> {
     loader.make_indexes()?;
     let target = find_target(files, known_broken)?;
     let complete = complete(&loader, &target, files, checkpoint)?;
     let shadow = loader.files().clone();
+    let broken_aside = if keep_old == KeepOld::Lost { Aside::Lost } else { Aside::Broken };
     match target {
         Target::Nothing => {
             drop(loader);
@@ -64,20 +65,21 @@ pub(super) fn install(
         }
         Target::Unopenable => {
             drop(loader);
-            replace_unopenable(files, &shadow)
+            replace_unopenable(files, &shadow, broken_aside)
         }
         Target::Open { mut connection, is_broken, .. } => {
-            let keep = if is_broken {
-                Some(Aside::Broken)
-            } else {
-                (keep_old || !complete).then_some(Aside::Old)
+            let keep = match keep_old {
+                _ if is_broken => Some(broken_aside),
+                KeepOld::Lost => Some(Aside::Lost),
+                KeepOld::No if complete => None,
+                KeepOld::No | KeepOld::Old => Some(Aside::Old),
             };
             match write_over(files, &loader, &mut connection, keep) {
                 Err(error) if is_broken && !is_locked(&error) => {
                     // No room for a copy, or pages of another size: the file can still be moved.
                     tracing::warn!(%error, "the database cannot be written over; it is moved aside");
                     drop((connection, loader));
-                    replace_unopenable(files, &shadow)
+                    replace_unopenable(files, &shadow, broken_aside)
                 }
                 result => {
                     result?;
@@ -115,9 +117,17 @@ pub(super) fn page_bytes(files: &DatabaseFiles) -> std::result::Result<u32, Proj
 /// # Errors
 ///
 /// [`ProjectionError::Retry`].
-pub(super) fn keep_copy(files: &DatabaseFiles) -> std::result::Result<(), ProjectionError> {
+pub(super) fn keep_copy(
+    files: &DatabaseFiles,
+    keep: KeepOld,
+) -> std::result::Result<(), ProjectionError> {
+    let aside = match keep {
+        KeepOld::No => return Ok(()),
+        KeepOld::Old => Aside::Old,
+        KeepOld::Lost => Aside::Lost,
+    };
     let live = connect::reader(files.path(), READER_PATIENCE).explain("cannot open", files)?;
-    let (aside, copy) = copy_aside(files, &live, Aside::Old)?;
+    let (aside, copy) = copy_aside(files, &live, aside)?;
     tell_set_aside(files, copy.path());
     files.limit_asides(aside)
 }
@@ -186,12 +196,13 @@ fn take_place(files: &DatabaseFiles, shadow: &DatabaseFiles) -> Result<(), Proje
 fn replace_unopenable(
     files: &DatabaseFiles,
     shadow: &DatabaseFiles,
+    aside: Aside,
 ) -> Result<(), ProjectionError> {
     shadow.sync_content()?;
-    let aside = files.move_aside(Aside::Broken)?;
-    tell_set_aside(files, &aside);
+    let moved = files.move_aside(aside)?;
+    tell_set_aside(files, &moved);
     shadow.rename_to(files)?;
-    files.limit_asides(Aside::Broken)
+    files.limit_asides(aside)
 }
 
 /// Writes the loaded database over the live one, in one transaction.

@@ -211,6 +211,22 @@ impl Live {
         result
     }
 
+    /// Whether a change could be applied now. Nothing of it stays.
+    pub(super) fn would_apply(&mut self, change: &Change) -> Result<bool, ProjectionError> {
+        if self.in_transaction {
+            return Ok(false);
+        }
+        self.begin()?;
+        let result = write(&self.connection, change).explain_record("cannot write", &self.files);
+        self.savepoint("ROLLBACK").explain("cannot write", &self.files)?;
+        self.in_transaction = false;
+        match result {
+            Ok(_) => Ok(true),
+            Err(ProjectionError::Rejected { .. }) => Ok(false),
+            Err(error) => Err(error),
+        }
+    }
+
     fn savepoint(&self, sql: &str) -> rusqlite::Result<()> {
         self.connection.prepare_cached(sql)?.execute([]).map(drop)
     }
@@ -279,6 +295,7 @@ mod tests {
             position: Position::START,
             logic: 1,
             options: String::new(),
+            codec: 1,
             parked: Vec::new(),
             parked_count,
         };

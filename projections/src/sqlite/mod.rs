@@ -41,11 +41,11 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use lenslog_engine::{
-    Checkpoint, CommitKind, Inspection, Opened, Projection, ProjectionError, Recorded, Scope, Spec,
-    Verifier,
+    Checkpoint, CommitKind, Fact, Inspection, KeepOld, Opened, Projection, ProjectionError,
+    Recorded, Scope, Spec, Verifier,
 };
 use lenslog_events::{Event, RecorderVocabulary, kind};
-use lenslog_journal::Kind;
+use lenslog_journal::{Day, Kind, SystemRecord};
 
 use change::Change;
 use examine::{Check, Found, examine};
@@ -92,6 +92,8 @@ pub struct SqliteProjection {
     checked: Option<u64>,
     /// The database was found unusable, and was not replaced yet.
     is_broken: bool,
+    /// A tombstone was applied: what was set aside goes with its days, at the next durable commit.
+    pruned: Option<Day>,
 }
 
 #[derive(Debug)]
@@ -113,6 +115,7 @@ impl SqliteProjection {
             counters: Arc::default(),
             checked: None,
             is_broken: false,
+            pruned: None,
         }
     }
 
@@ -186,7 +189,11 @@ impl SqliteProjection {
         self.counters.count_failure(result)
     }
 
-    fn finish(&mut self, checkpoint: &Checkpoint, keep_old: bool) -> Result<(), ProjectionError> {
+    fn finish(
+        &mut self,
+        checkpoint: &Checkpoint,
+        keep_old: KeepOld,
+    ) -> Result<(), ProjectionError> {
         let State::Rebuilding(shadow) = std::mem::replace(&mut self.state, State::Closed) else {
             let source = io::Error::other("no rebuild was begun");
             let path = self.path.clone();
@@ -198,9 +205,7 @@ impl SqliteProjection {
                 install::install(&files, loader, checkpoint, keep_old, self.is_broken)
             }
             (loader, scope) => {
-                if keep_old {
-                    install::keep_copy(&files)?;
-                }
+                install::keep_copy(&files, keep_old)?;
                 merge::merge(&files, loader, &scope, checkpoint)
             }
         }
@@ -223,9 +228,21 @@ impl Projection<RecorderVocabulary> for SqliteProjection {
         let change = Change::of(record).map_err(|reason| ProjectionError::Rejected { reason })?;
         let result = match &mut self.state {
             State::Rebuilding(shadow) => shadow.apply(change),
-            _ => self.apply_live(&change),
+            _ => {
+                if let Fact::Journal(SystemRecord::PrunedThrough(pruned)) = &record.fact {
+                    self.pruned = Some(pruned.day);
+                }
+                self.apply_live(&change)
+            }
         };
         self.note(result)
+    }
+
+    fn would_apply(&mut self, record: &Recorded<Event>) -> Result<bool, ProjectionError> {
+        match (Change::of(record), &mut self.state) {
+            (Ok(change), State::Live(live)) => live.would_apply(&change),
+            _ => Ok(false),
+        }
     }
 
     fn commit(&mut self, checkpoint: &Checkpoint, kind: CommitKind) -> Result<(), ProjectionError> {
@@ -234,6 +251,13 @@ impl Projection<RecorderVocabulary> for SqliteProjection {
             // Asked for every few seconds, and at the end: a calm moment.
             if kind == CommitKind::Visible { Ok(()) } else { live.tidy() }
         });
+        if committed.is_ok()
+            && kind != CommitKind::Visible
+            && let Some(day) = self.pruned.take()
+            && let Err(error) = self.files().remove_lost(Some(day))
+        {
+            tracing::error!(%error, "a database that holds pruned days only stays");
+        }
         self.note(committed)
     }
 
@@ -257,7 +281,7 @@ impl Projection<RecorderVocabulary> for SqliteProjection {
     fn finish_rebuild(
         &mut self,
         checkpoint: &Checkpoint,
-        keep_old: bool,
+        keep_old: KeepOld,
     ) -> Result<(), ProjectionError> {
         let result = self.finish(checkpoint, keep_old);
         if result.is_err() {
@@ -266,6 +290,14 @@ impl Projection<RecorderVocabulary> for SqliteProjection {
             (self.checked, self.is_broken) = (None, false);
         }
         self.counters.count_failure(result)
+    }
+
+    fn watched_files(&self) -> Vec<PathBuf> {
+        vec![self.files().path().to_owned()]
+    }
+
+    fn remove_lost(&mut self) -> Result<u64, ProjectionError> {
+        self.files().remove_lost(None)
     }
 
     fn abort_rebuild(&mut self) {

@@ -63,13 +63,33 @@ fn insert(connection: &Connection, row: &EventRow) -> Result<Written> {
         result => result?,
     };
     if !inserted {
-        return Ok(Written::Duplicate);
+        let sql = "SELECT 1 FROM events WHERE event_id = ?1";
+        return match connection.prepare_cached(sql)?.exists([&row.event_id])? {
+            true => Ok(Written::Duplicate),
+            false => Err(ignored("row of the event")),
+        };
     }
     let mut statement = connection.prepare_cached(INSERT_LABEL)?;
     for label in &row.labels {
-        statement.execute(params![row.id, label, row.camera_id, row.timestamp])?;
+        if statement.execute(params![row.id, label, row.camera_id, row.timestamp])? == 0 {
+            return Err(ignored("label of the event"));
+        }
     }
     Ok(Written::Done)
+}
+
+/// The error of a change that a trigger, which is not ours, silently left out (`RAISE(IGNORE)`).
+fn ignored(what: &str) -> rusqlite::Error {
+    let text = format!(
+        "a trigger in the database ignores the {what}; drop the trigger, then start again or run `replay rebuild`"
+    );
+    rusqlite::Error::SqliteFailure(ffi::Error::new(ffi::SQLITE_CONSTRAINT_TRIGGER), Some(text))
+}
+
+/// Whether a row that an update did not change is there all the same.
+fn is_left_out(connection: &Connection, row: &RowRef, updated: usize) -> Result<bool> {
+    let sql = "SELECT 1 FROM events WHERE id = ?1 AND event_id = ?2";
+    Ok(updated == 0 && connection.prepare_cached(sql)?.exists(params![row.id, row.event_id])?)
 }
 
 fn insert_row(connection: &Connection, row: &EventRow) -> Result<bool> {
@@ -102,14 +122,15 @@ fn delete_row(connection: &Connection, id: i64) -> Result<()> {
 
 fn describe(connection: &Connection, row: &RowRef, description: &str) -> Result<()> {
     let sql = "UPDATE events SET llm_description = ?3 WHERE id = ?1 AND event_id = ?2";
-    connection.prepare_cached(sql)?.execute(params![row.id, row.event_id, description])?;
-    Ok(())
+    let mut statement = connection.prepare_cached(sql)?;
+    let updated = statement.execute(params![row.id, row.event_id, description])?;
+    if is_left_out(connection, row, updated)? { Err(ignored("description")) } else { Ok(()) }
 }
 
 fn purge_image(connection: &Connection, row: &RowRef) -> Result<()> {
     let sql = "UPDATE events SET image_path = NULL WHERE id = ?1 AND event_id = ?2";
-    connection.prepare_cached(sql)?.execute(params![row.id, row.event_id])?;
-    Ok(())
+    let updated = connection.prepare_cached(sql)?.execute(params![row.id, row.event_id])?;
+    if is_left_out(connection, row, updated)? { Err(ignored("purged picture")) } else { Ok(()) }
 }
 
 /// The rows that a pruning deletes: the index on timestamp narrows them down, the day in the path decides. The sign
@@ -131,7 +152,9 @@ fn prune(connection: &Connection, pruning: Pruning) -> Result<()> {
     connection.prepare_cached(&labels)?.execute(params![values.0, values.1, values.2])?;
     let rows = format!("DELETE {PRUNED_ROWS}");
     connection.prepare_cached(&rows)?.execute(params![values.0, values.1, values.2])?;
-    Ok(())
+    let left = format!("SELECT 1 {PRUNED_ROWS}");
+    let left = connection.prepare_cached(&left)?.exists(params![values.0, values.1, values.2])?;
+    if left { Err(ignored("pruning")) } else { Ok(()) }
 }
 
 #[cfg(test)]

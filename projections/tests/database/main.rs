@@ -16,3 +16,4 @@ mod schema;
 mod setting;
 mod store_errors;
 mod told;
+mod triggers;

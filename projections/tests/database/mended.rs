@@ -4,9 +4,9 @@ use std::fs;
 use std::os::unix::fs::FileExt;
 use std::path::Path;
 
-use lenslog_engine::Runner;
+use lenslog_engine::{RebuildError, RebuildOptions, Runner};
 use lenslog_events::Event;
-use lenslog_projections::sqlite::SCHEMA_VERSION;
+use lenslog_projections::sqlite::{SCHEMA_VERSION, SqliteProjection};
 use rusqlite::Connection;
 
 use crate::contents::{assert_mended, contents, differences, made_anew};
@@ -197,12 +197,22 @@ fn a_copy_or_an_older_backup_goes_on_where_it_stands() {
 }
 
 #[test]
-fn a_database_ahead_of_its_journal_is_made_again() {
+fn a_database_ahead_of_its_journal_is_replaced_only_where_loss_is_accepted() {
     let longer = recorded();
     let shorter = Setting::with_events(EVENTS / 2);
     fs::copy(longer.path(), shorter.path()).unwrap();
-    assert_eq!(shorter.catch_up_once().rebuilds, 1);
+    let before = fs::read(shorter.path()).unwrap();
+    let rebuild = |accept_loss| {
+        let mut projection = SqliteProjection::new(shorter.path());
+        let options = RebuildOptions { accept_loss, ..RebuildOptions::default() };
+        lenslog_engine::rebuild(&mut projection, &shorter.journal.view(), &options, &mut |_| true)
+    };
+    let refused = rebuild(false).unwrap_err();
+    assert!(matches!(refused, RebuildError::Ahead { .. }), "{refused}");
+    assert_eq!(fs::read(shorter.path()).unwrap(), before);
+    rebuild(true).unwrap();
     assert_mended(&shorter);
+    assert_eq!(names(shorter.directory.path(), "events.db.lost-"), ["events.db.lost-1"]);
 }
 
 /// SQLite has no checksums: a flipped bit of a text is still a text. Then a verification must name it.

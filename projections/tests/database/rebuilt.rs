@@ -3,8 +3,9 @@
 use std::collections::BTreeSet;
 use std::fs;
 use std::path::Path;
+use std::time::{Duration, SystemTime};
 
-use lenslog_engine::{RebuildError, RebuildOptions, Rebuilt, Scope, rebuild};
+use lenslog_engine::{Projection as _, RebuildError, RebuildOptions, Rebuilt, Scope, rebuild};
 use lenslog_events::{Event, EventDetected};
 use lenslog_journal::Day;
 use lenslog_journal::storage::{Storage, read_file};
@@ -164,7 +165,7 @@ fn a_damaged_journal_replaces_nothing_unless_loss_is_accepted_and_then_the_old_i
     assert_eq!(rebuilt.lost.len(), 1);
     assert_eq!(setting.store().event_by_id("evt_6").unwrap(), None);
     assert_eq!(setting.store().recent_events(100).unwrap().len(), 19);
-    let old = setting.directory.path().join("events.db.old-1");
+    let old = setting.directory.path().join("events.db.lost-1");
     assert_eq!(contents(&old), before);
 }
 
@@ -175,8 +176,40 @@ fn a_broken_database_beside_a_damaged_journal_is_kept_and_the_rest_is_there() {
     execute(&setting.path(), "DROP INDEX idx_events_camera");
     assert_eq!(setting.catch_up_once().rebuilds, 1);
     assert_eq!(setting.store().recent_events(100).unwrap().len(), 19);
-    let old = setting.directory.path().join("events.db.broken-1");
+    let old = setting.directory.path().join("events.db.lost-1");
     assert_eq!(table(&old, "SELECT event_id FROM events WHERE id = 7"), "\"evt_6\"|\n");
+}
+
+#[test]
+fn lost_copies_are_not_limited_and_go_with_their_days() {
+    let setting = four_days();
+    damage(&setting, 7);
+    let accepting = RebuildOptions { accept_loss: true, ..RebuildOptions::default() };
+    for _ in 0..5 {
+        run(&setting, &accepting).unwrap();
+    }
+    let lost = || names(setting.directory.path(), "events.db.lost-");
+    assert_eq!(lost().len(), 5);
+    // 2026-11-26T09:00:00Z and 10:30: in one time zone that was the 27th already.
+    for (number, seconds) in [(1, 1795683600), (2, 1795689000)] {
+        let path = setting.directory.path().join(format!("events.db.lost-{number}"));
+        let time = SystemTime::UNIX_EPOCH + Duration::from_secs(seconds);
+        fs::File::options().write(true).open(path).unwrap().set_modified(time).unwrap();
+    }
+    for number in 3..=5 {
+        let path = setting.directory.path().join(format!("events.db.lost-{number}"));
+        let time = SystemTime::UNIX_EPOCH + Duration::from_secs(4_000_000_000);
+        fs::File::options().write(true).open(path).unwrap().set_modified(time).unwrap();
+    }
+    setting.journal.prune_through(day("2026-11-26")).unwrap();
+    setting.catch_up_once();
+    assert_eq!(
+        lost(),
+        ["events.db.lost-2", "events.db.lost-3", "events.db.lost-4", "events.db.lost-5"]
+    );
+    let mut projection = SqliteProjection::new(setting.path());
+    assert_eq!(projection.remove_lost().unwrap(), 4);
+    assert_eq!(lost(), [""; 0]);
 }
 
 #[test]

@@ -123,7 +123,7 @@ fn a_rebuild_replaces_nothing_unless_the_loss_is_accepted_and_then_keeps_the_old
         assert!(matches!(error, RebuildError::Damaged { .. }), "{error}");
         assert_eq!(real.files(), before);
         real.rebuild(Scope::All, true).unwrap();
-        let aside = format!("{}.old-1", real.events(1).display());
+        let aside = format!("{}.lost-1", real.events(1).display());
         let old = fs::read(&aside).unwrap();
         assert!(before.values().any(|bytes| *bytes == old));
         fs::remove_file(aside).unwrap();

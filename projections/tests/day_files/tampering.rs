@@ -301,3 +301,52 @@ fn files_can_be_read_by_everybody() {
         assert_eq!(mode & 0o777, 0o644);
     }
 }
+
+/// Ends every line as Windows does, in the same file.
+fn end_lines_with_crlf(path: &std::path::Path) {
+    let identity = |path| std::os::unix::fs::MetadataExt::ino(&fs::metadata(path).unwrap());
+    let before = identity(path);
+    let text = fs::read_to_string(path).unwrap().replace('\n', "\r\n");
+    let file = fs::File::options().write(true).open(path).unwrap();
+    std::os::unix::fs::FileExt::write_all_at(&file, text.as_bytes(), 0).unwrap();
+    assert_eq!(identity(path), before);
+}
+
+#[test]
+fn lines_that_end_with_crlf_are_repaired() {
+    for kept in BOTH {
+        // While it runs.
+        let real = Real::with_events(kept);
+        let path = real.events(1);
+        let found = look(&real, || end_lines_with_crlf(&path));
+        let Inspection::Tampered { reason, scope } = found else { panic!("{found:?}") };
+        assert!(reason.contains("changed in place"), "{reason}");
+        assert_eq!(scope, days(&[1]));
+        real.settle();
+        real.assert_whole();
+        // While it does not.
+        end_lines_with_crlf(&path);
+        real.settle();
+        real.assert_whole();
+    }
+}
+
+#[test]
+fn nothing_is_appended_to_a_file_that_was_changed_in_place() {
+    for kept in BOTH {
+        let mut real = Real::with_events(kept);
+        let path = real.events(1);
+        let mut follower = real.follower();
+        follower.start().unwrap();
+        follower.follow().unwrap();
+        end_lines_with_crlf(&path);
+        let changed = fs::read(&path).unwrap();
+        real.machine.detect(1, false).unwrap();
+        follower.follow().unwrap();
+        follower.commit(CommitKind::Durable).unwrap();
+        assert!(fs::read(&path).unwrap() == changed);
+        drop(follower);
+        real.settle();
+        real.assert_whole();
+    }
+}
