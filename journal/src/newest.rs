@@ -240,7 +240,6 @@ impl Evidence<'_> {
         {
             let header = &read.header;
             let (base, salt) = (marked.name.base, of_marked.header.salt);
-            let pruned = RangeSet::from_ranges(header.pruned.iter().copied());
             let mut chain = Chain::new(header.journal, Link::of_header(header), &self.names);
             chain.extend_to(self.directory, base)?;
             let links = chain.links_from(base);
@@ -250,8 +249,8 @@ impl Evidence<'_> {
                 .and_then(|link| link.previous)
                 .is_some_and(|previous| previous.name == marked.name && previous.seq < durable);
             let names_marked = is_marked && !ends_early;
-            let was_pruned = pruned.covers(SeqRange::new(base, base.next()))
-                && of_marked.header.incarnation == header.incarnation;
+            let was_pruned =
+                covers(header, base) && of_marked.header.incarnation == header.incarnation;
             let is_older = names_marked || was_pruned;
             if is_older {
                 return self.chain_on(identified, Seq(0));
@@ -300,7 +299,8 @@ impl Evidence<'_> {
             match &segment.header {
                 Ok(read) if Some(read.header.journal) == self.journal => {
                     let is_fresh = segment.is_blank_behind(read.header.born_offset);
-                    later.push((Link::of_header(&read.header), is_fresh));
+                    let prunes_anchor = covers(&read.header, anchor.name.base);
+                    later.push((Link::of_header(&read.header), is_fresh, prunes_anchor));
                 }
                 Err(HeaderFlaw::Damaged | HeaderFlaw::Unopenable(_)) => {
                     damaged.get_or_insert(name);
@@ -320,11 +320,14 @@ impl Evidence<'_> {
             let sealed = footer.map(|footer| footer.end_seq);
             let name = newest.name;
             let mut candidates = Vec::new();
-            for (link, is_fresh) in &later {
+            for (link, is_fresh, prunes_anchor) in &later {
                 let Some(previous) = link.previous else { continue };
-                // Those between are gone; that it descends from this one is proven all the same.
+                // Those between are gone. That the anchor was pruned before it was begun proves that it descends from it:
+                // a copy that goes its own way from here may name it too.
                 let is_descendant = previous.name != name
                     && previous.seq >= durable
+                    && header.is_some_and(|header| header.incarnation == link.incarnation)
+                    && *prunes_anchor
                     && self.descends(link, (name, salt))?;
                 if is_descendant {
                     candidates.push((link, *is_fresh));
@@ -436,4 +439,9 @@ fn goes_on(segment: &OpenSegment, end: &PreviousEnd, base: Seq) -> Result<bool, 
     let mut walk = FrameWalk::new(read.header.salt, end.offset.max(FRAMES_OFFSET), end.seq);
     let found = walk.next(&mut window)?;
     Ok(found.is_some_and(|found| found.header.follows() == end.seq))
+}
+
+/// Whether a seq was pruned before the segment with this header was begun.
+fn covers(header: &SegmentHeader, seq: Seq) -> bool {
+    RangeSet::from_ranges(header.pruned.iter().copied()).covers(SeqRange::new(seq, seq.next()))
 }
