@@ -10,7 +10,7 @@ use lenslog_journal::{
 };
 
 use crate::follow::{Follower, Start};
-use crate::{CommitKind, Projection, RebuildOptions, Vocabulary, rebuild, verify};
+use crate::{CommitKind, Projection, RebuildOptions, Vocabulary, rebuild, verify_within};
 
 /// Places at which a crash is tried.
 const CUTS_MAX: usize = 12;
@@ -164,8 +164,14 @@ impl<V: Vocabulary> Trial<'_, V> {
 
     fn verify(&self, directory: &Path) -> Result<(), LawBroken> {
         let projection = self.subject.projection(directory);
-        let report = verify(&self.view, &[&*projection], ReaderOptions::default(), &mut |_| true)
-            .map_err(|error| broken("verifying", error))?;
+        let report = verify_within(
+            &self.view,
+            &[&*projection],
+            ReaderOptions::default(),
+            Duration::ZERO,
+            &mut |_| true,
+        )
+        .map_err(|error| broken("verifying", error))?;
         match report.projections.iter().flat_map(|report| &report.differences).next() {
             None => Ok(()),
             Some(difference) => Err(broken("verification of an intact projection", difference)),

@@ -161,6 +161,10 @@ impl Projection<RecorderVocabulary> for Descriptions {
         self.commit(checkpoint, CommitKind::Durable)
     }
 
+    fn watched_files(&self) -> Vec<std::path::PathBuf> {
+        vec![self.data.checkpoint(NAME)]
+    }
+
     fn abort_rebuild(&mut self) {
         self.rebuild = None;
     }

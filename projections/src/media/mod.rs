@@ -302,6 +302,10 @@ impl Projection<RecorderVocabulary> for Media {
         self.rebuild = None;
     }
 
+    fn watched_files(&self) -> Vec<PathBuf> {
+        vec![self.data.checkpoint(NAME)]
+    }
+
     fn verifier(&self) -> Result<Option<Box<dyn Verifier<RecorderVocabulary>>>, ProjectionError> {
         let verifier = MediaVerifier::open(&self.data)?;
         Ok(verifier.map(|verifier| Box::new(verifier) as Box<dyn Verifier<RecorderVocabulary>>))

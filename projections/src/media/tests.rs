@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use lenslog_engine::laws::{Subject, check_laws};
-use lenslog_engine::{RebuildOptions, Runner, Vocabulary, rebuild, verify};
+use lenslog_engine::{RebuildOptions, Runner, Vocabulary, rebuild, verify_within};
 use lenslog_events::{EventDetected, EventRef, ImagePurged, Metadata, testing};
 use lenslog_journal::storage::{Access, FaultyStorage, RealStorage};
 use lenslog_journal::{Journal, Options, ReaderOptions, Seq, SimulatedClock, Timestamp};
@@ -90,7 +90,14 @@ impl Setting {
     fn differences(&self) -> Vec<String> {
         let media = self.media();
         let view = self.journal.view();
-        let report = verify(&view, &[&media], ReaderOptions::default(), &mut |_| true).unwrap();
+        let report = verify_within(
+            &view,
+            &[&media],
+            ReaderOptions::default(),
+            std::time::Duration::ZERO,
+            &mut |_| true,
+        )
+        .unwrap();
         report.projections[0].differences.clone()
     }
 

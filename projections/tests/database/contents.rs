@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 use std::path::Path;
 
-use lenslog_engine::{Projection, RebuildOptions, rebuild, verify};
+use lenslog_engine::{Projection, RebuildOptions, rebuild, verify_within};
 use lenslog_journal::ReaderOptions;
 use lenslog_projections::sqlite::SqliteProjection;
 use rusqlite::{Connection, types::ValueRef};
@@ -56,7 +56,14 @@ pub fn differences(setting: &Setting) -> Vec<String> {
     let projection = SqliteProjection::new(setting.path());
     let view = setting.journal.view();
     let all: [&dyn Projection<_>; 1] = [&projection];
-    let report = verify(&view, &all, ReaderOptions::default(), &mut |_| true).unwrap();
+    let report = verify_within(
+        &view,
+        &all,
+        ReaderOptions::default(),
+        std::time::Duration::ZERO,
+        &mut |_| true,
+    )
+    .unwrap();
     report.projections.into_iter().flat_map(|report| report.differences).collect()
 }
 

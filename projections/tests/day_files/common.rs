@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use lenslog_engine::{RebuildError, RebuildOptions, Scope, verify};
+use lenslog_engine::{RebuildError, RebuildOptions, Scope, verify_within};
 use lenslog_journal::ReaderOptions;
 use lenslog_journal::storage::{FaultyStorage, RealStorage, Storage};
 
@@ -115,7 +115,11 @@ impl Real {
     pub fn differences(&self) -> Vec<String> {
         let (projection, options) = (self.projection(), ReaderOptions::default());
         let view = self.machine.journal.view();
-        let report = verify(&view, &[&*projection], options, &mut |_| true).unwrap();
+        let report =
+            verify_within(&view, &[&*projection], options, std::time::Duration::ZERO, &mut |_| {
+                true
+            })
+            .unwrap();
         report.projections.into_iter().flat_map(|report| report.differences).collect()
     }
 

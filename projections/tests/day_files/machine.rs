@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use lenslog_engine::{CommitKind, RebuildOptions, Scope, Vocabulary, verify};
+use lenslog_engine::{CommitKind, RebuildOptions, Scope, Vocabulary, verify_within};
 use lenslog_events::{
     BoundingBox, DescriptionAdded, DescriptionDeferred, DescriptionFailed, DetectedObject, Event,
     EventDetected, EventRef, Metadata, RecorderVocabulary,
@@ -200,8 +200,14 @@ impl Machine {
         let storage: Arc<dyn Storage> = Arc::new(self.storage.clone());
         let projection = kept.projection(&storage, Path::new(DATA));
         let options = ReaderOptions::default();
-        let report = verify(&self.journal.view(), &[&*projection], options, &mut |_| true)
-            .map_err(|error| error.to_string())?;
+        let report = verify_within(
+            &self.journal.view(),
+            &[&*projection],
+            options,
+            std::time::Duration::ZERO,
+            &mut |_| true,
+        )
+        .map_err(|error| error.to_string())?;
         let differences = report.projections.into_iter().flat_map(|report| report.differences);
         let differences: Vec<_> = differences.collect();
         if differences.is_empty() { Ok(()) } else { Err(differences.join("\n")) }
