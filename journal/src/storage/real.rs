@@ -99,15 +99,11 @@ impl Storage for RealStorage {
         use rustix::fs::{CWD, RenameFlags, renameat_with};
         use rustix::io::Errno;
         match renameat_with(CWD, from, CWD, to, RenameFlags::NOREPLACE) {
-            // Some network and FUSE file systems cannot. A second name is as exclusive; elsewhere the directory's lock
-            // has to do.
-            Err(Errno::INVAL | Errno::NOSYS) => match fs::hard_link(from, to) {
-                Ok(()) => fs::remove_file(from),
-                Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Err(error),
-                Err(_) if fs::symlink_metadata(to).is_ok() => {
-                    Err(io::ErrorKind::AlreadyExists.into())
-                }
-                Err(_) => fs::rename(from, to),
+            // Some network and FUSE file systems cannot. A second name instead would be another file to their caches.
+            Err(Errno::INVAL | Errno::NOSYS) => match fs::symlink_metadata(to) {
+                Ok(_) => Err(io::ErrorKind::AlreadyExists.into()),
+                Err(error) if error.kind() == io::ErrorKind::NotFound => fs::rename(from, to),
+                Err(error) => Err(error),
             },
             renamed => Ok(renamed?),
         }
