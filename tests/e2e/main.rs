@@ -27,6 +27,7 @@ mod objects;
 mod onnx;
 mod pictures;
 mod programs;
+mod quota;
 mod rotation_killed;
 mod rotation_steps;
 mod scrape;
