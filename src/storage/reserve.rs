@@ -146,7 +146,9 @@ impl Reserve {
 
 /// Deletes one, and says whether there was one.
 fn given_up(path: &Path, why: &str) -> bool {
-    let is_given = fs::remove_file(path).is_ok();
+    // Anything else that has its name is not ours.
+    let is_ours = path.symlink_metadata().is_ok_and(|found| found.is_file());
+    let is_given = is_ours && fs::remove_file(path).is_ok();
     if is_given {
         tell(path, "the reserve", why);
     }

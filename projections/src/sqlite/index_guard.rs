@@ -21,6 +21,8 @@ use rusqlite::{Connection, OpenFlags, Result, ffi};
 use rustix::io::Errno;
 use rustix::mm::{Advice, madvise};
 
+use super::files::DatabaseFiles;
+
 /// Name of the VFS.
 const NAME: &CStr = c"lenslog";
 /// Bytes of a part of the index, as SQLite maps them.
@@ -68,8 +70,13 @@ static LOG: OnceLock<Table> = OnceLock::new();
 ///
 /// # Errors
 ///
-/// Those of SQLite.
+/// Those of SQLite; `SQLITE_CANTOPEN` where something else has the name of a log or an index.
 pub(super) fn open(path: &Path, flags: OpenFlags) -> Result<Connection> {
+    if let Some(foreign) = DatabaseFiles::at(path).foreign_companion() {
+        let problem = format!("{} is no regular file; move it away", foreign.display());
+        let error = ffi::Error::new(ffi::SQLITE_CANTOPEN);
+        return Err(rusqlite::Error::SqliteFailure(error, Some(problem)));
+    }
     match ORIGINAL.get_or_init(register) {
         Some(_) => Connection::open_with_flags_and_vfs(path, flags, NAME),
         None => Connection::open_with_flags(path, flags),
