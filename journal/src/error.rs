@@ -146,9 +146,11 @@ fn remedy(error: &io::Error) -> &'static str {
     }
 }
 
-/// Whether an error of the operating system means that there is no room: disk or quota.
+/// Whether an error of the operating system means that there is no room: disk, quota, or the limit on file sizes.
 pub(crate) fn is_full(error: &io::Error) -> bool {
+    let is_file_limit = || error.raw_os_error() == Some(rustix::io::Errno::FBIG.raw_os_error());
     matches!(error.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded)
+        || is_file_limit()
 }
 
 /// Names what was attempted on what, where an operation of the storage fails.

@@ -20,11 +20,13 @@ pub mod jsonl;
 mod layout;
 pub mod media;
 pub mod plaintext;
+mod probe;
 pub mod sqlite;
 pub mod store;
 
 pub use descriptions::{DescriptionQueue, Descriptions, Waiting};
 pub use layout::Layout;
 pub use plaintext::plaintext_block;
+pub use probe::{lacks_room, room_refused};
 pub use sqlite::{free_database_bytes, held_database_log, shorten_database_log};
 pub use store::{Cursor, EventQuery, EventStore, Page, StoreError, StoredEvent};

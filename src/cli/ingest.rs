@@ -70,7 +70,9 @@ impl Ingest {
     fn alone(&self, config: &Config) -> Result<u8> {
         require_mount(config)?;
         let clock: Arc<dyn Clock> = clock(config);
-        let journal = Journal::open(&config.storage.data_dir, &journal_options(config, &clock))?;
+        let options = journal_options(config, &clock);
+        let journal = Reserve::of(&config.storage)
+            .open(|| Journal::open(&config.storage.data_dir, &options))?;
         if let Opening::Recovered { recovered, .. } = journal.opening() {
             tracing::warn!(
                 torn_bytes = recovered.bytes,
@@ -78,7 +80,6 @@ impl Ingest {
                 "the journal was recovered after an abnormal end"
             );
         }
-        Reserve::of(&config.storage).give_up_if_full(&journal);
         let opened = journal.next_seq();
         let (projections, queue) = layout::projections(config, &journal);
         let runner = Arc::new(Runner::start(&journal.view(), projections, report_losses(&journal)));

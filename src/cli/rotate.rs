@@ -85,8 +85,9 @@ impl Rotate {
         // Nothing is made where nothing is.
         JournalView::open(&config.storage.data_dir, Arc::new(RealStorage))?;
         let clock: Arc<dyn Clock> = clock(config);
-        let journal = Journal::open(&config.storage.data_dir, &journal_options(config, &clock))?;
-        Reserve::of(&config.storage).give_up_if_full(&journal);
+        let options = journal_options(config, &clock);
+        let journal = Reserve::of(&config.storage)
+            .open(|| Journal::open(&config.storage.data_dir, &options))?;
         let opened = journal.next_seq();
         let (projections, _) = layout::projections(config, &journal);
         let runner = Arc::new(Runner::start(&journal.view(), projections, report_losses(&journal)));

@@ -42,7 +42,7 @@ pub fn load(
     let Some(path) = file else {
         return load_text("", None, &environment, &overrides);
     };
-    let text = std::fs::read_to_string(path)
+    let text = lenslog_tools::read_config(path)
         .map_err(|source| ConfigError::Read { path: path.to_owned(), source })?;
     load_text(&text, Some(path), &environment, &overrides)
 }

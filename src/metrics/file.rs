@@ -82,9 +82,11 @@ impl MetricsFile {
     }
 
     fn open(&self) -> io::Result<File> {
-        // For reading too: a pipe that somebody has put in its place then blocks nobody.
-        let open =
-            || OpenOptions::new().read(true).append(true).create(true).mode(0o644).open(&self.path);
+        // A pipe in its place blocks nothing, and a link in its place leads nowhere.
+        let flags = libc::O_NONBLOCK | libc::O_NOFOLLOW;
+        let mut options = OpenOptions::new();
+        options.read(true).append(true).create(true).mode(0o644).custom_flags(flags);
+        let open = || options.open(&self.path);
         let file = match open() {
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
                 if let Some(directory) = self.path.parent() {

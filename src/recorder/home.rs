@@ -63,8 +63,8 @@ impl Opener {
             on_sync: Some(on_sync),
             ..journal_options(config, &self.clock)
         };
-        let journal = Journal::open(&config.storage.data_dir, &options)?;
-        Reserve::of(&config.storage).give_up_if_full(&journal);
+        let journal = Reserve::of(&config.storage)
+            .open(|| Journal::open(&config.storage.data_dir, &options))?;
         let opened = journal.next_seq();
         tell(health::data_directory(config));
         tell(health::journal(&journal));

@@ -43,6 +43,8 @@ struct State {
     logs: Tree,
     walked_at: Option<Instant>,
     told: BTreeSet<PathBuf>,
+    /// Devices on which a quota was met.
+    quotas: BTreeSet<u64>,
 }
 
 impl State {
@@ -63,6 +65,7 @@ impl StorageMonitor {
             logs: Tree::new(storage.log_dir.clone()),
             walked_at: None,
             told: BTreeSet::new(),
+            quotas: BTreeSet::new(),
         };
         Self {
             data: storage.data_dir.clone(),
@@ -113,14 +116,37 @@ impl StorageMonitor {
         for path in roots {
             let Some(device) = device(path) else { continue };
             let used = used.get(&device).copied().unwrap_or(0);
-            found.entry(device).or_insert(Volume { path, used, only_database: None });
+            found.entry(device).or_insert(Volume {
+                path,
+                used,
+                only_database: None,
+                has_quota: false,
+            });
         }
         let path = self.directory();
         if let Some(device) = device(path) {
             let used = used.get(&device).copied().unwrap_or(0);
-            found.entry(device).or_insert(Volume { path, used, only_database: Some(free) });
+            found.entry(device).or_insert(Volume {
+                path,
+                used,
+                only_database: Some(free),
+                has_quota: false,
+            });
+        }
+        for (device, volume) in &mut found {
+            volume.has_quota = self.has_quota(*device, volume);
         }
         found.into_values().collect()
+    }
+
+    /// Whether a quota was met there, now or before: from then on it is asked what it leaves.
+    fn has_quota(&self, device: u64, volume: &Volume<'_>) -> bool {
+        let is_new = !self.lock().quotas.contains(&device) && volume.meets_quota();
+        if is_new && self.lock().quotas.insert(device) {
+            let path = volume.path.display();
+            tracing::warn!(%path, "quota: reached; it counts as the size of the file system from now on");
+        }
+        self.lock().quotas.contains(&device)
     }
 
     /// What the directory of each day takes, as last counted, in the order of the days. Names in `events/` that are

@@ -10,8 +10,10 @@ use std::io::{self, Write};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
-use lenslog_journal::{Journal, Random};
+use lenslog_journal::{Error, Journal, Random};
+use lenslog_projections::room_refused;
 
+use super::volume::free_bytes;
 use crate::config::Storage;
 
 /// Name of the file in the data directory. Beside a database that is elsewhere it ends with that.
@@ -26,8 +28,8 @@ const PLENTY: u64 = 2;
 const FULL_BYTES: u64 = 512 << 10;
 /// Why it is given up where the file system says that it is full …
 const FULL: &str = "the file system has no room left";
-/// … and where it does not say so: what stands in the way may be something else.
-const STUCK: &str = "deleting does not get on, and may lack room";
+/// … and where it does not say so, as under a quota: what stands in the way may be something else.
+const STUCK: &str = "writes fail, possibly for lack of space";
 
 /// Files that can be given up.
 #[derive(Debug, Clone)]
@@ -62,11 +64,26 @@ impl Reserve {
         [Some(self.path.as_path()), beside_database].into_iter().flatten()
     }
 
+    /// Opens a journal; where that lacks room, the reserve is given up for it. Where little is left afterwards it is
+    /// given up too, before projections are asked for anything.
+    ///
+    /// # Errors
+    ///
+    /// Those of opening the journal.
+    pub fn open(&self, open: impl Fn() -> Result<Journal, Error>) -> Result<Journal, Error> {
+        let opened = match open() {
+            // A quota on a file system that writes elsewhere refuses even what is written over.
+            Err(error) if error.is_storage_full() && self.give_up_files() => open(),
+            result => result,
+        };
+        opened.inspect(|journal| self.give_up_if_full(journal))
+    }
+
     /// Gives it up where the file system has no room left, or the journal's spare segment where it is gone already.
     /// Called before projections are asked for anything.
     pub fn give_up_if_full(&self, journal: &Journal) {
         for path in self.paths() {
-            let is_full = free(path).is_some_and(|free| free < self.bytes.min(FULL_BYTES));
+            let is_full = !has_room(path, self.bytes.min(FULL_BYTES));
             if is_full && !given_up(path, FULL) && path == self.path {
                 self.give_up_spare(journal, FULL);
             }
@@ -75,8 +92,11 @@ impl Reserve {
 
     /// Gives it up whatever the file system says is free: not each gives what it says. Returns whether there was one.
     pub fn give_up(&self, journal: &Journal) -> bool {
-        let given = self.paths().filter(|path| given_up(path, STUCK)).count();
-        given > 0 || self.give_up_spare(journal, STUCK)
+        self.give_up_files() || self.give_up_spare(journal, STUCK)
+    }
+
+    fn give_up_files(&self) -> bool {
+        self.paths().filter(|path| given_up(path, STUCK)).count() > 0
     }
 
     /// Gives up the one beside a database that is on another file system. Returns whether there was one.
@@ -95,9 +115,8 @@ impl Reserve {
     /// Makes it where it is missing and there is plenty of room.
     pub fn make(&self) {
         for path in self.paths() {
-            if path.symlink_metadata().is_ok()
-                || free(path).is_none_or(|free| free < self.bytes * PLENTY)
-            {
+            let is_there = path.symlink_metadata().is_ok();
+            if is_there || !has_room(path, self.bytes * PLENTY) {
                 continue;
             }
             if let Err(error) = self.write(path) {
@@ -127,7 +146,9 @@ impl Reserve {
 
 /// Deletes one, and says whether there was one.
 fn given_up(path: &Path, why: &str) -> bool {
-    let is_given = fs::remove_file(path).is_ok();
+    // Anything else that has its name is not ours.
+    let is_ours = path.symlink_metadata().is_ok_and(|found| found.is_file());
+    let is_given = is_ours && fs::remove_file(path).is_ok();
     if is_given {
         tell(path, "the reserve", why);
     }
@@ -149,10 +170,11 @@ fn device(path: &Path) -> Option<u64> {
     fs::metadata(directory(path)).ok().map(|found| found.dev())
 }
 
-/// Bytes that are free on the file system of a file's directory.
-fn free(path: &Path) -> Option<u64> {
-    let stat = rustix::fs::statvfs(directory(path)).ok()?;
-    Some(stat.f_bavail.saturating_mul(stat.f_frsize))
+/// Whether the file system of a file's directory has so many bytes, and gives them.
+fn has_room(path: &Path, bytes: u64) -> bool {
+    let directory = directory(path);
+    let is_free = free_bytes(directory).is_some_and(|free| free >= bytes);
+    is_free && room_refused(directory, bytes as usize).is_none()
 }
 
 #[cfg(test)]

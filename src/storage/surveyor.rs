@@ -18,6 +18,7 @@ pub struct Surveyor {
     view: JournalView,
     rules: Rules,
     clock: Arc<dyn Clock>,
+    ages_matter: bool,
     trust: Option<ClockTrust>,
 }
 
@@ -47,14 +48,15 @@ impl Surveyor {
     ) -> Self {
         let rules = Rules::of(&config.storage);
         let ages_matter = rules.max_retention_days > 0 || rules.images_retention_days > 0;
-        let trust = ages_matter.then(|| {
+        let clock_matters = ages_matter || rules.overwrite_oldest;
+        let trust = clock_matters.then(|| {
             let start = clock.read();
             ClockTrust::of(&view, opened, start).unwrap_or_else(|error| {
                 tracing::warn!(%error, "the newest record cannot be read: it does not vouch for the clock");
                 ClockTrust::without_witness(start)
             })
         });
-        Self { monitor, view, rules, clock, trust }
+        Self { monitor, view, rules, clock, ages_matter, trust }
     }
 
     /// What counts usage.
@@ -70,7 +72,7 @@ impl Surveyor {
     /// Whether anything is to be deleted for its age.
     #[must_use]
     pub fn ages_matter(&self) -> bool {
-        self.trust.is_some()
+        self.ages_matter
     }
 
     /// Looks at everything once. `tried_through`: days that this rotation has tried already; `without_pictures`: days

@@ -1,8 +1,13 @@
-//! The free space of the file systems that data is on.
+//! The free space of the file systems that data is on, and what a quota leaves of it.
 
+use std::io::ErrorKind;
 use std::path::Path;
 
-use rustix::fs::{FsWord, Mode, OFlags, StatVfs, open, statfs, statvfs, syncfs};
+use lenslog_projections::room_refused;
+use rustix::fs::{
+    FallocateFlags, FsWord, Mode, OFlags, StatVfs, fallocate, open, statfs, statvfs, syncfs,
+};
+use rustix::io::Errno;
 
 /// A file system counts as full when less than this share of it is free, so that there is room to end in good order…
 const KEPT_SHARE: u64 = 100;
@@ -14,6 +19,10 @@ const KEPT_MAX: u64 = 64 << 20;
 const PLENTY: u64 = 3;
 /// What tells a btrfs.
 const BTRFS: FsWord = 0x9123_683E;
+/// A file system that says that so much is free is asked to take it: `statvfs` knows of no quota.
+const PROBE_BYTES: usize = 1 << 20;
+/// What a quota leaves is measured in this part of what is used, up to as much as is used.
+const QUOTA_PARTS: u64 = 16;
 
 /// What lies on one file system.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -25,9 +34,30 @@ pub(super) struct Volume<'p> {
     /// Bytes that the database can take there before its file grows, where nothing but the database is on it. It goes
     /// on without it, and so may take the last byte.
     pub(super) only_database: Option<u64>,
+    /// A quota was met there.
+    pub(super) has_quota: bool,
 }
 
 impl Volume<'_> {
+    /// Whether a quota leaves no room where the file system has some.
+    pub(super) fn meets_quota(&self) -> bool {
+        let has_room = free_bytes(self.path).is_some_and(|free| free > PROBE_BYTES as u64);
+        let refused = has_room.then(|| room_refused(self.path, PROBE_BYTES)).flatten();
+        refused.is_some_and(|error| error.kind() == ErrorKind::QuotaExceeded)
+    }
+
+    /// Bytes that a quota leaves there, in parts of what is used, and at most as much as is used: with more it is far
+    /// from full.
+    fn left_by_quota(&self) -> u64 {
+        let part = (self.used / QUOTA_PARTS).max(PROBE_BYTES as u64);
+        let (mut fits, mut refused) = (0, QUOTA_PARTS + 1);
+        while fits + 1 < refused {
+            let middle = fits.midpoint(refused);
+            if is_granted(self.path, part * middle) { fits = middle } else { refused = middle }
+        }
+        part * fits
+    }
+
     /// Bytes that ours may take there in all; negative where the file system is fuller than it should be. `None`
     /// where it cannot be asked.
     fn capacity(&self) -> Option<i128> {
@@ -37,7 +67,11 @@ impl Volume<'_> {
         }
         let stat = settled(self.path).ok()?;
         let bytes = |blocks: u64| blocks.saturating_mul(stat.f_frsize);
-        let (all, free) = (bytes(stat.f_blocks), bytes(stat.f_bavail));
+        let (mut all, mut free) = (bytes(stat.f_blocks), bytes(stat.f_bavail));
+        if self.has_quota {
+            free = free.min(self.left_by_quota());
+            all = all.min(self.used.saturating_add(free));
+        }
         let room = match self.only_database {
             Some(pages) => i128::from(free) + i128::from(pages),
             None => room_of(all, free),
@@ -78,6 +112,20 @@ fn settled(path: &Path) -> rustix::io::Result<StatVfs> {
     statvfs(path)
 }
 
+/// Bytes that are free on the file system of a directory, whatever a quota leaves of them.
+pub(super) fn free_bytes(directory: &Path) -> Option<u64> {
+    let stat = statvfs(directory).ok()?;
+    Some(stat.f_bavail.saturating_mul(stat.f_frsize))
+}
+
+/// Whether so much can be allocated; also where a file system cannot be asked.
+fn is_granted(directory: &Path, bytes: u64) -> bool {
+    let flags = OFlags::TMPFILE | OFlags::WRONLY | OFlags::CLOEXEC;
+    let allocated = open(directory, flags, Mode::RUSR | Mode::WUSR)
+        .and_then(|file| fallocate(&file, FallocateFlags::KEEP_SIZE, 0, bytes));
+    !matches!(allocated, Err(Errno::DQUOT | Errno::NOSPC))
+}
+
 fn room_of(total: u64, free: u64) -> i128 {
     let kept = (total / KEPT_SHARE).clamp(KEPT_MIN, KEPT_MAX);
     i128::from(free) - i128::from(kept)
@@ -97,7 +145,7 @@ mod tests {
     #[test]
     fn what_is_not_there_does_not_count() {
         let directory = tempfile::tempdir().unwrap();
-        let volume = |path| Volume { path, used: 1, only_database: None };
+        let volume = |path| Volume { path, used: 1, only_database: None, has_quota: false };
         assert!(reach(1, &[volume(directory.path()), volume(Path::new("/no/such"))]).is_some());
         assert_eq!(reach(1, &[volume(Path::new("/no/such/place"))]), None);
     }
@@ -115,7 +163,12 @@ mod tests {
     #[test]
     fn a_disk_of_nothing_but_the_database_counts_from_its_first_row_on_with_its_free_pages() {
         let directory = tempfile::tempdir().unwrap();
-        let volume = |used, only_database| Volume { path: directory.path(), used, only_database };
+        let volume = |used, only_database| Volume {
+            path: directory.path(),
+            used,
+            only_database,
+            has_quota: false,
+        };
         assert_eq!(volume(0, Some(0)).capacity(), None);
         assert!(volume(0, None).capacity().is_some());
         // More than anything that others write meanwhile.

@@ -229,3 +229,77 @@ fn a_recorder_that_ends_on_a_read_only_disk_says_what_is_lost() {
     lab.verify();
     assert_eq!(lab.journaled_ids(), [kept]);
 }
+
+#[test]
+fn a_journal_that_is_moved_away_is_waited_for() {
+    let mut camera = Camera::of(Lab::new());
+    let (journal, moved) = (camera.lab.data.join("journal"), camera.lab.data.join("journal.bak"));
+    camera.shoot();
+    fs::rename(&journal, &moved).unwrap();
+    camera.shoot();
+    camera.until_ill("is gone");
+    let status = camera.lab.run(&["status"]);
+    assert!(status.out.contains("is gone"), "{}{}", status.out, status.err);
+    camera.shoot();
+    assert!(!journal.exists());
+    fs::rename(&moved, &journal).unwrap();
+    camera.until_healthy();
+    camera.shoot();
+    camera.ends_whole(1);
+}
+
+#[test]
+fn events_after_the_journal_is_removed_are_counted_as_lost() {
+    let mut camera = Camera::of(Lab::new());
+    camera.shoot();
+    fs::remove_dir_all(camera.lab.data.join("journal")).unwrap();
+    let lost = [camera.shoot(), camera.shoot()];
+    camera.until_ill("is gone");
+    let acknowledged = camera.lab.feed(&["ingest", "--ack"], crate::harness::line(1).as_bytes());
+    assert_eq!(acknowledged.out, "", "nothing is acknowledged into nothing");
+    camera.ends_with_losses(&lost);
+}
+
+#[test]
+fn a_removed_active_segment_loses_no_acknowledged_event() {
+    let mut camera = Camera::of(Lab::new());
+    camera.shoot();
+    let mut segments = names(&camera.lab.data.join("journal"));
+    segments.retain(|name| name.ends_with(".seg"));
+    fs::remove_file(segments.last().unwrap()).unwrap();
+    camera.shoot();
+    camera.shoot();
+    camera.ends_whole(0);
+}
+
+/// `journal/` is a disk of its own, which is taken out and put back.
+fn journal_disk_goes_away(requires_mount: bool) {
+    let Some(mut disk) = Disk::new("ext4", 64_000_000, &[], "") else { return };
+    let mut lab = Lab::new();
+    assert!(disk.mount_at(&lab.data.join("journal")));
+    if requires_mount {
+        lab = lab.with("LENSLOG__STORAGE__REQUIRE_MOUNT", disk.point.to_str().unwrap());
+    }
+    let mut camera = Camera::of(lab);
+    camera.shoot();
+    disk.unmount();
+    camera.shoot();
+    camera.until_ill("is gone");
+    camera.lab.until("the disk is let go of", || disk.is_let_go().then_some(()));
+    camera.shoot();
+    assert_eq!(names(&disk.point), [""; 0], "nothing is made in its place");
+    assert!(disk.mount());
+    camera.until_healthy();
+    camera.shoot();
+    camera.ends_whole(1);
+}
+
+#[test]
+fn a_journal_disk_that_is_taken_out_is_waited_for() {
+    journal_disk_goes_away(false);
+}
+
+#[test]
+fn a_journal_disk_that_is_required_is_waited_for() {
+    journal_disk_goes_away(true);
+}

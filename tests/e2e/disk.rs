@@ -70,6 +70,14 @@ impl Disk {
         did("mount", &["-o", options.trim_end_matches(','), image.to_str().unwrap(), point])
     }
 
+    /// Mounts it there from now on.
+    pub fn mount_at(&mut self, point: &Path) -> bool {
+        self.unmount();
+        fs::create_dir_all(point).unwrap();
+        self.point = point.to_owned();
+        self.mount()
+    }
+
     /// Takes it away, whoever uses it.
     pub fn unmount(&self) {
         assert!(did("umount", &["--lazy", self.point.to_str().unwrap()]));

@@ -55,7 +55,7 @@ pub struct Ran {
 }
 
 impl Ran {
-    fn of(output: Output) -> Self {
+    pub fn of(output: Output) -> Self {
         let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
         Self { code: output.status.code(), out: text(&output.stdout), err: text(&output.stderr) }
     }
@@ -228,12 +228,21 @@ impl Recording {
 
     /// Starts one and returns once it records, or how it ended before.
     pub fn begin(command: &mut Command) -> Result<Self, Ran> {
-        let mut recording = Self::spawn(command);
-        match recording.try_wait_for(" recording ") {
-            Ok(_) => Ok(recording),
-            Err(RecvTimeoutError::Disconnected) => Err(recording.ended()),
-            Err(error) => panic!("{error}:\n{}", recording.said),
+        match Self::begin_within(PATIENCE, command) {
+            Err(Ran { code: None, err, .. }) => panic!("it does not record:\n{err}"),
+            other => other,
         }
+    }
+
+    /// As [`Self::begin`]; one that hangs is killed.
+    pub fn begin_within(patience: Duration, command: &mut Command) -> Result<Self, Ran> {
+        let mut recording = Self::spawn(command);
+        match recording.try_wait_within(patience, " recording ") {
+            Ok(_) => return Ok(recording),
+            Err(RecvTimeoutError::Disconnected) => {}
+            Err(RecvTimeoutError::Timeout) => recording.child.kill().unwrap(),
+        }
+        Err(recording.ended())
     }
 
     /// Waits until it logs a line with that in it.
@@ -247,8 +256,16 @@ impl Recording {
 
     /// As [`Self::wait_for`]; an error where it ends before.
     pub fn try_wait_for(&mut self, text: &str) -> Result<String, RecvTimeoutError> {
+        self.try_wait_within(PATIENCE, text)
+    }
+
+    fn try_wait_within(
+        &mut self,
+        patience: Duration,
+        text: &str,
+    ) -> Result<String, RecvTimeoutError> {
         // In all: a recorder that goes on talking of other things says it never.
-        let deadline = Instant::now() + PATIENCE;
+        let deadline = Instant::now() + patience;
         loop {
             let left = deadline.saturating_duration_since(Instant::now());
             match self.lines.recv_timeout(left) {

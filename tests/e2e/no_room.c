@@ -1,9 +1,9 @@
 // Stands between a program and the C library and says ENOSPC, as a file system without room does.
 //
 // Counted is every call that needs room below $NO_ROOM_BELOW: a new name, a write behind the end of a file, a longer
-// file. $NO_ROOM_CONTROL names a file of five numbers, shared with whoever runs the program: how many calls were
+// file. $NO_ROOM_CONTROL names a file of six numbers, shared with whoever runs the program: how many calls were
 // counted; from which on they fail; until which (exclusive); how many have failed; whether every write needs room, as
-// on a file system that never overwrites. So room is made while the program runs.
+// on a file system that never overwrites; the error, where it is another than ENOSPC. So room is made while the program runs.
 //
 // Build: cc -shared -fPIC -O1 -o no_room.so no_room.c -ldl
 
@@ -27,7 +27,7 @@
 #include <unistd.h>
 
 struct control {
-    _Atomic uint64_t counted, from, until, failed, overwriting_needs_room;
+    _Atomic uint64_t counted, from, until, failed, overwriting_needs_room, error;
 };
 
 static struct control *control;
@@ -51,7 +51,7 @@ static int fails(void) {
     uint64_t number = atomic_fetch_add(&control->counted, 1);
     if (number < control->from || number >= control->until) return 0;
     atomic_fetch_add(&control->failed, 1);
-    errno = ENOSPC;
+    errno = control->error ? (int)control->error : ENOSPC;
     return 1;
 }
 
@@ -203,12 +203,12 @@ int fallocate64(int fd, int mode, off64_t offset, off64_t length) {
 }
 
 int posix_fallocate(int fd, off_t offset, off_t length) {
-    if (is_file_below(fd) && fails()) return ENOSPC;
+    if (is_file_below(fd) && fails()) return errno;
     return REAL(posix_fallocate)(fd, offset, length);
 }
 
 int posix_fallocate64(int fd, off64_t offset, off64_t length) {
-    if (is_file_below(fd) && fails()) return ENOSPC;
+    if (is_file_below(fd) && fails()) return errno;
     return REAL(posix_fallocate64)(fd, offset, length);
 }
 

@@ -44,6 +44,8 @@ enum Full {
     From(u64),
     /// From a moment on, also where something is overwritten: as on btrfs.
     FromEvenOverwriting(u64),
+    /// From a moment on, by a quota: as where a file system writes elsewhere than over what it has.
+    Quota(u64),
     /// At one moment only.
     Once(u64),
     Never,
@@ -57,11 +59,15 @@ impl Disk {
         let file = File::options().read(true).write(true).create_new(true).open(path).unwrap();
         let (from, until, overwriting) = match full {
             Full::From(from) => (from, u64::MAX, 0),
-            Full::FromEvenOverwriting(from) => (from, u64::MAX, 1),
+            Full::FromEvenOverwriting(from) | Full::Quota(from) => (from, u64::MAX, 1),
             Full::Once(at) => (at, at + 1, 0),
             Full::Never => (u64::MAX, u64::MAX, 0),
         };
-        for (place, number) in [0, from, until, 0, overwriting].into_iter().enumerate() {
+        let error = match full {
+            Full::Quota(_) => rustix::io::Errno::DQUOT.raw_os_error() as u64,
+            _ => 0,
+        };
+        for (place, number) in [0, from, until, 0, overwriting, error].into_iter().enumerate() {
             file.write_all_at(&u64::to_ne_bytes(number), place as u64 * 8).unwrap();
         }
         Self(file)
@@ -128,7 +134,11 @@ impl Run {
             Started::Ended(ran) => {
                 assert!(self.disk.was_full(), "{}", ran.err);
                 assert_eq!(ran.code, Some(3), "{:?}: {}", self.full, ran.err);
-                assert!(ran.err.contains("No space left on device"), "{}", ran.err);
+                let text = match self.full {
+                    Full::Quota(_) => "quota exceeded",
+                    _ => "No space left on device",
+                };
+                assert!(ran.err.contains(text), "{}", ran.err);
                 self.disk.make_room();
                 match self.start() {
                     Started::Records(recording) => recording,
@@ -287,4 +297,9 @@ fn a_disk_that_has_no_room_for_one_moment() {
 #[test]
 fn a_disk_that_runs_full_at_any_moment_and_stays_so() {
     try_moments(there_is_no_room_to_the_end, Full::From);
+}
+
+#[test]
+fn a_quota_that_is_reached_at_any_moment_and_stays_so() {
+    try_moments(there_is_no_room_to_the_end, Full::Quota);
 }

@@ -54,7 +54,7 @@ fn ingested(lab: &Lab, disk: &Disk, age: u64, batch: usize, parts: u64) -> Ran {
 }
 
 /// Bytes that no file system stores in less room.
-fn noise(bytes: usize, seed: u64) -> Vec<u8> {
+pub fn noise(bytes: usize, seed: u64) -> Vec<u8> {
     let mut random = Random::new(seed);
     let words = (0..bytes / 8).map(|_| random.below(u64::MAX).to_le_bytes());
     words.flatten().collect()

@@ -26,7 +26,7 @@ use std::process::ExitCode;
 use clap::{Args, Subcommand};
 use lenslog_journal::ReaderOptions;
 
-pub use place::{Place, find_config};
+pub use place::{Place, find_config, read_config};
 pub use say::counted;
 pub use standard_output::{StandardOutput, say_line, standard_output};
 pub use stat::{journal_status, status_at_rest};

@@ -18,6 +18,8 @@ struct Cli {
 }
 
 fn main() -> ExitCode {
+    // A file beyond the limit on file sizes is an error of the write, not the end of the process.
+    let _ = signal_hook::flag::register(signal_hook::consts::SIGXFSZ, std::sync::Arc::default());
     let cli = Cli::parse();
     tracing_subscriber::fmt()
         .with_max_level(tracing::Level::WARN)

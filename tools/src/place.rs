@@ -1,6 +1,7 @@
 //! Which data directory is meant: by flag, by environment, by configuration file.
 
 use std::io::ErrorKind;
+use std::os::unix::fs::FileTypeExt;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
@@ -32,6 +33,24 @@ pub fn find_config(flag: Option<&Path>) -> Option<PathBuf> {
     })
 }
 
+/// Reads a configuration file. A named pipe that no program writes to would be waited for without end.
+///
+/// # Errors
+///
+/// Those of the operating system; [`ErrorKind::InvalidInput`] where it is a named pipe or a socket.
+pub fn read_config(path: &Path) -> std::io::Result<String> {
+    let kind = std::fs::metadata(path)?.file_type();
+    // The pipe of a shell's `<(…)` has its writer.
+    let is_given = path.starts_with("/dev/fd") || path.starts_with("/proc/self/fd");
+    if kind.is_socket() || (kind.is_fifo() && !is_given) {
+        return Err(std::io::Error::new(
+            ErrorKind::InvalidInput,
+            "not a regular file; move it away",
+        ));
+    }
+    std::fs::read_to_string(path)
+}
+
 /// What the environment says instead of a key of the configuration, as the recorder reads it.
 fn overridden(section: &str, name: &str) -> Option<toml::Value> {
     let wanted = format!("lenslog__{section}__{name}");
@@ -53,7 +72,7 @@ impl Place {
         let found = find_config(self.config.as_deref());
         let (table, base) = match &found {
             Some(path) => {
-                let text = std::fs::read_to_string(path)
+                let text = read_config(path)
                     .with_context(|| format!("cannot read the configuration {}", path.display()))?;
                 let table = text
                     .parse::<toml::Table>()

@@ -9,6 +9,7 @@ use rusqlite::config::DbConfig;
 use rusqlite::{Connection, ErrorCode, MAIN_DB, OpenFlags, Result, ffi};
 
 use super::files::DatabaseFiles;
+use super::index_guard;
 use super::room::{prepare_index, room_to_read, room_to_write};
 
 /// How long the writer waits for a lock of somebody else; then it says so, and the runner tries again.
@@ -36,7 +37,7 @@ pub(super) fn writer(files: &DatabaseFiles, create: bool) -> Result<Connection> 
     if create || files.path().exists() {
         prepare_index(files);
     }
-    let connection = Connection::open_with_flags(files.path(), flags)?;
+    let connection = index_guard::open(files.path(), flags)?;
     connection.busy_timeout(WRITER_PATIENCE)?;
     connection.set_prepared_statement_cache_capacity(STATEMENTS_MAX);
     if connection.is_readonly(MAIN_DB)? {
@@ -126,7 +127,7 @@ pub(crate) fn reader(path: &Path, patience: Duration) -> Result<Connection> {
 /// Can write the log's index, as the other processes do, so that it sees what they write; refuses to write more.
 fn read_write(files: &DatabaseFiles) -> Result<Connection> {
     let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
-    let connection = Connection::open_with_flags(files.path(), flags)?;
+    let connection = index_guard::open(files.path(), flags)?;
     // The last one to close a database copies the log into it. A reader leaves a log that it found as it is, and
     // removes one that it had to make itself.
     if has_log(files) {
@@ -137,7 +138,7 @@ fn read_write(files: &DatabaseFiles) -> Result<Connection> {
 
 fn read_only(files: &DatabaseFiles) -> Result<Connection> {
     let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
-    Connection::open_with_flags(files.path(), flags)
+    index_guard::open(files.path(), flags)
 }
 
 /// Where no index of a log can be made: nobody writes there, and without a log none is needed.

@@ -6,6 +6,10 @@ use lenslog_engine::ProjectionError;
 use rusqlite::{Error, ErrorCode};
 
 use super::files::DatabaseFiles;
+use crate::probe::room_refused;
+
+/// Where SQLite names no cause, so much is tried to be written.
+const PROBE_BYTES: usize = 64 << 10;
 
 /// What an error means.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -95,7 +99,10 @@ fn passing(
     if may_be_refused && let Some(obstacle) = files.obstacle() {
         return obstacle;
     }
-    let source = io::Error::new(kind, error);
+    // SQLite knows of a full disk, and of no quota.
+    let refused =
+        (kind == io::ErrorKind::Other).then(|| room_refused(files.directory(), PROBE_BYTES));
+    let source = refused.flatten().unwrap_or_else(|| io::Error::new(kind, error));
     ProjectionError::Retry { what, path: files.path().to_owned(), source }
 }
 

@@ -109,8 +109,16 @@ impl DatabaseFiles {
     ///
     /// # Errors
     ///
-    /// [`ProjectionError::Blocked`] where it is no file, [`ProjectionError::Retry`] where it cannot be told.
+    /// [`ProjectionError::Blocked`] where it, or what has the name of a companion, is no file;
+    /// [`ProjectionError::Retry`] where it cannot be told.
     pub(super) fn place(&self) -> Result<Place, ProjectionError> {
+        if let Some(path) = self.foreign_companion() {
+            return Err(ProjectionError::Blocked {
+                path,
+                problem: "is no regular file".to_owned(),
+                remedy: "move it away: SQLite then makes its own",
+            });
+        }
         match fs::metadata(&self.path) {
             Ok(found) if found.is_file() => {
                 Ok(Place::File { bytes: found.len(), inode: found.ino() })
@@ -124,6 +132,12 @@ impl DatabaseFiles {
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Place::Empty),
             Err(error) => Err(ProjectionError::retry("cannot look at", &self.path)(error)),
         }
+    }
+
+    /// What has the name of a companion and is no file. SQLite would open it, and remove it with the last connection.
+    pub(super) fn foreign_companion(&self) -> Option<PathBuf> {
+        let mut paths = COMPANIONS.iter().map(|suffix| self.beside(suffix).path);
+        paths.find(|path| fs::symlink_metadata(path).is_ok_and(|found| !found.is_file()))
     }
 
     /// What the file system has against reading and writing the database, where it has something.
@@ -376,6 +390,21 @@ mod tests {
         );
         write(&real);
         assert_eq!(DatabaseFiles::at(&link).path(), real);
+    }
+
+    #[test]
+    fn what_is_no_file_beside_the_database_blocks_it_and_stays() {
+        let directory = tempfile::tempdir().unwrap();
+        let files = DatabaseFiles::at(&directory.path().join("events.db"));
+        write(files.path());
+        for path in [files.wal(), files.index()] {
+            std::os::unix::fs::symlink("elsewhere", &path).unwrap();
+            let error = files.place().unwrap_err();
+            assert!(matches!(error, ProjectionError::Blocked { .. }), "{error:?}");
+            assert!(error.to_string().contains("is no regular file; move it away"), "{error}");
+            fs::remove_file(path).unwrap();
+        }
+        assert!(matches!(files.place().unwrap(), Place::File { .. }));
     }
 
     #[test]

@@ -3,9 +3,10 @@
 use std::path::Path;
 use std::time::Duration;
 
-use rusqlite::{Connection, OpenFlags};
+use rusqlite::OpenFlags;
 
 use super::connect::reader;
+use super::index_guard;
 
 /// How long the log's last readers are waited for.
 const PATIENCE: Duration = Duration::from_millis(50);
@@ -34,7 +35,7 @@ pub fn free_database_bytes(path: &Path) -> Option<u64> {
 pub fn shorten_database_log(path: &Path) -> bool {
     let shorten = || -> rusqlite::Result<bool> {
         let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
-        let connection = Connection::open_with_flags(path, flags)?;
+        let connection = index_guard::open(path, flags)?;
         connection.busy_timeout(PATIENCE)?;
         let run = |mode| {
             let sql = format!("PRAGMA wal_checkpoint({mode})");
@@ -49,6 +50,8 @@ pub fn shorten_database_log(path: &Path) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use rusqlite::Connection;
+
     use super::*;
 
     #[test]

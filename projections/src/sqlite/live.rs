@@ -15,7 +15,7 @@ use super::fault::{Explain, Fault, broken, fault};
 use super::files::{DatabaseFiles, Place};
 use super::log_holders::{HeldLog, LOG_BYTES_MAX, LOG_BYTES_TOLD, log_bytes};
 use super::migrations::{Applied, MIGRATIONS, SCHEMA_VERSION, applied, migrate};
-use super::room::room_to_write;
+use super::room::{room_to_commit, room_to_write};
 use super::stored_checkpoint::{self, stored_inode};
 use super::write::{Written, write};
 
@@ -246,7 +246,7 @@ impl Live {
         if !self.in_transaction && self.committed.as_ref() == Some(checkpoint) {
             return Ok(());
         }
-        room_to_write(&self.files).explain("cannot write", &self.files)?;
+        room_to_commit(&self.files, &self.connection).explain("cannot write", &self.files)?;
         self.begin()?;
         stored_checkpoint::write(&self.connection, checkpoint, stored_inode(self.inode))
             .explain("cannot write", &self.files)?;

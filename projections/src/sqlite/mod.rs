@@ -18,6 +18,7 @@ mod extras;
 mod fault;
 mod files;
 mod free;
+mod index_guard;
 mod install;
 mod live;
 mod load;

@@ -8,10 +8,11 @@
 use std::fs::{self, File};
 use std::os::unix::fs::MetadataExt;
 
-use rusqlite::{Error, Result, ffi};
+use rusqlite::{Connection, Error, Result, ffi};
 use rustix::fs::{IFlags, StatVfsMountFlags, ioctl_getflags, ioctl_setflags, statfs, statvfs};
 
 use super::files::DatabaseFiles;
+use super::index_guard::index_has_room;
 use super::locks::locks_on;
 
 /// Nothing is written with less free: what others write meanwhile must not use it up before the index is touched.
@@ -33,6 +34,16 @@ pub(super) fn room_to_write(files: &DatabaseFiles) -> Result<()> {
         Some(free) if free < WRITER_BYTES => Err(full(files)),
         _ => Ok(()),
     }
+}
+
+/// Whether there is room to commit a transaction through this connection, that of a quota included.
+///
+/// # Errors
+///
+/// `SQLITE_FULL`.
+pub(super) fn room_to_commit(files: &DatabaseFiles, connection: &Connection) -> Result<()> {
+    room_to_write(files)?;
+    if index_has_room(connection)? { Ok(()) } else { Err(full(files)) }
 }
 
 /// Makes the index, where there is none, as a file that is written over in place: elsewhere than over what it has, a

@@ -1,7 +1,8 @@
 //! What may be deleted, in which order, and why the rest stays. Pure: no I/O, no clock.
 //!
 //! * **Today and days after today** are never pruned. Days after today come from a clock that was wrong: they are not
-//!   counted, and block nothing.
+//!   counted, and block nothing. Once the clock is trusted, their pictures are the first to go: under
+//!   `max_retention_days` at once, under `overwrite_oldest` when room is needed. Tomorrow may be another time zone's.
 //! * **The newest N days with events** (`min_retention_days`) stay, whatever the disk says, with two exceptions:
 //!   `max_retention_days`, a law, and `when_full = "overwrite_oldest"` while more than 90 % is used.
 //! * **`max_retention_days = M`** keeps M days, today among them: what is M days old goes. It acts only while the
@@ -223,6 +224,9 @@ impl<'a> Planner<'a> {
             }
         }
         self.purge_old_pictures();
+        if self.situation.rules.max_retention_days > 0 {
+            self.purge_future_pictures(|_| true);
+        }
         let was_full = match self.situation.mode {
             Mode::Continuing { was_full } => was_full,
             Mode::Check | Mode::Forced => self.stats().needs_rotation(),
@@ -246,6 +250,21 @@ impl<'a> Planner<'a> {
         }
     }
 
+    /// Pictures of days that a wrong clock named, as long as `goes_on`.
+    fn purge_future_pictures(&mut self, goes_on: impl Fn(&Self) -> bool) {
+        let Situation { days, today, clock_is_trusted, .. } = *self.situation;
+        let is_meant = |data: &&DayData| data.day > today.next() && data.picture_bytes > 0;
+        for data in days.iter().filter(is_meant).filter(|_| clock_is_trusted) {
+            if !goes_on(self) {
+                return;
+            }
+            if self.without_pictures.insert(data.day) {
+                self.steps.push(Step::Pictures { day: data.day, bytes: data.picture_bytes });
+                self.used = self.used.saturating_sub(data.picture_bytes);
+            }
+        }
+    }
+
     fn make_room(&mut self, was_full: bool) {
         let Situation { today, rules, mode, .. } = *self.situation;
         let overwrites = rules.overwrite_oldest && was_full;
@@ -258,9 +277,15 @@ impl<'a> Planner<'a> {
         if !begins {
             return;
         }
+        if overwrites {
+            self.purge_future_pictures(|planner| !planner.stats().is_below_target());
+        }
         for data in self.days_before(end) {
             if self.is_gone(data.day) {
                 continue;
+            }
+            if overwrites && self.stats().is_below_target() {
+                break;
             }
             self.prune(data, Why::Room, |_, day| day < end);
             if self.stats().is_below_target() {

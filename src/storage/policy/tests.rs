@@ -113,6 +113,28 @@ fn pictures_go_before_their_records() {
 }
 
 #[test]
+fn days_after_tomorrow_lose_pictures_first_once_the_clock_is_trusted() {
+    let mut days = days(&[10; 4]);
+    let ahead =
+        |age| DayData { day: Day(TODAY.0 + age), bytes: 10, picture_bytes: 5, has_events: true };
+    days.extend([ahead(1), ahead(30), ahead(400)]);
+    let pictures = |age| Step::Pictures { day: Day(TODAY.0 + age), bytes: 5 };
+    let steps = |limit, rules, clock_is_trusted| {
+        let situation = Situation { clock_is_trusted, ..situation(&days, limit, rules) };
+        plan(&situation).steps
+    };
+    assert_eq!(steps(10_000, rules(1, 0, true), true), [], "there is room");
+    assert_eq!(steps(10_000, rules(1, 100, false), true), [pictures(30), pictures(400)]);
+    assert_eq!(steps(10_000, rules(1, 100, false), false), []);
+    assert_eq!(steps(77, rules(7, 0, false), true), [], "nothing is overwritten");
+    // 70 of 77 are used, more than 90 %; 61 are below the target.
+    assert_eq!(steps(77, rules(1, 0, true), true), [pictures(30), pictures(400)]);
+    assert_eq!(ages(&plan(&situation(&days, 70, rules(1, 0, true)))), [3], "then days");
+    let untrusted = steps(77, rules(1, 0, true), false);
+    assert!(!untrusted.contains(&pictures(30)), "{untrusted:?}");
+}
+
+#[test]
 fn a_tombstone_of_a_clock_that_was_wrong_takes_nothing_protected_with_it() {
     let days = days(&[10; 10]);
     let mut situation = situation(&days, 50, rules(3, 0, false));
@@ -273,8 +295,21 @@ proptest! {
                     }
                 }
                 Step::Pictures { day, bytes } => {
-                    prop_assert!(clock_is_trusted && rules.images_retention_days > 0);
-                    prop_assert!(TODAY.0 - day.0 >= rules.images_retention_days as i32);
+                    prop_assert!(clock_is_trusted);
+                    if *day <= TODAY {
+                        prop_assert!(rules.images_retention_days > 0);
+                        prop_assert!(TODAY.0 - day.0 >= rules.images_retention_days as i32);
+                    } else {
+                        prop_assert!(day.0 > TODAY.0 + 1, "tomorrow may be another time zone's");
+                    }
+                    if *day > TODAY && rules.max_retention_days == 0 {
+                        prop_assert!(rules.overwrite_oldest && before.reaches(80));
+                        if rooms == 0 && !matches!(mode, Mode::Continuing { .. }) {
+                            was_full = before.needs_rotation();
+                        }
+                        prop_assert!(was_full, "{before} needed no room");
+                        rooms += 1;
+                    }
                     prop_assert!(!gone.contains(day) && purged.insert(*day));
                     left = left.saturating_sub(*bytes);
                 }

@@ -2,6 +2,7 @@
 
 use std::io::{self, BufRead, BufReader, Read, Write};
 use std::net::Shutdown;
+use std::os::unix::fs::FileTypeExt;
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -44,6 +45,11 @@ pub enum ClientError {
     Unknown,
 }
 
+/// Whether there is a socket, also one of another user. On anything else no recorder listens.
+fn is_socket(path: &Path) -> bool {
+    std::fs::symlink_metadata(path).is_ok_and(|found| found.file_type().is_socket())
+}
+
 /// A connection to a running recorder.
 #[derive(Debug)]
 pub struct Client {
@@ -74,7 +80,7 @@ impl Client {
                 let replies = BufReader::new(stream.try_clone()?);
                 Ok(Some(Self { stream, replies }))
             }
-            Err(error) if nobody(&error) => Ok(None),
+            Err(error) if nobody(&error) || !is_socket(&short.path) => Ok(None),
             Err(error) => Err(refused(error)),
         }
     }

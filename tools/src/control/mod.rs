@@ -26,8 +26,11 @@ pub use status::{
 /// Name of the socket in the data directory.
 pub const SOCKET: &str = "control.sock";
 
-/// Most clients that are served at once; further ones are turned away.
-pub const CLIENTS_MAX: usize = 16;
+/// Most clients that stream lines at once; further ones are turned away.
+pub const STREAMS_MAX: usize = 16;
+
+/// Most clients that are served at once: all that stream, and four with short requests.
+pub const CLIENTS_MAX: usize = STREAMS_MAX + 4;
 
 /// Longest request line in bytes.
 pub const REQUEST_BYTES_MAX: usize = 64 << 10;

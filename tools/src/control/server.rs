@@ -3,14 +3,18 @@
 use std::fmt;
 use std::io::{self, BufRead, BufReader, Read, Write};
 use std::net::Shutdown;
-use std::os::unix::fs::PermissionsExt;
+use std::os::unix::fs::{FileTypeExt, PermissionsExt};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
+use std::time::Duration;
 
-use super::{CLIENTS_MAX, REQUEST_BYTES_MAX, Reply, Request, ShortPath};
+use super::{CLIENTS_MAX, REQUEST_BYTES_MAX, Reply, Request, SOCKET, STREAMS_MAX, ShortPath};
+
+/// A client that sends no request for so long gives its place to others.
+const REQUEST_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Does what clients ask for.
 pub trait Handler: Send + Sync + 'static {
@@ -42,16 +46,23 @@ impl fmt::Debug for Server {
 }
 
 impl Server {
-    /// Listens in a data directory whose lock this process holds: a socket that is there is a left-over.
+    /// Listens in a data directory whose lock this process holds: a socket that is there is a left-over. Anything else
+    /// is not removed.
     ///
     /// # Errors
     ///
-    /// Those of the operating system.
+    /// Those of the operating system; [`io::ErrorKind::AlreadyExists`] where something else has the socket's name.
     pub fn start(data: &Path, handler: Arc<dyn Handler>) -> io::Result<Self> {
         let short = ShortPath::of(data)?;
-        match std::fs::remove_file(&short.path) {
+        match std::fs::symlink_metadata(&short.path) {
+            Ok(found) if found.file_type().is_socket() => std::fs::remove_file(&short.path)?,
+            Ok(_) => {
+                let path = data.join(SOCKET);
+                let problem = format!("{}: not a socket; move it away", path.display());
+                return Err(io::Error::new(io::ErrorKind::AlreadyExists, problem));
+            }
             Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
-            _ => {}
+            Err(_) => {}
         }
         let listener = UnixListener::bind(&short.path)?;
         std::fs::set_permissions(&short.path, std::fs::Permissions::from_mode(0o600))?;
@@ -84,6 +95,8 @@ impl Drop for Server {
 #[derive(Debug, Default)]
 struct Clients {
     count: AtomicUsize,
+    /// Those that stream lines.
+    streaming: AtomicUsize,
     streams: Mutex<Vec<(usize, UnixStream)>>,
 }
 
@@ -120,17 +133,15 @@ fn listen(
             return;
         }
         let Ok(stream) = stream else { continue };
-        if clients.count.fetch_add(1, Ordering::AcqRel) >= CLIENTS_MAX {
-            clients.count.fetch_sub(1, Ordering::AcqRel);
-            let reason = "too many clients at once; try again".to_owned();
-            let _ = write_reply(&stream, &Reply::Failed { reason });
+        if !takes_place(&clients.count, CLIENTS_MAX) {
+            let _ = refuse(&stream, "control.sock: too many clients at once; try again");
             continue;
         }
         let (handler, counted) = (Arc::clone(handler), Arc::clone(clients));
         let serving = clients.remember(number, &stream).and_then(|()| {
             let thread = std::thread::Builder::new().name("control client".to_owned());
             thread.spawn(move || {
-                if let Err(error) = serve(&stream, &*handler) {
+                if let Err(error) = serve(&stream, &*handler, &counted) {
                     tracing::debug!(%error, "a client of the control socket went away");
                 }
                 counted.forget(number);
@@ -142,18 +153,45 @@ fn listen(
     }
 }
 
-fn serve(stream: &UnixStream, handler: &dyn Handler) -> io::Result<()> {
+/// Counts one more where there is a place.
+fn takes_place(count: &AtomicUsize, most: usize) -> bool {
+    let one_more = |count: usize| (count < most).then_some(count + 1);
+    count.fetch_update(Ordering::AcqRel, Ordering::Acquire, one_more).is_ok()
+}
+
+fn serve(stream: &UnixStream, handler: &dyn Handler, clients: &Clients) -> io::Result<()> {
     let mut input = BufReader::new(stream.try_clone()?);
     let mut line = Vec::new();
+    stream.set_read_timeout(Some(REQUEST_TIMEOUT))?;
     (&mut input).take(REQUEST_BYTES_MAX as u64).read_until(b'\n', &mut line)?;
     if line.is_empty() {
         return Ok(());
     }
-    let result = match serde_json::from_slice::<Request>(&line) {
-        Ok(request) => handler.handle(request, &mut input, &mut |reply| write_reply(stream, reply)),
-        Err(error) => Err(format!("the request makes no sense to this recorder: {error}")),
+    stream.set_read_timeout(None)?;
+    let request = match serde_json::from_slice::<Request>(&line) {
+        Ok(request) => request,
+        Err(error) => {
+            let reason = format!("the request makes no sense to this recorder: {error}");
+            return refuse(stream, &reason);
+        }
     };
+    // A stream may stay for days. It takes no place from those that ask and go.
+    let streams = request == Request::Ingest;
+    if streams && !takes_place(&clients.streaming, STREAMS_MAX) {
+        return refuse(
+            stream,
+            "control.sock: too many programs ingest at once; end one of them, then try again",
+        );
+    }
+    let result = handler.handle(request, &mut input, &mut |reply| write_reply(stream, reply));
+    if streams {
+        clients.streaming.fetch_sub(1, Ordering::AcqRel);
+    }
     write_reply(stream, &result.map_or_else(|reason| Reply::Failed { reason }, |()| Reply::Done))
+}
+
+fn refuse(stream: &UnixStream, reason: &str) -> io::Result<()> {
+    write_reply(stream, &Reply::Failed { reason: reason.to_owned() })
 }
 
 fn write_reply(mut stream: &UnixStream, reply: &Reply) -> io::Result<()> {
@@ -210,6 +248,45 @@ mod tests {
         drop(server);
         assert!(Client::connect(&data).unwrap().is_none());
         assert!(!data.join(SOCKET).exists());
+    }
+
+    #[test]
+    fn idle_streams_leave_places_for_short_requests() {
+        let data = tempfile::tempdir().unwrap();
+        let _server = Server::start(data.path(), Arc::new(Echo)).unwrap();
+        let asked = |request: &Request| {
+            let mut client = Client::connect(data.path()).unwrap().unwrap();
+            client.wait_at_most(Duration::from_secs(30)).unwrap();
+            client.send(request).unwrap();
+            client
+        };
+        let mut streams: Vec<_> = (0..STREAMS_MAX).map(|_| asked(&Request::Ingest)).collect();
+        // A request that is answered was not refused for want of a place.
+        let answer = |request: &Request| asked(request).reply().unwrap_err().to_string();
+        while !answer(&Request::Ingest).contains("too many programs ingest") {}
+        assert_eq!(answer(&Request::Status), "only ingest");
+        let first = streams.remove(0);
+        first.stream(&b"0"[..]).unwrap();
+        drop(first);
+        let mut next = asked(&Request::Ingest);
+        next.stream(&b"0123"[..]).unwrap();
+        while let Err(error) = next.reply() {
+            assert!(error.to_string().contains("too many"), "{error}");
+            next = asked(&Request::Ingest);
+            next.stream(&b"0123"[..]).unwrap();
+        }
+    }
+
+    #[test]
+    fn a_socket_is_replaced_and_nothing_else() {
+        let data = tempfile::tempdir().unwrap();
+        let path = data.path().join(SOCKET);
+        drop(UnixListener::bind(&path).unwrap());
+        drop(Server::start(data.path(), Arc::new(Echo)).unwrap());
+        std::fs::write(&path, "a note").unwrap();
+        let error = Server::start(data.path(), Arc::new(Echo)).unwrap_err();
+        assert!(error.to_string().contains("not a socket; move it away"), "{error}");
+        assert_eq!(std::fs::read(&path).unwrap(), b"a note");
     }
 
     #[test]
