@@ -10,7 +10,8 @@ use super::{
 };
 use crate::mapped::Mapped;
 
-/// The operating system's files, as long as the directory that was locked is still the one that its path leads to.
+/// The operating system's files, as long as the directory that was locked, and `journal/` in it, are still the ones that
+/// their paths lead to.
 ///
 /// A data directory that was moved away, and one whose file system was unmounted or taken out, can often still be
 /// written through files that are open; whether anybody will ever see that again is not known, and what is opened by
@@ -28,6 +29,8 @@ pub struct AnchoredStorage {
 struct Anchor {
     root: PathBuf,
     identity: (u64, u64),
+    /// `journal/` as it was first seen: it may be made, or mounted, after the directory is locked.
+    journal: OnceLock<(u64, u64)>,
 }
 
 #[derive(Debug)]
@@ -43,17 +46,31 @@ impl AnchoredStorage {
     ///
     /// What became of it, for an operator.
     pub fn check(&self) -> io::Result<()> {
-        let Some(Anchor { root, identity }) = self.anchor.get() else { return Ok(()) };
-        match identity_of(root) {
-            Ok(found) if found == *identity => Ok(()),
-            Ok(_) => Err(gone(root, "another directory is in its place")),
-            Err(error) => Err(gone(root, &error.to_string())),
+        let Some(Anchor { root, identity, journal }) = self.anchor.get() else { return Ok(()) };
+        check_identity(root, *identity)?;
+        let path = root.join("journal");
+        match journal.get() {
+            Some(identity) => check_identity(&path, *identity),
+            None => {
+                if let Ok(found) = identity_of(&path) {
+                    journal.get_or_init(|| found);
+                }
+                Ok(())
+            }
         }
     }
 
     /// The real storage, where the locked directory is where it was.
     fn real(&self) -> io::Result<RealStorage> {
         self.check().map(|()| RealStorage)
+    }
+}
+
+fn check_identity(directory: &Path, identity: (u64, u64)) -> io::Result<()> {
+    match identity_of(directory) {
+        Ok(found) if found == identity => Ok(()),
+        Ok(_) => Err(gone(directory, "another directory is in its place")),
+        Err(error) => Err(gone(directory, &error.to_string())),
     }
 }
 
@@ -109,7 +126,10 @@ impl Storage for AnchoredStorage {
     fn lock(&self, directory: &Path) -> Result<Box<dyn LockGuard>, LockError> {
         let guard = RealStorage.lock(directory)?;
         let identity = identity_of(directory).map_err(LockError::Io)?;
-        let anchor = self.anchor.get_or_init(|| Anchor { root: directory.to_owned(), identity });
+        let anchor = self.anchor.get_or_init(|| {
+            let journal = OnceLock::new();
+            Anchor { root: directory.to_owned(), identity, journal }
+        });
         if anchor.identity != identity {
             return Err(LockError::Io(gone(directory, "another directory is in its place")));
         }
@@ -194,6 +214,20 @@ mod tests {
         }
         assert!(!root.exists());
         assert_eq!(fs::read(elsewhere.join("file")).unwrap(), b"1");
+        // `journal/` is held on to from when it is first seen.
+        let journal = elsewhere.join("journal");
+        fs::create_dir(&journal).unwrap();
+        fs::rename(&elsewhere, &root).unwrap();
+        storage.check().unwrap();
+        fs::rename(root.join("journal"), root.join("journal.bak")).unwrap();
+        let error = file.write_at(b"2", 0).unwrap_err();
+        assert!(error.to_string().contains("journal is gone"), "{error}");
+        fs::create_dir(root.join("journal")).unwrap();
+        storage.check().unwrap_err();
+        fs::remove_dir(root.join("journal")).unwrap();
+        fs::rename(root.join("journal.bak"), root.join("journal")).unwrap();
+        storage.check().unwrap();
+        fs::rename(&root, &elsewhere).unwrap();
         // Another one in its place is not it.
         fs::create_dir(&root).unwrap();
         storage.open(&root.join("file"), Access::Create).unwrap_err();
