@@ -4,7 +4,8 @@ use std::fmt;
 use std::time::{Duration, Instant};
 
 use lenslog_journal::{
-    Entry, Error, JournalView, Lost, Notice, ReaderOptions, Record, Seq, SeqRange, SystemRecord,
+    Entry, Error, JournalView, LeftOut, Lost, Notice, ReaderOptions, Record, Seq, SeqRange,
+    Standing, SystemRecord,
 };
 
 use crate::rebuild::missing_end;
@@ -31,6 +32,8 @@ pub struct VerifyReport {
     pub lost: Vec<Lost>,
     /// Damage that lost nothing.
     pub notices: Vec<Notice>,
+    /// Files in `journal/` that are no part of the journal.
+    pub left_out: Vec<LeftOut>,
     /// What was found of each projection.
     pub projections: Vec<ProjectionReport>,
 }
@@ -94,10 +97,11 @@ impl ProjectionReport {
 }
 
 impl VerifyReport {
-    /// Whether the journal has lost anything.
+    /// Whether the journal has lost anything, or a copy of it that went its own way holds records that it does not.
     #[must_use]
     pub fn is_damaged(&self) -> bool {
         !self.lost.is_empty()
+            || self.left_out.iter().any(|file| file.standing == Standing::Forked)
             || self.notices.iter().any(|notice| matches!(notice, Notice::DigestDiffers { .. }))
     }
 
@@ -107,10 +111,11 @@ impl VerifyReport {
         self.projections.iter().any(|projection| !projection.differences.is_empty())
     }
 
-    /// Whether every projection holds what the journal says, all of it.
+    /// Whether every projection holds what the journal says, all of it, and no other file lies among the journal's.
     #[must_use]
     pub fn is_equal(&self) -> bool {
-        self.projections.iter().all(|projection| projection.verdict() == Verdict::Equal)
+        self.left_out.is_empty()
+            && self.projections.iter().all(|projection| projection.verdict() == Verdict::Equal)
     }
 }
 
@@ -273,6 +278,7 @@ impl Attempt<'_> {
             report.range.1 = reader.next_seq();
         }
         report.notices = reader.take_notices();
+        report.left_out = view.left_out()?;
         report.projections = comparisons.into_iter().map(Comparison::finish).collect();
         Ok(report)
     }

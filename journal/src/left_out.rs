@@ -77,6 +77,8 @@ pub(crate) struct Surroundings {
     pub(crate) names: Vec<SegmentName>,
     /// A later segment that is known to have been there.
     lost: Option<SegmentName>,
+    /// A process writes: it may have begun a segment that its marker does not name yet.
+    is_live: bool,
 }
 
 impl Surroundings {
@@ -96,7 +98,7 @@ impl Surroundings {
         }
         let names = directory.all_names()?;
         let lost = newest.lost_from(Seq(0)).map(|lost| lost.name);
-        Ok(Self { journal, links, names, lost })
+        Ok(Self { journal, links, names, lost, is_live: false })
     }
 
     /// Those of a journal whose segments are known.
@@ -108,7 +110,8 @@ impl Surroundings {
         let newest = links.last().map(|link| link.name);
         let marker = directory.read_marker().map(|marker| marker.name);
         let lost = marker.filter(|marker| newest.is_some_and(|newest| marker.base > newest.base));
-        Ok(Self { journal, links, names: directory.all_names()?, lost })
+        let is_live = directory.storage.is_locked(&directory.root).unwrap_or(false);
+        Ok(Self { journal, links, names: directory.all_names()?, lost, is_live })
     }
 
     /// Every file that is no link.
@@ -119,6 +122,11 @@ impl Surroundings {
                 continue;
             }
             let Some(segment) = directory.open_segment(name, Access::Read)? else { continue };
+            if self.is_live
+                && segment.header.as_ref().is_ok_and(|read| self.chains_on(&read.header))
+            {
+                continue;
+            }
             let (standing, real_name) = match &segment.header {
                 Ok(read) => (self.standing_of(directory, &read.header, false)?, None),
                 Err(HeaderFlaw::Misnamed(header)) => {
@@ -151,6 +159,12 @@ impl Surroundings {
         })
     }
 
+    fn chains_on(&self, header: &SegmentHeader) -> bool {
+        self.links.last().zip(header.previous).is_some_and(|(newest, previous)| {
+            (previous.name, previous.salt) == (newest.name, newest.salt)
+        })
+    }
+
     /// Whether the segment with this header is one of the journal's that is not where it should be.
     pub(crate) fn is_missing(
         &self,
@@ -167,11 +181,8 @@ impl Surroundings {
         }
         let Some(successor) = self.links.get(index) else {
             // Newer than all: the marker names it, or it chains on from the newest one.
-            let newest = self.links.last();
-            let chains_on = newest.zip(header.previous).is_some_and(|(newest, previous)| {
-                (previous.name, previous.salt) == (newest.name, newest.salt)
-            });
-            return Ok(newest.is_none() || chains_on || self.lost == Some(header.name));
+            let is_first = self.links.is_empty();
+            return Ok(is_first || self.chains_on(header) || self.lost == Some(header.name));
         };
         Ok(successor.previous.is_none_or(|previous| {
             if previous.name == header.name {

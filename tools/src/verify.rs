@@ -17,7 +17,9 @@ use crate::{EXIT_DAMAGED, EXIT_DIFFERS, EXIT_OK};
 /// Check the journal and compare the database and the files with it.
 ///
 /// Each projection is equal, behind (it lacks records from before the command began), set aside (it lacks events that
-/// cannot be applied) or differs. Exit code 0: all are equal; 1: one is not; 3: the journal is damaged.
+/// cannot be applied) or differs. Files in journal/ that are no part of the journal are named: foreign, superseded,
+/// forked, misnamed. Exit code 0: all are equal; 1: one is not, or there is such a file; 3: the journal is damaged, or
+/// a file is forked.
 #[derive(Debug, Args)]
 pub struct Verify {
     /// One JSON object
@@ -62,8 +64,15 @@ fn print(report: &VerifyReport) {
     for lost in &report.lost {
         say!("journal    DAMAGED: {lost}");
     }
+    for file in &report.left_out {
+        say!("journal    NOT PART OF IT: {file}");
+    }
     let (from, end) = report.range;
-    let verdict = if report.is_damaged() { "damaged" } else { "ok" };
+    let verdict = match (report.is_damaged(), report.left_out.is_empty()) {
+        (true, _) => "damaged",
+        (false, true) => "ok",
+        (false, false) => "whole, beside other files",
+    };
     say!(
         "journal    {verdict}: {} records, seq {from} to {}",
         report.records,
@@ -105,6 +114,18 @@ fn print_json(report: &VerifyReport) -> Result<()> {
             })
         })
         .collect();
+    let left_out: Vec<_> = report
+        .left_out
+        .iter()
+        .map(|file| {
+            json!({
+                "path": file.path,
+                "standing": format!("{:?}", file.standing).to_lowercase(),
+                "real_name": file.real_name.map(lenslog_journal::SegmentName::file_name),
+                "text": file.to_string(),
+            })
+        })
+        .collect();
     let projections: Vec<_> = report
         .projections
         .iter()
@@ -127,6 +148,7 @@ fn print_json(report: &VerifyReport) -> Result<()> {
         "first": report.range.0.0,
         "last": report.range.1.0.saturating_sub(1),
         "lost": lost,
+        "left_out": left_out,
         "notices": report.notices.iter().map(ToString::to_string).collect::<Vec<_>>(),
         "projections": projections,
     });
