@@ -10,6 +10,8 @@ mod common;
 
 #[path = "accidents/checks.rs"]
 mod checks;
+#[path = "accidents/copies.rs"]
+mod copies;
 #[path = "accidents/format.rs"]
 mod format;
 #[path = "accidents/mishaps.rs"]

@@ -14,7 +14,7 @@ use crate::station::{
 use crate::world::{Mark, World};
 
 impl Mishap {
-    /// Whether nobody does it beside a running writer.
+    /// Whether no person does it beside a running writer.
     pub const fn needs_rest(&self) -> bool {
         matches!(
             self,
@@ -127,7 +127,7 @@ impl World {
     /// Puts a file into `journal/`, as `cp` or `cp -n` does.
     fn place(&mut self, to: &Path, bytes: &[u8], overwrite: bool, what: &str) {
         let is_there = self.ours.storage.stat(to).is_ok();
-        // Nobody writes over the very file that is being written.
+        // No person writes over the very file that is being written.
         let newest = self.ours.branch.newest_salt().filter(|_| self.ours.journal.is_some());
         let found = self.scanner.scan(&self.ours.storage);
         let is_newest = |file: &Found| file.path == *to && file.segment.salt() == newest;

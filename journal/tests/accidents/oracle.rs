@@ -194,7 +194,7 @@ pub fn judge_resumed(
             let from = reader.next_seq().0;
             (reader, from)
         }
-        // After a loss at the end nobody may know any more how far it reached.
+        // After a loss at the end, how far it reached may be unknown later.
         Ok(Resume::Mismatch { .. }) if !whole.contains(&last) || position.next.0 > last + 1 => {
             return Ok(());
         }

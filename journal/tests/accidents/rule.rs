@@ -140,7 +140,7 @@ impl World {
         if matches!(self.witness, Mark::Left(_)) && self.identity != Mark::Current {
             return Verdict::Exempt("the marker is that of a branch that was left");
         }
-        if matches!(self.witness, Mark::Older(_)) && self.marker_contradicts(found) {
+        if self.witness != Mark::Current && self.marker_contradicts(found) {
             return Verdict::Exempt("the marker is older than a power cut that it contradicts");
         }
         let is_here = |salt: u64| is_right_named(found, salt);
@@ -253,7 +253,7 @@ impl World {
         }
     }
 
-    /// Two branches that write on in the same segment cannot be told apart by anything.
+    /// Nothing distinguishes two branches that append to the same segment.
     fn unless_twins(&self, found: &[Found], verdict: Verdict) -> Verdict {
         let branch = match verdict {
             Verdict::Switched(index) => &self.others[index].branch,
