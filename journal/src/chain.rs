@@ -31,8 +31,6 @@ pub(crate) struct Link {
     pub(crate) previous: Option<PreviousEnd>,
     /// Those before it that are known by name and salt, nearest first.
     before: Vec<Ancestor>,
-    /// A later header names it, with its salt.
-    pub(crate) is_proven: bool,
 }
 
 /// The segments of the journal, from the newest as far back as they were asked for.
@@ -60,7 +58,6 @@ impl Link {
                 start: segment.name.base,
                 previous: None,
                 before: Vec::new(),
-                is_proven: false,
             },
         }
     }
@@ -73,13 +70,24 @@ impl Link {
             start: header.start_seq(),
             previous: header.previous,
             before: header.before(),
-            is_proven: false,
         }
     }
 
     /// The segments before this one that are known by name and salt, nearest first.
     pub(crate) fn before(&self) -> &[Ancestor] {
         &self.before
+    }
+
+    /// This segment and those before it, as the ancestors of one whose previous segment is gone.
+    pub(crate) fn and_before(&self) -> Vec<Ancestor> {
+        let before = self.before.iter().copied();
+        [(self.name, self.salt)].into_iter().chain(before).take(ANCESTORS_MAX).collect()
+    }
+
+    /// Whether what it says of the segments before it leaves no place for `ancestor`.
+    fn rules_out(&self, (name, salt): Ancestor) -> bool {
+        let reaches = self.before.last().is_some_and(|(oldest, _)| oldest.base < name.base);
+        reaches && !self.before.contains(&(name, salt))
     }
 
     /// Where the segment before this one ends, if that is the one that `before` is, or may be, damaged as it is.
@@ -163,7 +171,13 @@ impl Chain {
     fn find_previous(&mut self, directory: &Directory) -> Result<Option<Link>, Error> {
         let Some(oldest) = self.links.last() else { return Ok(None) };
         let (mut base, incarnation) = (oldest.name.base, oldest.incarnation);
-        let before = oldest.before.clone();
+        let mut before = oldest.before.clone();
+        // Where the previous one was missing already, others may be missing between it and the next.
+        let is_open = oldest.previous.is_some_and(|previous| previous.unreadable);
+        let known = before.get(1).copied().filter(|_| is_open);
+        if is_open {
+            before.truncate(1);
+        }
         for (index, &(name, salt)) in before.iter().enumerate() {
             if name.base >= base {
                 break;
@@ -175,7 +189,7 @@ impl Chain {
                 && let Some(segment) = directory.open_segment(name, Access::Read)?
                 && self.is_link(&segment, salt)
             {
-                let mut link = Link { is_proven: salt.0 != 0, ..Link::of(&segment) };
+                let mut link = Link::of(&segment);
                 if segment.header.is_err() {
                     (link.salt, link.incarnation) = (salt, incarnation);
                     link.before = before.get(index + 1..).unwrap_or_default().to_vec();
@@ -183,7 +197,7 @@ impl Chain {
                 return Ok(Some(link));
             }
         }
-        self.by_seqs(directory, base, incarnation)
+        self.by_seqs(directory, base, incarnation, known)
     }
 
     /// Whether the file is the segment that a header names with this salt. A damaged one in its place is.
@@ -205,6 +219,7 @@ impl Chain {
         directory: &Directory,
         end: Seq,
         incarnation: [u8; 16],
+        known: Option<Ancestor>,
     ) -> Result<Option<Link>, Error> {
         let before = self.below.partition_point(|name| name.base < end);
         self.below.truncate(before);
@@ -213,8 +228,17 @@ impl Chain {
         for &name in self.below.iter().rev() {
             let Some(segment) = directory.open_segment(name, Access::Read)? else { continue };
             let Some(rank) = self.rank(directory, &segment, end, incarnation)? else { continue };
+            let link = Link::of(&segment);
+            let is_other = |known: Ancestor| {
+                link.salt.0 != 0
+                    && (link.name.base < known.0.base
+                        || (link.name, link.salt) != known && link.rules_out(known))
+            };
+            if known.is_some_and(is_other) && self.is_there(directory, known)? {
+                continue;
+            }
             if best.as_ref().is_none_or(|(known, _)| rank > *known) {
-                best = Some((rank, Link::of(&segment)));
+                best = Some((rank, link));
             }
             looked_at += 1;
             if rank == RANK_CONNECTED || looked_at >= CANDIDATES_MAX {
@@ -224,6 +248,13 @@ impl Chain {
         let Some((_, link)) = best else { return Ok(None) };
         self.below.truncate(self.below.partition_point(|name| name.base < link.name.base));
         Ok(Some(link))
+    }
+
+    /// Whether the segment with this name and salt is there.
+    fn is_there(&self, directory: &Directory, ancestor: Option<Ancestor>) -> Result<bool, Error> {
+        let Some((name, salt)) = ancestor else { return Ok(false) };
+        let found = directory.open_segment(name, Access::Read)?;
+        Ok(found.is_some_and(|found| found.header.is_ok_and(|read| read.header.salt == salt)))
     }
 
     /// How well a file fits before `end`; `None` where it is proven not to belong there.
@@ -332,7 +363,6 @@ fn renewed(
             start: name.base,
             previous: None,
             before: Vec::new(),
-            is_proven: false,
         },
     };
     let mut chain = Chain::new(journal, newest, &directory.segments()?);

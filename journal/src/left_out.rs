@@ -159,6 +159,14 @@ impl Surroundings {
         })
     }
 
+    /// Whether the segment after it names this very one.
+    pub(crate) fn is_named(&self, header: &SegmentHeader) -> bool {
+        let index = self.links.partition_point(|link| link.name.base <= header.name.base);
+        let previous = self.links.get(index).and_then(|link| link.previous);
+        previous
+            .is_some_and(|previous| (previous.name, previous.salt) == (header.name, header.salt))
+    }
+
     fn chains_on(&self, header: &SegmentHeader) -> bool {
         self.links.last().zip(header.previous).is_some_and(|(newest, previous)| {
             (previous.name, previous.salt) == (newest.name, newest.salt)

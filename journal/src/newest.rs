@@ -96,6 +96,13 @@ impl Evidence<'_> {
         if of_marker.is_some() && of_marker == of_identity {
             return Ok(of_marker);
         }
+        if let Some(marker) = self.markers.first()
+            && let Some(segment) = self.directory.open_segment(marker.name, Access::Read)?
+            && let Ok(read) = &segment.header
+            && (read.header.journal, read.header.salt) == (marker.journal, marker.salt)
+        {
+            return Ok(of_marker);
+        }
         let is_named = |id: [u8; 16]| Some(id) == of_marker || Some(id) == of_identity;
         let mut fallback = None;
         for &name in self.names.iter().rev() {
@@ -212,11 +219,20 @@ impl Evidence<'_> {
         let after = newest
             .as_ref()
             .map_or(0, |newest| self.names.partition_point(|name| *name <= newest.name));
-        let is_later = |lost: &LostSegment| {
-            newest.as_ref().is_none_or(|newest| lost.name.base > newest.name.base)
+        let base = newest.as_ref().map(|newest| newest.name.base);
+        let is_other = |lost: &LostSegment| {
+            let salt = newest.as_ref().and_then(|newest| newest.header.as_ref().ok());
+            salt.is_none_or(|read| read.header.salt != lost.salt)
         };
+        // One of the same name is known by its salt only.
+        let lost =
+            lost.filter(|lost| base.is_none_or(|base| lost.name.base >= base) && is_other(lost));
+        let lost = lost.map(|lost| LostSegment {
+            is_proven: lost.is_proven && base.is_none_or(|base| lost.name.base > base),
+            ..lost
+        });
         Ok(Newest {
-            lost: lost.filter(is_later),
+            lost,
             left_out: self.names.get(after..).unwrap_or_default().to_vec(),
             segment: newest,
             marker,
@@ -243,7 +259,7 @@ impl Evidence<'_> {
             let mut chain = Chain::new(header.journal, Link::of_header(header), &self.names);
             chain.extend_to(self.directory, base)?;
             let links = chain.links_from(base);
-            let is_marked = links.first().is_some_and(|link| link.salt == salt && link.is_proven);
+            let is_marked = links.first().is_some_and(|link| link.salt == salt);
             let ends_early = links
                 .get(1)
                 .and_then(|link| link.previous)

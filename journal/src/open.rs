@@ -8,6 +8,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use crate::carried::Carried;
+use crate::chain::Link;
 use crate::digest::SegmentDigest;
 use crate::directory::{Directory, OpenSegment};
 use crate::entropy::Entropy;
@@ -505,8 +506,8 @@ fn recover(
         ancestors: match (replaces, lost_successor) {
             (true, _) => header.ancestors.clone(),
             (false, None) => header.ancestors_of_next(),
-            // Others may be missing between the two.
-            (false, Some(_)) => Vec::new(),
+            // Others may be missing between the two, which the flag of the previous one says.
+            (false, Some(_)) => Link::of_header(header).and_before(),
         },
         previous: if replaces { header.previous } else { succession.previous },
         rest: Some((header.name, header.salt, examination.kept_offset)),

@@ -112,7 +112,14 @@ fn misnamed(
         let own = directory.segment(header.name);
         // A copy of what is in its place already changes nothing there.
         let is_copy = directory.header_at(&own).is_some_and(|other| other.salt == header.salt);
-        if own != path && !is_copy && surroundings.is_missing(directory, &header)? {
+        // Of two that contest a name, only one that a later header names takes it.
+        let is_contested = directory.header_at(&own).is_some_and(|other| other.name == header.name)
+            && !surroundings.is_named(&header);
+        if own != path
+            && !is_copy
+            && !is_contested
+            && surroundings.is_missing(directory, &header)?
+        {
             found.push((path, header));
         }
     }

@@ -399,7 +399,7 @@ impl Other {
         let Some(segment) = &newest.segment else {
             // Everything is gone but what tells of it.
             let lost = newest.lost_from(Seq(0));
-            let seq = lost.map_or(Seq::FIRST, |lost| lost.seq);
+            let seq = lost.map_or(Seq::FIRST, |lost| lost.seq.max(lost.name.base.next()));
             let durable = Durable { seq, segment: None, offset: 0 };
             return Ok(Head { durable, active_missing: lost.is_some() });
         };
