@@ -162,10 +162,10 @@ impl Evidence<'_> {
         }))
     }
 
-    fn find(mut self) -> Result<Newest, Error> {
+    fn find(self) -> Result<Newest, Error> {
         let mut marker = None;
         let mut marked = None;
-        for candidate in std::mem::take(&mut self.markers) {
+        for candidate in self.markers.iter().copied() {
             let found = self.named(candidate.name, candidate.salt, candidate.seq)?;
             if let Some(segment) = found {
                 (marked, marker) = (Some(segment), Some(candidate));
@@ -307,6 +307,8 @@ impl Evidence<'_> {
 
     /// The last of the segments that chain on from `anchor`; `durable` is the seq that the marker vouches for in it.
     fn chain_on(&self, anchor: OpenSegment, durable: Seq) -> Result<OpenSegment, Error> {
+        let inode = self.marker_inode(&anchor);
+        let is_restored = inode.is_some_and(|inode| inode != anchor.inode);
         let mut later = Vec::new();
         let mut damaged = None;
         let after = self.names.partition_point(|name| *name <= anchor.name);
@@ -315,8 +317,7 @@ impl Evidence<'_> {
             match &segment.header {
                 Ok(read) if Some(read.header.journal) == self.journal => {
                     let is_fresh = segment.is_blank_behind(read.header.born_offset);
-                    let prunes_anchor = covers(&read.header, anchor.name.base);
-                    later.push((Link::of_header(&read.header), is_fresh, prunes_anchor));
+                    later.push((Link::of_header(&read.header), is_fresh));
                 }
                 Err(HeaderFlaw::Damaged | HeaderFlaw::Unopenable(_)) => {
                     damaged.get_or_insert(name);
@@ -336,14 +337,14 @@ impl Evidence<'_> {
             let sealed = footer.map(|footer| footer.end_seq);
             let name = newest.name;
             let mut candidates = Vec::new();
-            for (link, is_fresh, prunes_anchor) in &later {
+            for (link, is_fresh) in &later {
                 let Some(previous) = link.previous else { continue };
-                // Those between are gone. That the anchor was pruned before it was begun proves that it descends from it:
-                // a copy that goes its own way from here may name it too.
+                // Those between are gone. Where the anchor was put back from a copy, what descends from it was there
+                // before; where it is the very file that was written last, that may be a copy's which went its own way.
                 let is_descendant = previous.name != name
                     && previous.seq >= durable
+                    && is_restored
                     && header.is_some_and(|header| header.incarnation == link.incarnation)
-                    && *prunes_anchor
                     && self.descends(link, (name, salt))?;
                 if is_descendant {
                     candidates.push((link, *is_fresh));
@@ -383,6 +384,14 @@ impl Evidence<'_> {
             }
         }
         Ok(newest)
+    }
+
+    /// The inode that the marker knows of a segment; `None` where it names another one.
+    fn marker_inode(&self, segment: &OpenSegment) -> Option<u64> {
+        let salt = segment.header.as_ref().map(|read| read.header.salt).ok()?;
+        let marker =
+            self.markers.iter().find(|marker| (marker.name, marker.salt) == (segment.name, salt));
+        marker.map(|marker| marker.inode).filter(|inode| *inode != 0)
     }
 
     /// Whether a segment names `ancestor` among those before it, and none of those between is there.

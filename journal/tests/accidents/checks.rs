@@ -91,6 +91,21 @@ impl World {
         oracle::holes(branch, found, marked)
     }
 
+    /// Whether an acknowledged event of ours is only in a file that `verify` names as no part of the journal, because the
+    /// marker or `IDENTITY` are not those that our last writer left: they may speak for another branch.
+    pub fn leaves_ours_out(&mut self) -> bool {
+        if self.witness == Mark::Current && self.identity == Mark::Current {
+            return false;
+        }
+        let Ok(Some(view)) = fresh_view(&self.ours.storage, true) else { return false };
+        let Ok(left_out) = view.left_out() else { return false };
+        let found = self.scanner.scan(&self.ours.storage);
+        let is_named = |file: &Found| left_out.iter().any(|left| left.path == file.path);
+        let rest: Vec<_> = found.iter().filter(|file| !is_named(file)).cloned().collect();
+        let branch = &self.ours.branch;
+        branch.whole(&found).difference(&branch.whole(&rest)).next().is_some()
+    }
+
     /// Everything that must hold now.
     pub fn check(&mut self) -> Result<(), Failure> {
         self.check_protected()?;

@@ -297,6 +297,10 @@ impl World {
     /// Decides, after an accident or a repair, which branch is ours now.
     pub fn rule(&mut self) {
         match self.verdict() {
+            Verdict::Ours if self.ours.journal.is_none() && self.leaves_ours_out() => {
+                self.exempt =
+                    Some("marker or IDENTITY are not ours, and verify names what is left out");
+            }
             Verdict::Ours => {}
             Verdict::Exempt(reason) => self.exempt = Some(reason),
             Verdict::Restored(index) => {
