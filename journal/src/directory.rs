@@ -376,9 +376,14 @@ impl Directory {
         Ok(of(&self.journal)? != of(&self.root)?)
     }
 
-    /// Checks that nothing begins anew in the empty mount point of a journal that is on a disk of its own.
+    /// Checks that no journal begins in the mount point of one that is on a disk of its own. Where the newest segment is
+    /// there, the journal was copied or moved with its directory.
     pub(crate) fn check_mounted(&self, is_mount: bool) -> Result<(), Error> {
-        if is_mount || !self.read_identity().is_some_and(|identity| identity.is_mount) {
+        let identity = self.read_identity().filter(|identity| identity.is_mount && !is_mount);
+        let Some(identity) = identity else { return Ok(()) };
+        if let Some((name, salt, _)) = identity.newest
+            && self.header_at(&self.segment(name)).is_some_and(|header| header.salt == salt)
+        {
             return Ok(());
         }
         Err(Error::Unexpected {

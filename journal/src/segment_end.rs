@@ -9,17 +9,17 @@ use crate::{Error, Seq};
 /// Where a segment ends.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct SegmentEnd {
-    /// First offset that does not belong to it; the length of the file where nobody says.
+    /// First offset that does not belong to it; the length of the file where nothing says.
     pub(crate) offset: u64,
     /// The seq behind its last record; frames from there on do not belong to it.
     pub(crate) seq: Seq,
-    /// Digest of its content, where somebody says.
+    /// Digest of its content, where a header or footer says.
     pub(crate) digest: Option<[u8; 32]>,
-    /// Somebody says that `seq` is really reached: less is a loss.
+    /// A header, a footer or a pruned range says that `seq` is really reached: less is a loss.
     pub(crate) certain: bool,
 }
 
-/// The end of `segment`, which has `successor` behind it. `pruned` is asked where no header and no footer tells.
+/// The end of `segment`, which comes before `successor`. `pruned` is asked where no header and no footer says.
 ///
 /// Where the successor names another segment before it, which is gone, that one's first seq is the last that this one
 /// may reach.
@@ -38,7 +38,6 @@ pub(crate) fn segment_end(
     }
 }
 
-/// The end of `segment`, which has `successor` behind it. `pruned` is asked where no header and no footer tells.
 fn uncut_end(
     segment: &OpenSegment,
     successor: &Link,

@@ -314,11 +314,12 @@ fn a_journal_that_was_a_mount_point_is_not_begun_anew_below_it() {
     }
     assert_eq!(fs::read_dir(root.join("journal")).unwrap().count(), 0);
     JournalView::open(&root, Arc::new(RealStorage)).unwrap_err();
-    // Moved for good: the line is changed.
+    // Moved for good, or copied: the newest segment is there, and `IDENTITY` learns of it.
     fs::remove_dir(root.join("journal")).unwrap();
     fs::rename(lab.path().join("disk"), root.join("journal")).unwrap();
-    fs::write(root.join("IDENTITY"), identity).unwrap();
-    drop(open(&root));
+    append(&open(&root), b"goes on");
+    let identity = fs::read_to_string(root.join("IDENTITY")).unwrap();
+    assert!(identity.contains("journal_is_mount = no\n"));
 }
 
 #[test]
@@ -341,7 +342,7 @@ fn what_root_makes_belongs_to_the_owner_of_the_directory() {
             assert_eq!(found.mode() & 0o777, if found.is_dir() { 0o755 } else { 0o644 });
         }
     }
-    // A spare that somebody else made is replaced.
+    // A spare of another user is replaced.
     drop(journal);
     fs::remove_file(root.join("journal/spare")).unwrap();
     fs::write(root.join("journal/spare"), b"").unwrap();

@@ -55,7 +55,8 @@ impl Writer {
         Ok(())
     }
 
-    /// Before anything gets a name, or the first write: the directory is the one that was opened, and nobody else's.
+    /// Checks, before anything gets a name and before the first write, that the directory is the one that was opened, and
+    /// that no other process claimed it.
     pub(super) fn check_ours(&self) -> io::Result<()> {
         self.directory.check_anchor()?;
         self.check_claim().map_err(|holder| {
