@@ -51,6 +51,8 @@ impl<F: Format> DayFiles<F> {
     fn is_due(&self, checkpoint: &Checkpoint) -> bool {
         self.changed
             || self.prune_due
+            // A file was replaced by a copy of it: its inode is to be listed.
+            || !self.set.unsynced.is_empty()
             || !self.doomed.is_empty()
             || self.saved.as_ref().is_none_or(|saved| {
                 let passed = checkpoint.position.next.0.saturating_sub(saved.next.0);

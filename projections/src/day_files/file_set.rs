@@ -36,11 +36,11 @@ pub(super) const BESIDE: &str = ".rebuild";
 
 #[derive(Debug)]
 pub(super) struct FileSet {
-    data: DataDir,
+    pub(super) data: DataDir,
     names: &'static [&'static str],
     side: Side,
     pub(super) files: BTreeMap<FileId, DayFile>,
-    handles: Handles,
+    pub(super) handles: Handles,
     /// Directories in which names were made or removed.
     pub(super) unsynced: Unsynced,
     buffered_bytes: usize,
@@ -141,7 +141,7 @@ impl FileSet {
     /// Cuts a file `at` bytes behind `start`, where the entry just rendered begins. Whole entries from there on are
     /// remembered.
     fn cut<F: Format>(&mut self, id: FileId, start: u64, at: usize) -> Result<(), ProjectionError> {
-        let handle = self.handle(id)?;
+        let handle = self.writable(id)?;
         let path = self.path(id);
         let Some(file) = self.files.get_mut(&id) else { return Ok(()) };
         let Some(Tail::Pending(pending)) = file.tail.take() else { return Ok(()) };
@@ -169,7 +169,7 @@ impl FileSet {
 
     /// Writes what is buffered for one file. Where the file is not as it was left, it is given up instead.
     fn write(&mut self, id: FileId) -> Result<(), ProjectionError> {
-        let handle = self.handle(id)?;
+        let handle = self.writable(id)?;
         let Some(file) = self.files.get_mut(&id) else { return Ok(()) };
         let start = file.written;
         let mut buffer = std::mem::take(&mut file.buffer);
@@ -214,7 +214,7 @@ impl FileSet {
 
     /// Cuts off what somebody appended to a file.
     pub(super) fn cut_appended(&mut self, id: FileId) -> Result<(), ProjectionError> {
-        let Some(handle) = self.handle(id)? else { return Ok(()) };
+        let Some(handle) = self.writable(id)? else { return Ok(()) };
         let path = self.path(id);
         let Some(file) = self.files.get_mut(&id) else { return Ok(()) };
         file.dirty = true;
@@ -222,7 +222,10 @@ impl FileSet {
     }
 
     /// The open file; `None` where it is not the one that is expected: it is given up then.
-    fn handle(&mut self, id: FileId) -> Result<Option<Arc<dyn StorageFile>>, ProjectionError> {
+    pub(super) fn handle(
+        &mut self,
+        id: FileId,
+    ) -> Result<Option<Arc<dyn StorageFile>>, ProjectionError> {
         let identity = match self.files.get(&id) {
             Some(file) if file.fault.is_some() => return Ok(None),
             Some(file) => file.identity,
@@ -282,7 +285,7 @@ impl FileSet {
         self.handle(id).map(|_| ())
     }
 
-    fn give_up(&mut self, id: FileId, fault: &str) {
+    pub(super) fn give_up(&mut self, id: FileId, fault: &str) {
         if let Some(file) = self.files.get_mut(&id) {
             file.fault = Some(fault.to_owned());
         }
@@ -339,7 +342,7 @@ impl FileSet {
     }
 
     pub(super) fn keep_tail<F: Format>(&mut self, id: FileId) -> Result<(), ProjectionError> {
-        let Some(handle) = self.handle(id)? else { return Ok(()) };
+        let Some(handle) = self.writable(id)? else { return Ok(()) };
         let path = self.path(id);
         let Some(file) = self.files.get_mut(&id) else { return Ok(()) };
         let is_first = file.end() == 0;
@@ -398,7 +401,7 @@ impl FileSet {
     }
 
     fn truncate(&mut self, id: FileId) -> Result<(), ProjectionError> {
-        let Some(handle) = self.handle(id)? else { return Ok(()) };
+        let Some(handle) = self.writable(id)? else { return Ok(()) };
         let path = self.path(id);
         let Some(file) = self.files.get_mut(&id) else { return Ok(()) };
         file.dirty = true;

@@ -16,6 +16,9 @@
 //! A file that is gone, shorter or another one is not appended to any more. Its expected length goes on being
 //! listed; [`inspect`](lenslog_engine::Projection::inspect) reports its day, which is then rebuilt.
 //!
+//! **No file with a second name is changed.** It may be part of a copy made by hard links (`cp -al`). A copy of it takes
+//! its name first, with the same content; the next checkpoint lists the new inode.
+//!
 //! # Where it is
 //!
 //! `Fold` says which entry a record leads to, [`Format`] how it looks, `FileSet` brings it to its file, `Tail` knows
@@ -36,6 +39,7 @@ mod projection;
 mod rebuild;
 mod replace;
 mod tail;
+mod unshare;
 mod verifier;
 
 use std::cell::Cell;

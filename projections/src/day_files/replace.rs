@@ -16,6 +16,7 @@ use super::file_set::{beside, path_of};
 use super::format::Format;
 use super::limits::{ASIDE_MAX, COMPARED_BYTES};
 use super::listing::Listing;
+use super::unshare::copy_of;
 use crate::data_dir::{DataDir, Unsynced, read_at};
 
 /// Stands between the name of a file that was set aside and its number.
@@ -52,8 +53,8 @@ impl<'d> Place<'d> {
         Ok(found)
     }
 
-    /// Renames into place what `listing` lists and a rebuild made; removes whatever else rebuilds left, and empty files
-    /// that were made for a checkpoint that never came.
+    /// Renames into place what `listing` lists and a rebuild made; removes whatever else rebuilds left, unfinished
+    /// copies, and empty files that were made for a checkpoint that never came.
     pub(super) fn complete(
         self,
         listing: Option<&Listing>,
@@ -76,6 +77,11 @@ impl<'d> Place<'d> {
                     None => {}
                 }
                 let path = path_of(self.data, id, self.names);
+                for copy in [copy_of(&path), copy_of(&made)] {
+                    if self.data.stat(&copy)?.is_some_and(|stat| stat.kind == EntryKind::File) {
+                        self.remove(id, &copy, unsynced)?;
+                    }
+                }
                 if listed.is_none()
                     && let Some(stat) = self.data.stat(&path)?
                     && (stat.kind, stat.len) == (EntryKind::File, 0)

@@ -99,6 +99,11 @@ impl DatabaseFiles {
         self.beside(COMPANIONS[1]).path
     }
 
+    /// The log, its index, and the rollback journal.
+    pub(super) fn companions(&self) -> [PathBuf; 3] {
+        COMPANIONS.map(|suffix| self.beside(suffix).path)
+    }
+
     fn beside(&self, suffix: &str) -> Self {
         let mut name = self.path.as_os_str().to_owned();
         name.push(suffix);
@@ -136,8 +141,9 @@ impl DatabaseFiles {
 
     /// What has the name of a companion and is no file. SQLite would open it, and remove it with the last connection.
     pub(super) fn foreign_companion(&self) -> Option<PathBuf> {
-        let mut paths = COMPANIONS.iter().map(|suffix| self.beside(suffix).path);
-        paths.find(|path| fs::symlink_metadata(path).is_ok_and(|found| !found.is_file()))
+        self.companions()
+            .into_iter()
+            .find(|path| fs::symlink_metadata(path).is_ok_and(|found| !found.is_file()))
     }
 
     /// What the file system has against reading and writing the database, where it has something.
@@ -145,7 +151,7 @@ impl DatabaseFiles {
         if let Err(error @ ProjectionError::Blocked { .. }) = self.place() {
             return Some(error);
         }
-        let companions = COMPANIONS.map(|suffix| self.beside(suffix).path);
+        let companions = self.companions();
         let files = std::iter::once(&self.path).chain(&companions);
         let wanted = files.map(|file| (file.as_path(), Access::READ_OK | Access::WRITE_OK));
         let directory = (self.directory(), Access::WRITE_OK | Access::EXEC_OK);
@@ -183,7 +189,7 @@ impl DatabaseFiles {
     /// Removes what SQLite keeps beside a database. What is left of a database that is gone would be applied to the
     /// next one of its name.
     pub(super) fn remove_companions(&self) -> Result<(), ProjectionError> {
-        COMPANIONS.iter().try_for_each(|suffix| remove_file(&self.beside(suffix).path))
+        self.companions().iter().try_for_each(|path| remove_file(path))
     }
 
     /// Removes what a rebuild or a copy left behind when it was cut off.

@@ -6,6 +6,7 @@ use std::time::Duration;
 use rusqlite::OpenFlags;
 
 use super::connect::reader;
+use super::files::DatabaseFiles;
 use super::index_guard;
 
 /// How long the log's last readers are waited for.
@@ -45,7 +46,8 @@ pub fn shorten_database_log(path: &Path) -> bool {
         run("PASSIVE")?;
         run("TRUNCATE")
     };
-    path.is_file() && shorten().unwrap_or(false)
+    // Of a database with hard links, the copies would be changed: the writer replaces it first.
+    path.is_file() && !DatabaseFiles::at(path).is_shared() && shorten().unwrap_or(false)
 }
 
 #[cfg(test)]

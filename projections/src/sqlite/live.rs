@@ -5,6 +5,7 @@ use std::os::unix::fs::MetadataExt;
 use std::time::Duration;
 
 use lenslog_engine::{Checkpoint, Inspection, ProjectionError, Scope};
+use rusqlite::config::DbConfig;
 use rusqlite::wal::CheckpointMode;
 use rusqlite::{Connection, FileControl, MAIN_DB};
 
@@ -111,9 +112,41 @@ impl Live {
             let path = self.files.wal();
             return Err(ProjectionError::Retry { what: "cannot go on with", path, source });
         }
+        if !self.in_transaction {
+            self.unshare()?;
+        }
         self.look()?;
         self.tend_log();
         Ok(Inspection::Intact)
+    }
+
+    /// Replaces a database with hard links by a copy of it, and goes on in the copy.
+    fn unshare(&mut self) -> Result<(), ProjectionError> {
+        // What has the name now and is not what is open is left to the next inspection.
+        if !self.files.is_shared() || !self.is_in_place() {
+            return Ok(());
+        }
+        self.leave_log().explain("cannot close", &self.files)?;
+        // An error from here on leaves an empty database in memory, in which every statement fails.
+        let empty = Connection::open_in_memory().explain("cannot make", &self.files)?;
+        let shared = std::mem::replace(&mut self.connection, empty);
+        shared.close().map_err(|(_, error)| error).explain("cannot close", &self.files)?;
+        self.files.unshare()?;
+        self.connection =
+            connect::writer(&self.files, false).explain("cannot open", &self.files)?;
+        if let Place::File { inode, .. } = self.files.place()? {
+            self.inode = inode;
+        }
+        self.look()
+    }
+
+    fn is_in_place(&self) -> bool {
+        matches!(self.files.place(), Ok(Place::File { inode, .. }) if inode == self.inode)
+    }
+
+    /// Has the last connection that closes leave the log as it is, instead of copying it into the database.
+    fn leave_log(&self) -> rusqlite::Result<()> {
+        self.connection.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true).map(drop)
     }
 
     /// Cuts a log that has grown. Where somebody reads it all the time, that is told once.
@@ -233,6 +266,7 @@ impl Live {
 
     fn begin(&mut self) -> Result<(), ProjectionError> {
         if !self.in_transaction {
+            self.unshare()?;
             self.check_log()?;
             // At once for writing, so that a lock of somebody else is met here and not halfway.
             self.savepoint("BEGIN IMMEDIATE").explain("cannot write", &self.files)?;
@@ -258,6 +292,9 @@ impl Live {
 
     /// Copies the log into the database where it has grown: called when there is time, so that no event waits for it.
     pub(super) fn tidy(&self) -> Result<(), ProjectionError> {
+        if self.files.is_shared() {
+            return Ok(());
+        }
         let copied = self.copy_log();
         match copied.as_ref().map_err(fault) {
             // Whoever stands in the way, what was committed is in the log and stays there.
@@ -272,6 +309,15 @@ impl Live {
             self.connection.wal_checkpoint_v2(Some(MAIN_DB), CheckpointMode::PASSIVE)?;
         }
         Ok(())
+    }
+}
+
+impl Drop for Live {
+    fn drop(&mut self) {
+        if self.files.is_shared() && self.is_in_place() {
+            // Where this fails, the copies get the content of the log that they have anyway.
+            let _ = self.leave_log();
+        }
     }
 }
 

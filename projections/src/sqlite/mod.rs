@@ -7,6 +7,10 @@
 //! What others added to the database (tables, indexes, views, triggers) is left alone, and carried over by a rebuild
 //! where that can be done; where not, the old database is kept aside. A partial rebuild touches rows of its days only.
 //!
+//! A database with hard links may be part of a copy (`cp -al`). It is replaced by a copy when it is opened for writing,
+//! before each transaction and every few seconds. A transaction that is under way when the links are made reaches both
+//! copies; each of them stays a whole database.
+//!
 //! This module reads no clock and never touches files other than the database, what SQLite keeps beside it, its
 //! shadow, and what it set aside.
 
@@ -34,6 +38,7 @@ mod stored_checkpoint;
 #[cfg(test)]
 pub(crate) mod testing;
 pub(crate) mod time_text;
+mod unshare;
 mod verify;
 mod write;
 
@@ -155,6 +160,7 @@ impl SqliteProjection {
         let files = self.files();
         // Whoever was cut off while rebuilding left its copy.
         files.remove_leftovers()?;
+        files.unshare()?;
         match examine(&files, self.checked.map_or(Check::AsNeeded, Check::Done)) {
             Ok(Found::Nothing) => {
                 self.state = State::Absent;
@@ -201,6 +207,7 @@ impl SqliteProjection {
             return Err(ProjectionError::Retry { what: "cannot finish", path, source });
         };
         let files = self.files();
+        files.unshare()?;
         match shadow.finish()? {
             (loader, Scope::All) => {
                 install::install(&files, loader, checkpoint, keep_old, self.is_broken)
@@ -273,6 +280,7 @@ impl Projection<RecorderVocabulary> for SqliteProjection {
         self.state = State::Closed;
         let files = self.files();
         files.create_directory()?;
+        files.unshare()?;
         let page_bytes = install::page_bytes(&files)?;
         let shadow = Shadow::create(files, scope.clone(), page_bytes, &self.counters)?;
         self.state = State::Rebuilding(shadow);

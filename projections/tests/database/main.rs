@@ -5,6 +5,7 @@ mod backup;
 mod blocked;
 mod changes;
 mod contents;
+mod hard_links;
 mod held;
 mod laws;
 mod logs;

@@ -41,6 +41,8 @@ pub enum Step {
     RebuildAll,
     /// One day is.
     RebuildDay { day: u8 },
+    /// The files are copied by hard links.
+    HardLink,
 }
 
 pub fn steps(max: usize) -> impl Strategy<Value = Vec<Step>> {
@@ -55,6 +57,7 @@ pub fn steps(max: usize) -> impl Strategy<Value = Vec<Step>> {
         1 => Just(Step::Restart),
         1 => day.clone().prop_map(|day| Step::Prune { day }),
         1 => Just(Step::RebuildAll),
+        2 => Just(Step::HardLink),
         1 => day.prop_map(|day| Step::RebuildDay { day }),
     ];
     prop::collection::vec(step, 1..max)
@@ -81,6 +84,8 @@ pub struct Machine {
     pub journal: Journal,
     clock: Arc<SimulatedClock>,
     pub events: Vec<EventRef>,
+    /// Copies made by hard links, and what was in them.
+    copies: BTreeMap<PathBuf, Vec<u8>>,
 }
 
 impl Machine {
@@ -96,7 +101,13 @@ impl Machine {
         storage.create_directory(Path::new(DATA))?;
         storage.sync_directory(Path::new("/"))?;
         let journal = Journal::open(DATA, &options)?;
-        Ok(Self { storage: storage.clone(), journal, clock, events: Vec::new() })
+        Ok(Self {
+            storage: storage.clone(),
+            journal,
+            clock,
+            events: Vec::new(),
+            copies: BTreeMap::new(),
+        })
     }
 
     pub fn follower(&self, kept: Kept) -> Follower {
@@ -187,6 +198,30 @@ impl Machine {
             Step::RebuildDay { day } => {
                 follower.rebuild_and_start(Scope::Days([self::day(*day)].into()))
             }
+            Step::HardLink => {
+                self.hard_link();
+                Ok(())
+            }
+        }
+    }
+
+    fn hard_link(&mut self) {
+        for path in self.storage.files() {
+            if let Ok(name) = path.strip_prefix(DATA)
+                && !name.starts_with("journal")
+            {
+                let copy = Path::new("/copies").join(self.copies.len().to_string());
+                self.storage.hard_link(&path, &copy);
+                self.copies.insert(copy, read_file(&self.storage, &path, usize::MAX).unwrap());
+            }
+        }
+    }
+
+    /// Fails where a copy made by hard links was changed.
+    pub fn assert_copies_unchanged(&self) {
+        for (path, bytes) in &self.copies {
+            let found = read_file(&self.storage, path, usize::MAX).unwrap();
+            assert!(found == *bytes, "{}", path.display());
         }
     }
 

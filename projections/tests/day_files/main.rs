@@ -8,6 +8,7 @@ mod descriptions;
 mod follower;
 mod following;
 mod full;
+mod hard_links;
 mod hostile;
 mod laws;
 mod machine;

@@ -21,6 +21,7 @@ fn run(storage: &FaultyStorage, kept: Kept, steps: &[Step]) {
             return;
         }
     }
+    machine.assert_copies_unchanged();
 }
 
 fn survives(
