@@ -1,7 +1,8 @@
 //! `lenslog status`.
 
-use anyhow::Result;
+use anyhow::{Result, anyhow};
 use clap::Args;
+use lenslog_journal::Error;
 use lenslog_tools::Place;
 use lenslog_tools::control::{ANSWER_TIMEOUT, Client, Reply, Request, Status};
 use lenslog_tools::say;
@@ -43,7 +44,19 @@ fn status(config: &Config) -> Result<Status> {
             return Ok(*status);
         }
     }
-    let mut status = lenslog_tools::status_at_rest(&layout(config))?;
+    let data = &config.storage.data_dir;
+    let mut status = lenslog_tools::status_at_rest(&layout(config)).map_err(|error| {
+        let is_known = || data.join("IDENTITY").symlink_metadata().is_ok();
+        match error {
+            Error::NotFound { .. } if is_known() => anyhow!(
+                "{}: missing or without a segment, and IDENTITY says that there was a journal; put it back from a backup, or \
+                 move {} away to begin a new one",
+                data.join("journal").display(),
+                data.display()
+            ),
+            error => error.into(),
+        }
+    })?;
     status.storage = Some(storage_status(StorageMonitor::new(config).check_usage(), None));
     Ok(status)
 }

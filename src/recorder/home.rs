@@ -1,13 +1,14 @@
 //! [`Home`]: everything that stands on the data directory. It is given up when the directory goes away, so that nothing
 //! of it is held or made in another place, and opened again when it is back.
 
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
 use lenslog_engine::Runner;
 use lenslog_journal::storage::{AnchoredStorage, RealStorage};
-use lenslog_journal::{Clock, Error, Journal, JournalView, OnSync, Options};
+use lenslog_journal::{Clock, Error, Journal, JournalView, LeftOut, OnSync, Options};
 use lenslog_projections::DescriptionQueue;
+use lenslog_tools::control::{Obstructed, obstructed};
 
 use super::health::{self, HealthItem};
 use super::wake::Wake;
@@ -31,6 +32,8 @@ pub(super) struct Home {
     pub(super) view: JournalView,
     pub(super) runner: Arc<Runner>,
     pub(super) storage: StorageGuard,
+    /// The files in `journal/` that are no part of the journal, once they were looked for.
+    pub(super) left_out: Arc<OnceLock<Vec<LeftOut>>>,
     /// The events that wait for a sentence.
     queue: DescriptionQueue,
     describer: Mutex<Option<Describer>>,
@@ -63,11 +66,18 @@ impl Opener {
             on_sync: Some(on_sync),
             ..journal_options(config, &self.clock)
         };
-        let journal = Reserve::of(&config.storage)
-            .open(|| Journal::open(&config.storage.data_dir, &options))?;
+        let data = &config.storage.data_dir;
+        let before = obstructed(data, &RealStorage);
+        let journal = Reserve::of(&config.storage).open(|| Journal::open(data, &options))?;
         let opened = journal.next_seq();
         tell(health::data_directory(config));
         tell(health::journal(&journal));
+        let after = obstructed(data, &RealStorage);
+        // What is still in the way is named with the other files.
+        for Obstructed { path, reason } in before.iter().filter(|found| !after.contains(found)) {
+            let detail = format!("{}: {reason}; the journal replaced it", path.display());
+            tell(HealthItem::warning("journal", detail));
+        }
         let view = journal.view();
         let (projections, queue) = layout::projections(config, &journal);
         let runner = Arc::new(Runner::start(&view, projections, report_losses(&journal)));
@@ -90,7 +100,15 @@ impl Opener {
         );
         self.writer.tell(storage.noter());
         tell(health::storage(&storage));
-        let home = Home { journal, view, runner, storage, queue, describer: Mutex::default() };
+        let home = Home {
+            journal,
+            view,
+            runner,
+            storage,
+            left_out: Arc::default(),
+            queue,
+            describer: Mutex::default(),
+        };
         home.describe(config, self);
         Ok(home)
     }

@@ -187,7 +187,7 @@ impl Recorder {
             tell(HealthItem::warning("control socket", detail));
         }
         if let Ok(home) = recorder.shared.home() {
-            scrub::scrub_newest(&home.journal, &recorder.stop);
+            scrub::scrub(&home, &recorder.stop);
             let data = recorder.config.storage.data_dir.clone();
             orphans::remove_in_background(&home.journal, &data);
         }

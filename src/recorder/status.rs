@@ -8,7 +8,7 @@ use lenslog_journal::{Error, Journal};
 use lenslog_projections::held_database_log;
 use lenslog_tools::control::{
     CameraStatus, CounterStatus, DetectorStatus, JournalStatus, ProjectionReport, Status,
-    SyncStatus, projection_reports,
+    SyncStatus, left_out_lines, projection_reports,
 };
 
 use super::camera::CameraState;
@@ -40,9 +40,11 @@ impl StatusSource {
     pub(super) fn status(&self) -> Result<Status, String> {
         let shared = self.shared.upgrade().ok_or("the recorder is stopping")?;
         let home = shared.home().map_err(|error| away(&shared, &error))?;
+        home.view.check_place().map_err(|error| away(&shared, &error))?;
         let head = home.view.head().map_err(|error| away(&shared, &error))?;
         let counted = shared.metrics.counted();
         let mut journal = journal_status(&home.journal)?;
+        journal.files.extend(left_out_lines(home.left_out.get().map_or(&[][..], Vec::as_slice)));
         journal.waiting = shared.writer.backlog() as u64;
         Ok(Status {
             running: true,

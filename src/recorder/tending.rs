@@ -7,6 +7,7 @@ use lenslog_journal::Error;
 
 use super::Recorder;
 use super::home::{Absence, Home};
+use super::scrub;
 use crate::ingest::Admission;
 use crate::metrics::StorageFigures;
 
@@ -36,7 +37,9 @@ impl Recorder {
         self.absence = Some(Absence::of(home.view.journal_id()));
         self.shared.writer.detach(error.clone());
         let _ = self.shared.set_home(Err(error.clone()));
-        self.server = None;
+        // Where only journal/ is gone, the recorder still says so.
+        let data = &self.config.storage.data_dir;
+        self.server.take_if(|server| !server.is_reachable(data));
         home.leave();
     }
 
@@ -48,7 +51,10 @@ impl Recorder {
                 let home = Arc::new(home);
                 let _ = self.shared.set_home(Ok(Arc::clone(&home)));
                 self.absence = None;
-                if let Err(error) = self.serve() {
+                scrub::scrub(&home, &self.stop);
+                if self.server.is_none()
+                    && let Err(error) = self.serve()
+                {
                     tracing::warn!(%error, "there is no control socket");
                 }
                 tracing::warn!("{} is back", self.config.storage.data_dir.display());

@@ -239,7 +239,8 @@ fn a_journal_that_is_moved_away_is_waited_for() {
     camera.shoot();
     camera.until_ill("is gone");
     let status = camera.lab.run(&["status"]);
-    assert!(status.out.contains("is gone"), "{}{}", status.out, status.err);
+    let status = status.expect(1).says("is gone").says("wait in memory");
+    assert!(status.err.contains("journal is gone"), "{}", status.err);
     camera.shoot();
     assert!(!journal.exists());
     fs::rename(&moved, &journal).unwrap();

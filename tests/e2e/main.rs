@@ -2,6 +2,7 @@
 
 #![expect(clippy::unwrap_used, reason = "a test fails where anything does")]
 
+mod accidents;
 mod agree;
 mod away;
 mod bad_input;

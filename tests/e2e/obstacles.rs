@@ -3,7 +3,7 @@
 
 use std::fs;
 use std::io::Write;
-use std::os::unix::fs::{PermissionsExt, chown, symlink};
+use std::os::unix::fs::{MetadataExt, PermissionsExt, chown, symlink};
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -18,7 +18,7 @@ use crate::storage::lines;
 /// A program that takes longer hangs. An ingest waits twice for projections that cannot go on, 10 s each time.
 const HANG: Duration = Duration::from_secs(60);
 /// The user that runs the programs: root is refused nothing.
-const USER: u32 = 65_534;
+pub const USER: u32 = 65_534;
 
 /// A file, and where that is named when something else is in its place.
 struct Place {
@@ -32,6 +32,8 @@ struct Place {
 #[derive(Debug, Clone, Copy, PartialEq)]
 enum By {
     Status,
+    /// By the status where it stays in the way, by the log where the journal replaces it.
+    StatusOrLog,
     /// Nothing that the status is about.
     Log,
     /// Nothing is lost by it.
@@ -52,7 +54,7 @@ const PLACES: &[Place] = &[
     place("data/checkpoints/descriptions", "checkpoints/descriptions", By::Status),
     place("data/checkpoints", "checkpoints", By::Status),
     place("data/control.sock", "control.sock", By::Status),
-    place("data/IDENTITY", "IDENTITY", By::Status),
+    place("data/IDENTITY", "IDENTITY", By::StatusOrLog),
     place("data/reserve", "", By::Nothing),
     place("data/events/*", "events/", By::Status),
     place("data/events/*/events.json", "events.json", By::Status),
@@ -63,7 +65,7 @@ const PLACES: &[Place] = &[
     place("logs", "logs", By::Log),
     place("lenslog.toml", "lenslog.toml", By::Status),
     place("data/journal/spare", "", By::Nothing),
-    place("data/journal/WITNESS", "WITNESS", By::Status),
+    place("data/journal/WITNESS", "WITNESS", By::StatusOrLog),
     place("data/journal/*.keys", "", By::Nothing),
     place("data/journal/*.seg", ".seg", By::Status),
 ];
@@ -200,7 +202,7 @@ fn bounded(lab: &Lab, args: &[&str], input: &[String]) -> Option<Ran> {
     }
 }
 
-fn as_user(mut command: Command) -> Command {
+pub fn as_user(mut command: Command) -> Command {
     command.uid(USER).gid(USER);
     command
 }
@@ -272,7 +274,8 @@ fn complaints(base: &Lab, place: &Place, obstacle: Obstacle) -> Vec<String> {
                 wrong.push(format!("record ends with {:?}: {}", log.code, last(&log.err)));
             }
             let said = match place.by {
-                By::Status => &status,
+                By::StatusOrLog if is_usable(&path) => &log.err,
+                By::Status | By::StatusOrLog => &status,
                 By::Log => &log.err,
                 By::Nothing => "",
             };
@@ -301,6 +304,11 @@ fn complaints(base: &Lab, place: &Place, obstacle: Obstacle) -> Vec<String> {
         wrong.push("the obstacle is gone".to_owned());
     }
     wrong
+}
+
+/// Whether the user has a file there.
+fn is_usable(path: &Path) -> bool {
+    path.symlink_metadata().is_ok_and(|found| found.is_file() && found.uid() == USER)
 }
 
 /// A directory is none in the place of a directory, and a link to a database is followed.

@@ -10,7 +10,9 @@ use lenslog_journal::{Error, JournalView, Seq};
 use lenslog_projections::Layout;
 
 use crate::EXIT_OK;
-use crate::control::{JournalStatus, ProjectionReport, Status};
+use crate::control::{
+    JournalStatus, ProjectionReport, Status, left_out, left_out_lines, obstructed_lines,
+};
 use crate::place::Place;
 
 /// Print what there is: segments, days, sizes, checkpoints.
@@ -70,6 +72,7 @@ pub fn journal_status(view: &JournalView) -> Result<JournalStatus, Error> {
         gaps: view.gaps()?.iter().map(ToString::to_string).collect(),
         suspended: None,
         waiting: 0,
+        files: obstructed_lines(view, &segments),
         syncs: None,
     })
 }
@@ -81,7 +84,8 @@ pub fn journal_status(view: &JournalView) -> Result<JournalStatus, Error> {
 /// Those of reading the journal.
 pub fn status_at_rest(layout: &Layout) -> Result<Status, Error> {
     let view = JournalView::open(&layout.data, Arc::new(RealStorage))?;
-    let journal = journal_status(&view)?;
+    let mut journal = journal_status(&view)?;
+    journal.files.extend(left_out_lines(&left_out(&view)?));
     let projections = layout
         .projections()
         .iter()

@@ -5,6 +5,7 @@
 //! [`Reply::Failed`]. After [`Request::Ingest`] the client sends the lines to ingest and closes its writing half.
 
 mod client;
+mod journal_files;
 mod protocol;
 mod rotation;
 mod server;
@@ -15,6 +16,9 @@ use std::os::fd::AsRawFd;
 use std::path::{Path, PathBuf};
 
 pub use client::{ANSWER_TIMEOUT, Client, ClientError};
+pub use journal_files::{
+    FILES_NAMED_MAX, Obstructed, left_out, left_out_lines, obstructed, obstructed_lines,
+};
 pub use protocol::{Minute, Outcome, Reply, Request, Totals};
 pub use rotation::{GoneDay, KeptDay, RotationReport};
 pub use server::{Handler, Server};

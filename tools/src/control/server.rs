@@ -3,7 +3,7 @@
 use std::fmt;
 use std::io::{self, BufRead, BufReader, Read, Write};
 use std::net::Shutdown;
-use std::os::unix::fs::{FileTypeExt, PermissionsExt};
+use std::os::unix::fs::{FileTypeExt, MetadataExt, PermissionsExt};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -73,6 +73,16 @@ impl Server {
             .name("control".to_owned())
             .spawn(move || listen(&listener, &handler, &stopped, &counted))?;
         Ok(Self { socket: short, stop, clients, thread: Some(thread) })
+    }
+
+    /// Whether clients of this data directory reach this server: the directory was not moved or unmounted.
+    #[must_use]
+    pub fn is_reachable(&self, data: &Path) -> bool {
+        let identity = |path: &Path| {
+            let found = std::fs::symlink_metadata(path).ok()?;
+            Some((found.dev(), found.ino()))
+        };
+        identity(&data.join(SOCKET)).is_some_and(|found| Some(found) == identity(&self.socket.path))
     }
 }
 

@@ -85,6 +85,9 @@ pub struct JournalStatus {
     pub suspended: Option<String>,
     /// Events that wait in memory.
     pub waiting: u64,
+    /// What is wrong with its files, and which are no part of it: one line each.
+    #[serde(default)]
+    pub files: Vec<String>,
     /// Syncs since the start and how long they took.
     pub syncs: Option<SyncStatus>,
 }
@@ -206,6 +209,7 @@ impl Status {
             };
             problems.push(format!("the journal cannot write: {reason}{waiting}"));
         }
+        problems.extend(journal.files.iter().cloned());
         for projection in &self.projections {
             if let Some(error) = &projection.last_error {
                 problems.push(format!("{}: {error}", projection.name));
