@@ -307,7 +307,8 @@ fn rename(from: &Path, to: &Path) -> Result<(), ProjectionError> {
     fs::rename(from, to).map_err(ProjectionError::retry("cannot rename", from))
 }
 
-fn remove_file(path: &Path) -> Result<(), ProjectionError> {
+/// Removes a file; one that is not there is fine.
+pub(super) fn remove_file(path: &Path) -> Result<(), ProjectionError> {
     // A read-only file system refuses to remove even what is not there.
     if fs::symlink_metadata(path).is_err_and(|error| error.kind() == io::ErrorKind::NotFound) {
         return Ok(());

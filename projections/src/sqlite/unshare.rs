@@ -14,7 +14,7 @@ use std::path::Path;
 
 use lenslog_engine::ProjectionError;
 
-use super::files::DatabaseFiles;
+use super::files::{DatabaseFiles, remove_file};
 
 impl DatabaseFiles {
     /// Whether the database, its log or the index of the log has hard links.
@@ -72,9 +72,8 @@ impl DatabaseFiles {
         for (path, copy) in copied {
             fs::rename(copy, path).map_err(ProjectionError::retry("cannot rename", copy))?;
         }
-        if state(&index).is_some_and(|state| state.links > 1) {
-            fs::remove_file(&index).map_err(ProjectionError::retry("cannot remove", &index))?;
-        }
+        // One that readers of the old files use must not be that of the copies.
+        remove_file(&index)?;
         self.sync_directory()?;
         let path = self.path().display();
         tracing::info!(%path, "database has hard links: it was replaced by a copy before a change");

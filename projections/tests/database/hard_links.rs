@@ -156,6 +156,36 @@ fn a_rebuild_and_a_shortened_log_change_no_copy() {
     assert_mended(&setting);
 }
 
+/// `cp -l events.db events.db-wal copy/`: the index stays with those who read the old files.
+#[test]
+fn a_reader_of_the_old_files_keeps_their_index() {
+    let setting = Setting::with_events(5);
+    let runner = running(&setting);
+    let reader = Connection::open(setting.path()).unwrap();
+    let count = |reader: &Connection| -> i64 {
+        reader.query_row("SELECT count(*) FROM events", [], |row| row.get(0)).unwrap()
+    };
+    reader.execute_batch("BEGIN").unwrap();
+    assert_eq!(count(&reader), 6);
+    let lab = tempfile::tempdir().unwrap();
+    for name in ["events.db", "events.db-wal"] {
+        fs::hard_link(setting.directory.path().join(name), lab.path().join(name)).unwrap();
+    }
+    let index = || fs::metadata(setting.directory.path().join("events.db-shm")).unwrap().ino();
+    let before = index();
+    for number in 5..300 {
+        setting.append(&Event::Detected(event(number)));
+    }
+    setting.catch_up(&runner);
+    assert_ne!(index(), before);
+    assert_eq!(count(&reader), 6);
+    reader.execute_batch("COMMIT").unwrap();
+    assert_eq!(count(&reader), 6, "the old files are read on");
+    drop(reader);
+    runner.stop();
+    assert_mended(&setting);
+}
+
 #[test]
 fn what_is_no_database_is_not_written_to_in_a_copy() {
     let setting = Setting::with_events(40);
