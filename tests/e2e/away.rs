@@ -243,7 +243,14 @@ fn a_journal_that_is_moved_away_is_waited_for() {
     assert!(status.err.contains("journal is gone"), "{}", status.err);
     camera.shoot();
     assert!(!journal.exists());
+    // What was put into it meanwhile is named when it is back.
+    let segment = names(&moved).into_iter().find(|name| name.ends_with(".seg")).unwrap();
+    let stray = moved.join("00000000000000000001-2026-11-01.seg");
+    fs::copy(segment, stray).unwrap();
     fs::rename(&moved, &journal).unwrap();
+    camera.recording.wait_for("2026-11-01.seg: superseded");
+    camera.until_ill("2026-11-01.seg: superseded");
+    fs::remove_file(journal.join("00000000000000000001-2026-11-01.seg")).unwrap();
     camera.until_healthy();
     camera.shoot();
     camera.ends_whole(1);
@@ -258,7 +265,9 @@ fn events_after_the_journal_is_removed_are_counted_as_lost() {
     camera.until_ill("is gone");
     let acknowledged = camera.lab.feed(&["ingest", "--ack"], crate::harness::line(1).as_bytes());
     assert_eq!(acknowledged.out, "", "nothing is acknowledged into nothing");
-    camera.ends_with_losses(&lost);
+    let lab = camera.ends_with_losses(&lost);
+    // Without a recorder, IDENTITY says that there was a journal.
+    lab.run(&["status"]).expect(1).says("data/journal: missing or without a segment");
 }
 
 #[test]

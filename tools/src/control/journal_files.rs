@@ -89,3 +89,20 @@ fn at_most(mut lines: Vec<String>) -> Vec<String> {
     }
     lines
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn files_past_the_limit_are_counted() {
+        let lines = |count: usize| (0..count).map(|number| number.to_string()).collect::<Vec<_>>();
+        assert_eq!(at_most(lines(FILES_NAMED_MAX)), lines(FILES_NAMED_MAX));
+        let named = at_most(lines(FILES_NAMED_MAX + 2));
+        assert_eq!(named[..FILES_NAMED_MAX], lines(FILES_NAMED_MAX));
+        assert_eq!(
+            named[FILES_NAMED_MAX..],
+            ["journal/: 2 more files like these; `replay verify` names each"]
+        );
+    }
+}
