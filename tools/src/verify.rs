@@ -7,7 +7,7 @@ use clap::Args;
 use lenslog_engine::{Projection, VerifyReport, verify};
 use lenslog_events::RecorderVocabulary;
 use lenslog_journal::storage::RealStorage;
-use lenslog_journal::{JournalView, ReaderOptions};
+use lenslog_journal::{JournalView, ReaderOptions, Standing};
 use serde_json::json;
 
 use crate::place::Place;
@@ -68,7 +68,9 @@ fn print(report: &VerifyReport) {
         say!("journal    NOT PART OF IT: {file}");
     }
     let (from, end) = report.range;
+    let is_forked = report.left_out.iter().any(|file| file.standing == Standing::Forked);
     let verdict = match (report.is_damaged(), report.left_out.is_empty()) {
+        (true, false) if report.lost.is_empty() && is_forked => "whole, beside a fork of it",
         (true, _) => "damaged",
         (false, true) => "ok",
         (false, false) => "whole, beside other files",
