@@ -90,11 +90,13 @@ fn newest_readable_before(
 
 /// The plan where no segment is left, though the marker or the identity names one.
 pub(crate) fn all_lost(
+    directory: &Directory,
     options: &Options,
     newest: &Newest,
     lost: &LostSegment,
     entropy: &Entropy,
 ) -> Plan {
+    report_all_lost(directory);
     let known_to = lost.seq.max(Seq::FIRST.next());
     let next = known_to.plus(SEGMENT_BYTES_MAX / RECORD_BYTES_MIN);
     let gaps = vec![Gap {
@@ -123,11 +125,7 @@ pub(crate) fn vanished(
     let now = options.clock.read().wall;
     let micros = u64::try_from(now.utc_micros).unwrap_or_default();
     let next = Seq(micros.clamp(SEQ_AFTER_VANISHING_MIN, SEQ_AFTER_VANISHING_MAX));
-    tracing::error!(
-        root = %directory.root.display(),
-        "IDENTITY tells of a journal, but none of its segments is there; every record is lost, and recording goes on \
-         behind them. Put journal/ back from a backup; to begin anew, move the whole directory away"
-    );
+    report_all_lost(directory);
     let gaps = vec![Gap {
         range: SeqRange::new(Seq::FIRST, next),
         segment: (Seq::FIRST, now.day()),
@@ -136,6 +134,14 @@ pub(crate) fn vanished(
     }];
     let ids = (Some(identity.journal), Some(identity.incarnation));
     lost_plan(options, entropy, Ledger::default(), ids, None, (next, next), gaps)
+}
+
+fn report_all_lost(directory: &Directory) {
+    tracing::error!(
+        root = %directory.root.display(),
+        "IDENTITY or WITNESS name a journal, but none of its segments is there: every record is lost, and recording goes \
+         on after them; put journal/ back from a backup, or move the whole directory away to begin a new journal"
+    );
 }
 
 /// What a header says of a previous segment of which nothing can be read.

@@ -291,7 +291,7 @@ fn make_plan(
         sync_names_above(directory);
         // The identity is written once a segment has its name: where it stands, there were records.
         return Ok(match (newest.lost_from(Seq(0)), newest.identity) {
-            (Some(lost), _) => all_lost(options, newest, &lost, entropy),
+            (Some(lost), _) => all_lost(directory, options, newest, &lost, entropy),
             (None, Some(identity)) => vanished(directory, options, &identity, entropy),
             (None, None) => create(entropy),
         });
