@@ -164,8 +164,8 @@ fn assert_linear(what: &str, few: Cost, many: Cost) {
 }
 
 fn peak_kilobytes(directory: &Path) -> u64 {
-    let told = run_child("read", directory);
-    let peak = told.split("VmHWM:").nth(1).unwrap().split_whitespace().next().unwrap();
+    let output = run_child("read", directory);
+    let peak = output.split("VmHWM:").nth(1).unwrap().split_whitespace().next().unwrap();
     peak.parse().unwrap()
 }
 

@@ -65,7 +65,7 @@ impl DatabaseFiles {
         if shown() != before {
             let source = io::Error::new(
                 io::ErrorKind::ResourceBusy,
-                "another program changed it while it was copied; the copy is made again",
+                "another program changed the database during the copy; the copy is tried again",
             );
             return Err(ProjectionError::retry("cannot copy", self.path())(source));
         }
