@@ -242,6 +242,7 @@ fn a_journal_that_is_moved_away_is_waited_for() {
     let status = status.expect(1).says("is gone").says("wait in memory");
     assert!(status.err.contains("journal is gone"), "{}", status.err);
     camera.shoot();
+    camera.until_let_go(&moved);
     assert!(!journal.exists());
     // What was put into it meanwhile is named when it is back.
     let segment = names(&moved).into_iter().find(|name| name.ends_with(".seg")).unwrap();
