@@ -89,6 +89,8 @@ fn newest_readable_before(
 }
 
 /// The plan where no segment is left, though the marker or the identity names one.
+///
+/// It stays the same journal, so that what was made of the lost records is not taken for another one's.
 pub(crate) fn all_lost(
     directory: &Directory,
     options: &Options,
@@ -98,42 +100,51 @@ pub(crate) fn all_lost(
 ) -> Plan {
     report_all_lost(directory);
     let known_to = lost.seq.max(Seq::FIRST.next());
-    let next = known_to.plus(SEGMENT_BYTES_MAX / RECORD_BYTES_MIN);
+    let mut next = known_to.plus(SEGMENT_BYTES_MAX / RECORD_BYTES_MIN);
+    let mut end = known_to;
+    if !lost.is_exact {
+        // How far it came is not known: everything before the next record is taken for lost.
+        next = next.max(after_vanishing(options));
+        end = next;
+    }
     let gaps = vec![Gap {
-        range: SeqRange::new(Seq::FIRST, known_to),
+        range: SeqRange::new(Seq::FIRST, end),
         segment: (lost.name.base, lost.name.day),
         offset: 0,
         upper_bound_unknown: true,
     }];
     // Numbering goes on far behind what is known: the header says where that ended.
-    let previous = missing(lost.name, lost.salt, known_to);
+    let previous = missing(lost.name, lost.salt, end);
     let marker = newest.marker.as_ref().map(|marker| (marker.journal, marker.incarnation));
     let identity = newest.identity.map(|identity| (identity.journal, identity.incarnation));
     let (journal, incarnation) = marker.or(identity).unzip();
-    let (ids, seqs) = ((journal, incarnation), (known_to, next));
+    let (ids, seqs) = ((journal, incarnation), (end, next));
     lost_plan(options, entropy, Ledger::default(), ids, Some(previous), seqs, gaps)
 }
 
-/// The plan where nothing but the identity says that there was a journal. It stays the same journal, so that what was
-/// made of the lost records is not taken for another one's and made again without them.
+/// The plan where the identity names the journal and no segment of it.
 pub(crate) fn vanished(
     directory: &Directory,
     options: &Options,
     identity: &Identity,
     entropy: &Entropy,
 ) -> Plan {
-    let now = options.clock.read().wall;
-    let micros = u64::try_from(now.utc_micros).unwrap_or_default();
-    let next = Seq(micros.clamp(SEQ_AFTER_VANISHING_MIN, SEQ_AFTER_VANISHING_MAX));
     report_all_lost(directory);
+    let next = after_vanishing(options);
     let gaps = vec![Gap {
         range: SeqRange::new(Seq::FIRST, next),
-        segment: (Seq::FIRST, now.day()),
+        segment: (Seq::FIRST, options.clock.read().wall.day()),
         offset: 0,
         upper_bound_unknown: true,
     }];
     let ids = (Some(identity.journal), Some(identity.incarnation));
     lost_plan(options, entropy, Ledger::default(), ids, None, (next, next), gaps)
+}
+
+/// The seq with which a journal goes on where nothing says how far it came: the microseconds since 1970.
+fn after_vanishing(options: &Options) -> Seq {
+    let micros = u64::try_from(options.clock.read().wall.utc_micros).unwrap_or_default();
+    Seq(micros.clamp(SEQ_AFTER_VANISHING_MIN, SEQ_AFTER_VANISHING_MAX))
 }
 
 fn report_all_lost(directory: &Directory) {

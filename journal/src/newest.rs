@@ -43,8 +43,18 @@ pub(crate) struct LostSegment {
     pub(crate) salt: Salt,
     /// The seq that it reached at least.
     pub(crate) seq: Seq,
+    /// The marker says so, which is written after every sync: the seq is the one that it reached. `IDENTITY` knows where it
+    /// began only.
+    pub(crate) is_exact: bool,
     /// Nothing that is there says otherwise.
     is_proven: bool,
+}
+
+impl LostSegment {
+    /// One that followed a sealed segment, of which nothing else is known.
+    pub(crate) const fn after(name: SegmentName) -> Self {
+        Self { name, salt: Salt(0), seq: name.base, is_exact: true, is_proven: true }
+    }
 }
 
 impl Newest {
@@ -178,7 +188,8 @@ impl Evidence<'_> {
         if let Some((name, salt, seq)) = self.identity.and_then(|identity| identity.newest) {
             identified = self.named(name, salt, seq)?;
             if identified.is_none() {
-                lost = Some(LostSegment { name, salt, seq, is_proven: marked.is_none() });
+                let is_proven = marked.is_none();
+                lost = Some(LostSegment { name, salt, seq, is_exact: false, is_proven });
             }
         }
         // `IDENTITY` is written before the marker names a segment. Where the one that it names is there and the
@@ -190,7 +201,7 @@ impl Evidence<'_> {
                 marker = None;
             } else {
                 let DurabilityMarker { name, salt, seq, .. } = known;
-                let later = LostSegment { name, salt, seq, is_proven: true };
+                let later = LostSegment { name, salt, seq, is_exact: true, is_proven: true };
                 lost = lost.filter(|lost| lost.seq > seq).or(Some(later));
             }
         }
@@ -425,7 +436,8 @@ impl Evidence<'_> {
             let header = newest.header.as_ref().ok();
             header.is_some_and(|read| Some(read.header.incarnation) != incarnation)
         });
-        if is_copys {
+        // In a segment that held nothing durable, and whose place others took since, nothing is lost either.
+        if is_copys || known.seq <= known.name.base {
             known.is_proven = false;
             return Ok(newest);
         }

@@ -25,7 +25,7 @@ use crate::limits::{
     BLOCK_BYTES, SEGMENT_BYTES_MAX, SEGMENT_BYTES_MIN, SEGMENT_SHARE, UNSYNCED_RECORDS_MAX,
 };
 use crate::lost::{all_lost, missing, unreadable, vanished};
-use crate::newest::{Newest, find_newest};
+use crate::newest::{LostSegment, Newest, find_newest};
 use crate::notable::system_records;
 use crate::options::Options;
 use crate::sizes::Sizes;
@@ -313,10 +313,10 @@ fn make_plan(
                 let proven = (sealed_to.max(lost.name.base), limit);
                 examination = examine(segment, &header, marker, proven)?;
             }
-            let lost = lost.map(|lost| (lost.name, lost.salt, lost.seq)).or_else(|| {
+            let lost = lost.or_else(|| {
                 let end = examination.valid_seq;
                 let name = SegmentName { base: end, day: header.name.day };
-                footer.map(|_| (name, Salt(0), end))
+                footer.map(|_| LostSegment::after(name))
             });
             Ok(recover(options, segment, &header, examination, lost))
         }
@@ -420,13 +420,13 @@ fn resume_digest(segment: &OpenSegment, marker: &DurabilityMarker) -> Result<Seg
     Ok(digest)
 }
 
-/// The plan after an abnormal end, and after the loss of a later segment: its name, salt and the seq it reached at least.
+/// The plan after an abnormal end, and after the loss of a later segment.
 fn recover(
     options: &Options,
     segment: &OpenSegment,
     header: &SegmentHeader,
     examination: Examination,
-    lost: Option<(SegmentName, Salt, Seq)>,
+    lost: Option<LostSegment>,
 ) -> Plan {
     let mut ledger = Ledger::of_header(header);
     let mut tombstones = Vec::new();
@@ -450,7 +450,7 @@ fn recover(
     let skipped = lost_bytes / RECORD_BYTES_MIN + UNSYNCED_RECORDS_MAX;
     let mut next = examination.seen.max(kept_to).plus(skipped + 1);
     let mut lost_successor = None;
-    if let Some((name, salt, known_to)) = lost {
+    if let Some(LostSegment { name, salt, seq: known_to, .. }) = lost {
         next = next.max(known_to).plus(SEGMENT_BYTES_MAX / RECORD_BYTES_MIN);
         let range = SeqRange::new(kept_to, known_to.max(kept_to.next()));
         // One that began before what is kept ends was a copy's: its name proves nothing.
