@@ -144,6 +144,19 @@ impl Lab {
         self.run(&["replay", "verify"]).expect(0)
     }
 
+    /// As [`Lab::verify`], on a disk without room: what is there is right, and what the projections could not write yet is
+    /// named as behind.
+    #[track_caller]
+    pub fn verify_without_room(&self) -> Ran {
+        let ran = self.run(&["replay", "verify"]);
+        let is_behind = ran.code == Some(1) && ran.out.contains(" behind: ");
+        let is_right = ran.out.contains("journal    ok: ")
+            && !ran.out.to_lowercase().contains("differs")
+            && !ran.out.contains("set aside");
+        assert!(is_right && (is_behind || ran.code == Some(0)), "{}\n{}", ran.out, ran.err);
+        ran
+    }
+
     /// Starts a recorder and returns once it records.
     pub fn record(&self, args: &[&str]) -> Recording {
         self.record_until(" recording ", args)

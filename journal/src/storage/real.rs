@@ -80,7 +80,10 @@ impl Storage for RealStorage {
 
     fn create_directory(&self, directory: &Path) -> io::Result<()> {
         match fs::create_dir(directory) {
-            Ok(()) => give_to_owner_of_parent(directory),
+            Ok(()) => {
+                give_to_owner_of_parent(directory);
+                Ok(())
+            }
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
                 let parent = directory.parent().filter(|parent| !parent.as_os_str().is_empty());
                 self.create_directory(parent.ok_or(error)?)?;
@@ -215,27 +218,26 @@ fn existing(path: &Path, write: bool) -> io::Result<File> {
 
 fn made(path: &Path) -> io::Result<File> {
     let file = OpenOptions::new().read(true).write(true).create_new(true).mode(0o644).open(path)?;
-    give_to_owner_of_parent(path)?;
+    give_to_owner_of_parent(path);
     Ok(file)
 }
 
-/// What root makes in the directory of a service belongs to that service: it has to write it later.
-fn give_to_owner_of_parent(path: &Path) -> io::Result<()> {
+/// What root makes in the directory of a service belongs to that service: it has to write it later. Not every file system
+/// knows owners, not every root may give files away, and another thread may have removed it meanwhile.
+fn give_to_owner_of_parent(path: &Path) {
     if !rustix::process::geteuid().is_root() {
-        return Ok(());
+        return;
     }
-    let directory = fs::metadata(or_current(path.parent().unwrap_or(Path::new(""))))?;
-    let made = fs::symlink_metadata(path)?;
-    if (directory.uid(), directory.gid()) == (made.uid(), made.gid()) {
-        return Ok(());
-    }
-    match std::os::unix::fs::lchown(path, Some(directory.uid()), Some(directory.gid())) {
-        // Not every file system knows owners, and not every root may give files away.
-        Err(error) => {
-            tracing::debug!(path = %path.display(), %error, "the owner cannot be set");
-            Ok(())
-        }
-        Ok(()) => Ok(()),
+    let given =
+        fs::metadata(or_current(path.parent().unwrap_or(Path::new("")))).and_then(|directory| {
+            let made = fs::symlink_metadata(path)?;
+            if (directory.uid(), directory.gid()) == (made.uid(), made.gid()) {
+                return Ok(());
+            }
+            std::os::unix::fs::lchown(path, Some(directory.uid()), Some(directory.gid()))
+        });
+    if let Err(error) = given {
+        tracing::debug!(path = %path.display(), %error, "the owner cannot be set");
     }
 }
 
