@@ -93,8 +93,8 @@ impl Surroundings {
         let mut links = Vec::new();
         if let Some(segment) = &newest.segment {
             let mut chain = Chain::new(journal, Link::of(segment), &newest.names);
-            chain.extend_to(directory, Seq::FIRST)?;
-            links = chain.links_from(Seq::FIRST);
+            chain.extend_to(directory, Seq(0))?;
+            links = chain.links_from(Seq(0));
         }
         let names = directory.all_names()?;
         let lost = newest.lost_from(Seq(0)).map(|lost| lost.name);

@@ -279,9 +279,9 @@ impl JournalView {
         })
     }
 
-    /// All segments of the journal, oldest first.
+    /// All segments of the journal, oldest first, also those that hold nothing.
     pub(crate) fn links(&self) -> Result<Vec<Link>, Error> {
-        self.links_from(Seq::FIRST)
+        self.links_from(Seq(0))
     }
 
     /// The files in `journal/` that are no part of the journal. They are never read.

@@ -506,3 +506,16 @@ fn frames_behind_the_damage_vouch_for_it_where_the_witness_is_lost() {
     assert_eq!(found.seqs(), [1, 2, 3, 4, 5, 7, 8]);
     assert!(journal.health().is_degraded());
 }
+
+#[test]
+fn a_first_segment_that_holds_nothing_is_part_of_the_journal() {
+    let storage = FaultyStorage::new();
+    let journal = open(&storage);
+    // Killed before the first record is whole: the next segment names this one, which ends where it begins.
+    journal.append_unsynced(&[record(b"one")]).unwrap();
+    let killed = storage.snapshot();
+    killed.rot(&segments(&killed)[0], 8192 + 50, 0xff);
+    append(&open(&killed), b"two");
+    assert_eq!(segments(&killed).len(), 2);
+    assert_eq!(view(&killed).left_out().unwrap(), []);
+}

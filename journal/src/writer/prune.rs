@@ -146,10 +146,10 @@ impl Writer {
         Ok(open.into_iter().map(|(name, _)| name).zip(found).collect())
     }
 
-    /// All segments of the journal, oldest first.
+    /// All segments of the journal, oldest first, also those that hold nothing.
     pub(super) fn links(&self) -> Result<Vec<Link>, Error> {
         let Some(newest) = self.watermark.durable().segment else { return Ok(Vec::new()) };
-        let (journal, first) = (self.settings.journal, Seq::FIRST);
+        let (journal, first) = (self.settings.journal, Seq(0));
         self.chain.ask(&self.directory, journal, newest, first, |chain| Ok(chain.links_from(first)))
     }
 
