@@ -7,6 +7,7 @@ use super::{Recorder, detection};
 impl Recorder {
     /// Reads the configuration again and changes what can be changed while running.
     pub(super) fn reload(&mut self) {
+        tracing::info!("SIGHUP: the configuration is read again");
         let (new, warnings) = match (self.options.reload)() {
             Ok(loaded) => loaded,
             Err(error) => {

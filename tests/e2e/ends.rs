@@ -2,14 +2,13 @@
 
 use std::fs;
 use std::io::Read;
-use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use rustix::io::ioctl_fionread;
 use rustix::process::{Pid, Signal, kill_process};
 
-use crate::harness::{Lab, lacks};
+use crate::harness::{Lab, is_installed, lacks};
 
 /// The limit of `docs/OPERATIONS.md`, and what a busy machine adds.
 const END_MAX: Duration = Duration::from_secs(25);
@@ -76,55 +75,37 @@ fn a_recorder_whose_log_nobody_reads_ends_when_it_is_told_to() {
 
 #[test]
 fn a_recorder_whose_main_loop_hangs_ends_when_it_is_told_to() {
+    if lacks("strace", is_installed("strace")) {
+        return;
+    }
     let lab = Lab::new();
-    let [root, mount, control] = ["root", "mount", "control"].map(|name| lab.path(name));
-    fs::create_dir(&root).unwrap();
-    fs::create_dir(&mount).unwrap();
-    fs::write(root.join("lenslog.toml"), "[cameras.door]\nsource = 'test:'\n").unwrap();
-    fs::write(&control, "{}").unwrap();
-    let Some(_disk) = Hanging::mount(&lab, [&root, &mount, &control]) else { return };
-    let mut recording = lab.record(&["--config", "mount/lenslog.toml"]);
-    // A configuration that never comes to its end. What is in the cache is not asked for again.
-    fs::write(&control, r#"{"hang_read": ["*"]}"#).unwrap();
-    fs::write(root.join("lenslog.toml"), "[cameras.door]\nsource = 'test:'\n\n").unwrap();
+    let config = lab.path("lenslog.toml");
+    fs::write(&config, "[cameras.door]\nsource = 'test:'\n").unwrap();
+    let mut recording = lab.record(&["--config", config.to_str().unwrap()]);
+    // Its main thread does not come out of the opening of its configuration.
+    let pid = recording.child.id();
+    let mut delays = Command::new("strace")
+        .args(["-qq", "-p", &pid.to_string(), "-e", "trace=openat", "-P"])
+        .arg(&config)
+        .args(["-e", "inject=openat:delay_enter=600000000", "-o"])
+        .arg(lab.path("strace.txt"))
+        .spawn()
+        .unwrap();
+    let traced = || {
+        let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
+        let tracer = status.lines().find_map(|line| line.strip_prefix("TracerPid:\t"))?;
+        (tracer != "0").then_some(())
+    };
+    lab.until("strace is attached", traced);
     recording.signal(Signal::HUP);
-    let hangs = lab.path("control.hangs");
-    lab.until("the configuration is read", || hangs.exists().then_some(()));
-    assert_eq!(end(&lab, &mut recording.child), Some(1));
+    recording.wait_for("the configuration is read again");
+    let start = Instant::now();
+    recording.signal(Signal::TERM);
+    recording.wait_for("the end took longer than");
+    assert!(start.elapsed() < END_MAX, "{:?}", start.elapsed());
+    // A thread that is traced is not gone before its tracer.
+    let _ = delays.kill();
+    delays.wait().unwrap();
+    assert_eq!(recording.ended().code, Some(1));
     lab.verify();
-}
-
-/// A file system of which reads may never return; ended when dropped.
-struct Hanging {
-    server: Child,
-    mount: PathBuf,
-}
-
-impl Hanging {
-    /// `None` where this machine has no FUSE for Python, which CI does not accept.
-    fn mount(lab: &Lab, paths: [&PathBuf; 3]) -> Option<Self> {
-        let test = "import importlib.util as u, os, sys; \
-                    sys.exit(not ((u.find_spec('fusepy') or u.find_spec('fuse')) and os.access('/dev/fuse', 6)))";
-        let can = |python: &&str| {
-            Command::new(python).args(["-c", test]).status().is_ok_and(|status| status.success())
-        };
-        let python = ["/usr/bin/python3", "python3"].into_iter().find(can);
-        if lacks("FUSE for Python", python.is_some()) {
-            return None;
-        }
-        let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tools/tests/fuse_faults.py");
-        let server = Command::new(python?).arg(script).args(paths).spawn().unwrap();
-        let mount = paths[1].clone();
-        let seen = mount.join("lenslog.toml");
-        lab.until("the file system is mounted", || seen.exists().then_some(()));
-        Some(Self { server, mount })
-    }
-}
-
-impl Drop for Hanging {
-    fn drop(&mut self) {
-        let _ = self.server.kill();
-        let _ = self.server.wait();
-        let _ = Command::new("fusermount3").args(["-u", "-z"]).arg(&self.mount).status();
-    }
 }

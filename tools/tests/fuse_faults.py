@@ -1,14 +1,12 @@
 #!/usr/bin/python3
 """A file system that passes everything through and fails where CONTROL says: fuse_faults.py ROOT MOUNT CONTROL.
 
-CONTROL is a JSON file that is read again whenever it changes: {"eio_read": [["*/name", from, to], ...],
-"hang_read": ["*/name", ...]}. Before a read that never returns, CONTROL.hangs is made."""
+CONTROL is a JSON file that is read again whenever it changes: {"eio_read": [["*/name", from, to], ...]}."""
 import errno
 import fnmatch
 import json
 import os
 import sys
-import threading
 
 try:
     from fusepy import FUSE, FuseOSError, Operations
@@ -69,9 +67,6 @@ class Faults(Operations):
         return os.open(self.at(path), os.O_RDWR | os.O_CREAT, mode)
 
     def read(self, path, size, offset, fh):
-        if any(fnmatch.fnmatch(path, name) for name in self.configured().get("hang_read", [])):
-            open(self.control + ".hangs", "w").close()
-            threading.Event().wait()
         for name, start, end in self.configured().get("eio_read", []):
             if fnmatch.fnmatch(path, name) and offset < end and offset + size > start:
                 raise FuseOSError(errno.EIO)
