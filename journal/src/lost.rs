@@ -46,6 +46,9 @@ pub(crate) fn unreadable(
     }
     let base = segment.name.base;
     let known_to = of_marker.map_or(base, |marker| marker.seq.max(base));
+    // A later segment may be gone too.
+    let lost = newest.lost_from(base);
+    let known_to = lost.map_or(known_to, |lost| lost.seq.max(known_to));
     let next = known_to.plus(segment.len.max(SEGMENT_BYTES_MAX) / RECORD_BYTES_MIN);
     let gaps = vec![Gap {
         range: SeqRange::new(base, known_to.max(base.next())),
@@ -53,7 +56,8 @@ pub(crate) fn unreadable(
         offset: 0,
         upper_bound_unknown: true,
     }];
-    let previous = missing(segment.name, salt, known_to);
+    let (name, salt) = lost.map_or((segment.name, salt), |lost| (lost.name, lost.salt));
+    let previous = missing(name, salt, known_to);
     let journal = journal.or(before.map(|(_, header)| header.journal));
     let plan = lost_plan(
         options,
