@@ -337,7 +337,7 @@ pub fn copy_file(
     copy_bytes(&*source, &*target, limit, progress)
 }
 
-fn copy_bytes(
+pub(crate) fn copy_bytes(
     source: &dyn StorageFile,
     target: &dyn StorageFile,
     limit: Option<u64>,

@@ -50,9 +50,9 @@ pub(crate) struct OpenSegment {
     pub(crate) path: PathBuf,
     pub(crate) file: Arc<dyn StorageFile>,
     pub(crate) len: u64,
-    /// Number of names the file has, and its inode.
+    /// Number of names the file has, its device and inode.
     pub(crate) links: u64,
-    pub(crate) inode: u64,
+    pub(crate) identity: (u64, u64),
     pub(crate) header: Result<HeaderRead, HeaderFlaw>,
 }
 
@@ -187,13 +187,21 @@ impl Directory {
             Err(error) if concerns_this_file(&error) => {
                 let header = Err(HeaderFlaw::Unopenable(Arc::new(error)));
                 let (file, len) = (Arc::new(NoFile), 0);
-                return Ok(Some(OpenSegment { name, path, file, len, links: 1, inode: 0, header }));
+                return Ok(Some(OpenSegment {
+                    name,
+                    path,
+                    file,
+                    len,
+                    links: 1,
+                    identity: (0, 0),
+                    header,
+                }));
             }
             Err(error) => return Err(error).context("open", &path),
         };
         let header = self.read_header(&*file, name, &path)?;
-        let (len, links, inode) = (stat.len, stat.links, stat.identity.1);
-        Ok(Some(OpenSegment { name, path, file, len, links, inode, header }))
+        let (len, links, identity) = (stat.len, stat.links, stat.identity);
+        Ok(Some(OpenSegment { name, path, file, len, links, identity, header }))
     }
 
     fn read_header(

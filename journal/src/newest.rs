@@ -319,7 +319,7 @@ impl Evidence<'_> {
     /// The last of the segments that chain on from `anchor`; `durable` is the seq that the marker vouches for in it.
     fn chain_on(&self, anchor: OpenSegment, durable: Seq) -> Result<OpenSegment, Error> {
         let inode = self.marker_inode(&anchor);
-        let is_restored = inode.is_some_and(|inode| inode != anchor.inode);
+        let is_restored = inode.is_some_and(|inode| inode != anchor.identity.1);
         let mut later = Vec::new();
         let mut damaged = None;
         let after = self.names.partition_point(|name| *name <= anchor.name);

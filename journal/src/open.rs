@@ -386,9 +386,9 @@ fn resume_clean(
     let active = ActiveSegment {
         path: segment.path.clone(),
         file: Arc::clone(&segment.file),
-        inode: segment.inode,
+        identity: segment.identity,
         // What a copy goes on with must not look like what the original goes on with.
-        ends_here: segment.links > 1 || marker.inode != segment.inode,
+        ends_here: segment.links > 1 || marker.inode != segment.identity.1,
         // What lies before the end is never zeroed, however long the file is.
         allocated: (segment.len / BLOCK_BYTES * BLOCK_BYTES).max(marker.offset),
         synced: Synced { offset: marker.offset, seq: marker.seq },

@@ -72,10 +72,11 @@ impl Writer {
         if state.next_seq == active.synced.seq {
             return Ok(());
         }
-        let (file, path) = (Arc::clone(&active.file), active.path.clone());
+        let (file, identity, path) =
+            (Arc::clone(&active.file), active.identity, active.path.clone());
         let settled = match self.begin_sync(state) {
             Ok(frames) => {
-                let synced = self.sync_file(&*file, &path);
+                let synced = self.sync_file(&*file, identity, &path);
                 self.settle(state, frames, synced)
             }
             Err((frames, error)) => {
@@ -114,13 +115,15 @@ impl Writer {
         mut state: MutexGuard<'a, State>,
     ) -> Result<MutexGuard<'a, State>, Error> {
         state.busy = true;
-        let file =
-            state.active.as_ref().map(|active| (Arc::clone(&active.file), active.path.clone()));
+        let file = state
+            .active
+            .as_ref()
+            .map(|active| (Arc::clone(&active.file), active.identity, active.path.clone()));
         let begun = self.begin_sync(&mut state);
         let settled = match (begun, file) {
-            (Ok(frames), Some((file, path))) => {
+            (Ok(frames), Some((file, identity, path))) => {
                 drop(state);
-                let synced = self.sync_file(&*file, &path);
+                let synced = self.sync_file(&*file, identity, &path);
                 state = self.lock();
                 self.settle(&mut state, frames, synced)
             }
@@ -136,14 +139,14 @@ impl Writer {
     }
 
     /// Syncs the active segment, then looks whether what is durable now is where readers look for it.
-    fn sync_file(&self, file: &dyn StorageFile, path: &Path) -> SyncOutcome {
+    fn sync_file(&self, file: &dyn StorageFile, identity: (u64, u64), path: &Path) -> SyncOutcome {
         let started = Instant::now();
         if let Err(error) = file.sync() {
             return SyncOutcome::Failed(error);
         }
         let elapsed = started.elapsed();
         match self.check_claim() {
-            Ok(()) => SyncOutcome::Returned { elapsed, place: self.place_of(file, path) },
+            Ok(()) => SyncOutcome::Returned { elapsed, place: self.place_of(identity, path) },
             Err(holder) => SyncOutcome::Fenced { holder },
         }
     }

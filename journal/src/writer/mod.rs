@@ -263,7 +263,7 @@ impl Writer {
             journal: self.settings.journal,
             incarnation: self.settings.incarnation,
             writer: self.settings.writer,
-            inode: active.inode,
+            inode: active.identity.1,
             unnamed: state.unnamed,
             salt: active.header.salt,
             name: active.header.name,

@@ -9,10 +9,9 @@ use std::path::Path;
 
 use super::segment::rename_into_place;
 use super::{ActiveSegment, State, Writer};
+use crate::copy::copy_bytes;
 use crate::format::CLAIM_OFFSET;
-use crate::storage::{StorageFile, open_new, read_full};
-
-const CHUNK_BYTES: usize = 1 << 20;
+use crate::storage::open_new;
 
 /// Where the file of the active segment is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -27,9 +26,9 @@ pub(super) enum Place {
 
 impl Writer {
     /// Looks where the file of the active segment is. An error: the journal's directory itself is not where it was.
-    pub(super) fn place_of(&self, file: &dyn StorageFile, path: &Path) -> io::Result<Place> {
+    pub(super) fn place_of(&self, identity: (u64, u64), path: &Path) -> io::Result<Place> {
         match self.directory.storage.stat(path) {
-            Ok(stat) if stat.identity == file.stat()?.identity => {
+            Ok(stat) if stat.identity == identity => {
                 Ok(if stat.links > 1 { Place::Shared } else { Place::Own })
             }
             Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
@@ -41,8 +40,10 @@ impl Writer {
     pub(super) fn put_back(&self, active: &mut ActiveSegment, end: u64) -> io::Result<()> {
         let spare = self.directory.spare();
         let file = open_new(&*self.directory.storage, &spare)?;
-        copy_bytes(&*active.file, &*file, end)?;
-        file.sync()?;
+        let copied = copy_bytes(&*active.file, &*file, Some(end), &mut |_| {})?;
+        if let Some(reason) = copied.reason {
+            return Err(io::Error::other(reason));
+        }
         let salt = active.header.salt;
         rename_into_place(&self.directory, &spare, active.header.name, salt, || self.check_ours())?;
         self.directory.storage.sync_directory(&self.directory.journal)?;
@@ -50,7 +51,7 @@ impl Writer {
             path = %active.path.display(),
             "the segment being written was deleted, moved or replaced; it is written again, nothing is lost"
         );
-        (active.inode, active.allocated) = (file.stat()?.identity.1, end);
+        (active.identity, active.allocated) = (file.stat()?.identity, end);
         active.file = file;
         Ok(())
     }
@@ -107,18 +108,4 @@ impl Writer {
         claim.released = released;
         file.write_at(&claim.encode(), CLAIM_OFFSET)
     }
-}
-
-fn copy_bytes(from: &dyn StorageFile, to: &dyn StorageFile, end: u64) -> io::Result<()> {
-    let mut buffer = vec![0; CHUNK_BYTES];
-    let mut at = 0;
-    while at < end {
-        let len = (end - at).min(CHUNK_BYTES as u64) as usize;
-        let Some(chunk) = buffer.get_mut(..len) else { break };
-        let count = read_full(from, chunk, at)?;
-        let Some(chunk) = chunk.get(..count).filter(|chunk| !chunk.is_empty()) else { break };
-        to.write_at(chunk, at)?;
-        at += count as u64;
-    }
-    Ok(())
 }

@@ -31,8 +31,8 @@ pub(crate) struct Synced {
 pub(crate) struct ActiveSegment {
     pub(crate) path: PathBuf,
     pub(crate) file: Arc<dyn StorageFile>,
-    /// Inode of the file.
-    pub(crate) inode: u64,
+    /// Device and inode of the file.
+    pub(crate) identity: (u64, u64),
     /// No frame may be written to the file any more: it is a copy, or a copy shares it.
     pub(crate) ends_here: bool,
     pub(crate) header: SegmentHeader,
@@ -97,11 +97,11 @@ impl ActiveSegment {
         let synced = Synced { offset: end, seq: header.born_seq };
         let (counts, notable) = (Counts::default(), false);
         let day = (!frames.is_empty()).then(|| header.created.day());
-        let (inode, ends_here) = (stat.identity.1, false);
+        let (identity, ends_here) = (stat.identity, false);
         Ok(Self {
             path,
             file,
-            inode,
+            identity,
             ends_here,
             header,
             allocated,
