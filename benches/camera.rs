@@ -14,8 +14,8 @@ use std::process::{Command, Stdio};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use lenslog::picture::{Quality, encode_jpeg};
-use lenslog::source::{Scene, SceneRenderer, Walk};
+use lenslog_vision::drawing::{Quality, encode_jpeg};
+use lenslog_vision::scene::{Scene, SceneRenderer, Walk};
 use serde_json::Value;
 
 const SECONDS: u64 = 60;
@@ -116,7 +116,7 @@ fn serve(scene: Scene, fps: u32) -> String {
     address
 }
 
-/// Sends pictures at their times until nobody listens.
+/// Sends pictures at their times until no one listens.
 fn send(mut stream: TcpStream, pictures: &[Vec<u8>], fps: u32) -> Option<()> {
     let mut reader = BufReader::new(stream.try_clone().ok()?);
     let mut line = String::new();

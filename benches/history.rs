@@ -18,7 +18,7 @@ const EVENTS: u64 = 200_000;
 const SECONDS_A_DAY: u64 = 86_400;
 
 /// A data directory and the program that works on it.
-struct Lab {
+struct TestEnv {
     directory: tempfile::TempDir,
 }
 
@@ -36,24 +36,25 @@ fn main() {
     let set = std::env::var("LENSLOG_BENCH_EVENTS").ok();
     let events: u64 = set.and_then(|text| text.parse().ok()).unwrap_or(EVENTS);
     let directory = std::env::var_os("LENSLOG_BENCH_DIR").map(PathBuf::from);
-    let lab =
-        Lab { directory: tempfile::tempdir_in(directory.unwrap_or(std::env::temp_dir())).unwrap() };
+    let env = TestEnv {
+        directory: tempfile::tempdir_in(directory.unwrap_or(std::env::temp_dir())).unwrap(),
+    };
     let a_day = events / DAYS;
     let started = Instant::now();
-    lab.ingest("first", (0..DAYS).rev(), a_day);
+    env.ingest("first", (0..DAYS).rev(), a_day);
     let took = started.elapsed().as_secs_f64();
     let all = a_day * DAYS;
     println!(
         "{all} events of {DAYS} days ingested in {took:.0} s, {:.0} a second",
         all as f64 / took
     );
-    let full = lab.sizes();
+    let full = env.sizes();
     full.print("then", all);
 
     let started = Instant::now();
-    let status = lab.command(&["rotate"], DAYS - DELETED_DAYS).status().unwrap();
+    let status = env.command(&["rotate"], DAYS - DELETED_DAYS).status().unwrap();
     println!("{DELETED_DAYS} days deleted in {:.1} s, {status}", started.elapsed().as_secs_f64());
-    let pruned = lab.sizes();
+    let pruned = env.sizes();
     pruned.print("then", a_day * (DAYS - DELETED_DAYS));
     println!(
         "  freed: {} MB of files, {} MB of free pages in the database",
@@ -62,9 +63,9 @@ fn main() {
     );
 
     let started = Instant::now();
-    lab.ingest("second", (0..DELETED_DAYS).rev(), a_day);
+    env.ingest("second", (0..DELETED_DAYS).rev(), a_day);
     println!("{} events more in {:.0} s", a_day * DELETED_DAYS, started.elapsed().as_secs_f64());
-    let again = lab.sizes();
+    let again = env.sizes();
     again.print("then", all);
     println!(
         "  the database grew by {} MB, its free pages are {} MB fewer",
@@ -72,11 +73,11 @@ fn main() {
         pruned.free_pages.saturating_sub(again.free_pages) / 1_000_000
     );
     let started = Instant::now();
-    lab.run(&["replay", "verify"], DAYS - DELETED_DAYS);
+    env.run(&["replay", "verify"], DAYS - DELETED_DAYS);
     println!("verified in {:.0} s", started.elapsed().as_secs_f64());
 }
 
-impl Lab {
+impl TestEnv {
     fn data(&self) -> PathBuf {
         self.directory.path().join("data")
     }

@@ -24,7 +24,7 @@ fn directory() -> tempfile::TempDir {
 }
 
 fn record() -> NewRecord<'static> {
-    NewRecord { kind: Kind(1), version: 1, day: None, key: None, payload: &PAYLOAD }
+    NewRecord::new(Kind(1), 1, &PAYLOAD)
 }
 
 /// A preallocated file that is overwritten a block at a time: what no journal can beat.
@@ -84,7 +84,7 @@ fn durable(criterion: &mut Criterion) {
         group.bench_function("journal", |bencher| {
             bencher.iter_custom(|count| {
                 shared(threads, count, || {
-                    journal.append(&[record()]).expect("an append");
+                    let _ = journal.append(&[record()]).expect("an append");
                 })
             });
         });
@@ -108,7 +108,7 @@ fn bulk(criterion: &mut Criterion) {
     group.bench_function("journal, a call each", |bencher| {
         bencher.iter(|| {
             for _ in 0..BATCH {
-                journal.append_unsynced(&[record()]).expect("an append");
+                let _ = journal.append_unsynced(&[record()]).expect("an append");
             }
             journal.sync().expect("a sync");
         });
@@ -121,7 +121,7 @@ fn scan(criterion: &mut Criterion) {
     let directory = directory();
     let journal = Journal::open(directory.path(), &Options::default()).expect("a journal");
     for _ in 0..RECORDS {
-        journal.append_unsynced(&[record()]).expect("an append");
+        let _ = journal.append_unsynced(&[record()]).expect("an append");
     }
     journal.sync().expect("a sync");
     let mut group = criterion.benchmark_group("verified scan of 200,000 records of 600 bytes");
@@ -144,7 +144,8 @@ fn scan(criterion: &mut Criterion) {
     {
         group.bench_function(format!("journal, {name}"), |bencher| {
             bencher.iter(|| {
-                let mut reader = journal.view().reader(Seq::FIRST, options).expect("a reader");
+                let mut reader =
+                    journal.view().reader(Seq::FIRST, options.clone()).expect("a reader");
                 let mut count = 0_u64;
                 while let Some(Entry::Record(record)) = reader.next().expect("a record") {
                     count += 1;

@@ -8,12 +8,11 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use lenslog::config::Config;
-use lenslog::layout;
-use lenslog::recorder::{clock, journal_options, report_losses};
-use lenslog::storage::{LogRotator, StorageMonitor, Surveyor};
-use lenslog_engine::{Runner, Vocabulary};
-use lenslog_events::{Event, EventDetected, RecorderVocabulary};
+use lenslog::{
+    Config, LogRotator, RetentionPlanner, StorageMonitor, Store, clock, journal_options,
+};
+use lenslog_engine::Runner;
+use lenslog_events::{Event, EventDetected, RecorderCodec};
 use lenslog_journal::{Clock, Day, Journal, Timestamp};
 
 const DAYS: i32 = 400;
@@ -58,12 +57,12 @@ fn main() {
     config.time.zone = "+00:00".to_owned();
     let clock: Arc<dyn Clock> = clock(&config);
     let today = clock.read().wall.day();
-    let journal =
-        Journal::open(&config.storage.data_dir, &journal_options(&config, &clock)).unwrap();
+    let store = Store::open(&config, &journal_options(&config, &clock)).unwrap();
+    let (journal, runner) = (store.journal.clone(), Arc::clone(&store.runner));
     for age in (1..=DAYS).rev() {
         let day = Day(today.0 - age);
         let encoded: Vec<_> = (0..PICTURES_A_DAY)
-            .map(|number| RecorderVocabulary::encode(&Event::Detected(event(day, number))))
+            .map(|number| RecorderCodec::encode(&Event::Detected(event(day, number))))
             .collect();
         let records: Vec<_> = encoded.iter().map(|encoded| encoded.as_record()).collect();
         assert!(journal.append_each(&records).iter().all(Result::is_ok));
@@ -73,10 +72,8 @@ fn main() {
             fs::write(path.join(format!("bench-{number}.jpg")), [0; 5000]).unwrap();
         }
     }
-    let (projections, _) = layout::projections(&config, &journal);
-    let runner = Arc::new(Runner::start(&journal.view(), projections, report_losses(&journal)));
     let head = journal.view().head().unwrap();
-    assert_eq!(runner.wait_for(head, Duration::from_secs(60)), Vec::<&str>::new());
+    assert_eq!(runner.wait_for(head, Duration::from_secs(60)), Ok(()));
     println!("{} files", files(directory.path()));
     check(&config, today);
     rotate(&config, &journal, &runner, &clock);
@@ -108,18 +105,19 @@ fn rotate(config: &Config, journal: &Journal, runner: &Arc<Runner>, clock: &Arc<
     config.storage.max_storage_gb = 0.001;
     let monitor = Arc::new(StorageMonitor::new(&config));
     let opened = journal.next_seq();
-    let surveyor = Surveyor::new(&config, monitor, journal.view(), Arc::clone(clock), opened);
+    let planner =
+        RetentionPlanner::new(&config, monitor, journal.view(), Arc::clone(clock), opened);
     let (storage, stop) = (&config.storage, Arc::new(AtomicBool::new(false)));
-    let rotator = LogRotator::new(journal.clone(), Arc::clone(runner), surveyor, storage, stop);
+    let rotator = LogRotator::new(journal.clone(), Arc::clone(runner), planner, storage, stop);
     let done = Arc::new(AtomicBool::new(false));
     let (until, appending, now) = (Arc::clone(&done), journal.clone(), clock.read().wall.day());
     let appender = std::thread::spawn(move || {
         let (mut longest, mut count) = (Duration::ZERO, 0);
         while !until.load(Ordering::Acquire) {
             let event = Event::Detected(EventDetected { image_path: None, ..event(now, count) });
-            let encoded = RecorderVocabulary::encode(&event);
+            let encoded = RecorderCodec::encode(&event);
             let start = Instant::now();
-            appending.append(&[encoded.as_record()]).unwrap();
+            let _ = appending.append(&[encoded.as_record()]).unwrap();
             longest = longest.max(start.elapsed());
             count += 1;
             std::thread::sleep(Duration::from_millis(2));

@@ -1,43 +1,53 @@
-//! Lenslog, the recorder: camera pictures become events in a journal, and everything else is made from that.
+//! Lenslog, the recorder: camera pictures become events in a journal; database and files are projections of it.
 //!
 //! ```text
 //! source ─→ motion ─→ detector ─→ policy ─→ picture on disk ─→ recorder::EventWriter ─→ journal ─→ projections
 //! ```
 //!
-//! | | |
+//! | folder of `src/` | what it does |
 //! |---|---|
-//! | [`source`], [`frame`] | where pictures come from |
-//! | [`motion`], [`policy`], [`picture`] | what they mean and how they look; pure |
-//! | [`detector`] | what is in them, by a model in a process of its own |
-//! | [`recorder`] | the threads, the control socket, the start and the end |
-//! | [`ingest`] | events that others saw |
-//! | [`metrics`] | figures about all of it, and who reads them |
-//! | [`storage`] | how much everything takes, what may be deleted, and deleting it |
-//! | [`config`], [`logging`], [`redact`] | what it is told, what it tells, what it never tells |
-//! | [`cli`] | a file per command of the `lenslog` program |
+//! | `source` | frames from cameras, programs, files, folders and a test scene |
+//! | `lenslog_vision` | motion, policy, drawing, and the pure half of detection; no I/O |
+//! | `detector` | objects in a picture, by a model in a process of its own |
+//! | `description` | a sentence about an event, by a language model |
+//! | `recorder` | threads, start, supervision, control requests, end |
+//! | `ingest` | events from lines of JSON |
+//! | `store` | opens the journal and the projections of a data directory |
+//! | `storage` | used room, retention, deletion: `StorageMonitor`, `LogRotator` |
+//! | `metrics` | counters and timings, their file and HTTP server: `MetricsCollector` |
+//! | `config`, `logging` | the configuration and the log |
+//! | `util` | cancellation, bounded queue, backoff, log limits, redaction |
+//! | `cli` | a file per command of the `lenslog` program |
+//!
+//! The program is the product. What is public here is what the benches and the tests of this repository use.
 
-pub mod cli;
-pub mod config;
-pub mod description;
-pub mod detector;
-pub mod frame;
-pub mod ingest;
-pub mod interrupt;
-pub mod layout;
-pub mod logging;
-pub mod metrics;
-pub mod motion;
-pub mod picture;
-pub mod policy;
-pub mod recorder;
-pub mod redact;
-pub mod source;
-pub mod storage;
+mod cli;
+mod config;
+mod description;
+mod detector;
+mod ingest;
+mod logging;
+mod metrics;
+mod recorder;
+mod source;
+mod storage;
+mod store;
 #[cfg(test)]
 mod testing;
+mod util;
 
-/// The examples of the README and of docs/EMBEDDING.md are compiled and run.
+pub use cli::main;
+pub use config::Config;
+pub use detector::{Detection, Detector, DetectorSettings};
+pub use metrics::MetricsCollector;
+pub use source::{
+    DirOptions, DirSource, FileOptions, FileSource, Source, SourceItem, WATCHED_FOLDERS_MAX,
+};
+pub use storage::{Gigabytes, LogRotator, RetentionPlanner, StorageMonitor};
+pub use store::{Store, clock, journal_options};
+pub use util::CancellationToken;
+
+/// The examples of the README are compiled and run. The engine does the same with docs/EMBEDDING.md.
 #[cfg(doctest)]
 #[doc = include_str!("../README.md")]
-#[doc = include_str!("../docs/EMBEDDING.md")]
 struct Examples;

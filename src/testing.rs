@@ -23,7 +23,7 @@ pub(crate) fn logging_to<T>(path: &Path, act: impl FnOnce() -> T) -> T {
     tracing::subscriber::with_default(subscriber, act)
 }
 
-/// Tells the process that is a test's own.
+/// Set in the process that is a test's own.
 const VARIABLE: &str = "LENSLOG_TEST_OWN_PROCESS";
 
 /// `None` in a process of that test's own. Elsewhere, runs the test of that name in one, behind these commands of a shell,

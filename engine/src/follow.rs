@@ -3,7 +3,7 @@
 use lenslog_journal::{Entry, Error, JournalView, Lost, Reader, ReaderOptions, Resume, Seq};
 
 use crate::{
-    Checkpoint, CommitKind, Fact, Opened, Projection, ProjectionError, Recorded, Spec, Vocabulary,
+    Checkpoint, CommitKind, EventCodec, Fact, Opened, Projection, ProjectionError, Recorded, Spec,
 };
 
 /// Records applied between two commits that others can see.
@@ -21,13 +21,13 @@ pub(crate) enum FollowError {
 /// How a start went.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Start {
-    /// It stands where its checkpoint says and follows from there.
+    /// It follows from its checkpoint on.
     Following,
     /// There is nothing yet.
     Absent,
     /// What there is cannot be used.
     Broken(String),
-    /// What there is can be used, but is not of this journal or not of this logic.
+    /// What there is can be used, but is not of this journal or not of this version.
     Outdated(String),
 }
 
@@ -42,7 +42,7 @@ pub(crate) struct Step {
     pub(crate) oldest_micros: Option<i64>,
 }
 
-pub(crate) struct Follower<V: Vocabulary> {
+pub(crate) struct Follower<V: EventCodec> {
     pub(crate) projection: Box<dyn Projection<V>>,
     pub(crate) spec: Spec,
     view: JournalView,
@@ -57,7 +57,7 @@ pub(crate) struct Follower<V: Vocabulary> {
     pub(crate) until: Seq,
 }
 
-impl<V: Vocabulary> Follower<V> {
+impl<V: EventCodec> Follower<V> {
     pub(crate) fn new(projection: Box<dyn Projection<V>>, view: JournalView) -> Self {
         let spec = projection.spec();
         let checkpoint = start_of::<V>(&view, &spec);
@@ -99,7 +99,7 @@ impl<V: Vocabulary> Follower<V> {
         Ok(Start::Following)
     }
 
-    /// Whether an event that was set aside could be applied by now. It needs a rebuild: applying it late is no fold.
+    /// Whether a parked event could be applied by now. It needs a rebuild: applying it late is no fold.
     pub(crate) fn can_apply_parked(&mut self) -> Result<bool, FollowError> {
         let Checkpoint { parked_count, codec, .. } = self.checkpoint;
         if parked_count == 0 {
@@ -128,6 +128,7 @@ impl<V: Vocabulary> Follower<V> {
     }
 
     /// Follows from the beginning a projection of which there is nothing yet.
+    #[cfg(feature = "simulation")]
     pub(crate) fn begin(&mut self) -> Result<(), FollowError> {
         let floor = self.view.floor()?;
         self.checkpoint = start_of::<V>(&self.view, &self.spec);
@@ -227,7 +228,7 @@ impl<V: Vocabulary> Follower<V> {
     fn park(&mut self, seq: Seq, reason: &str, is_undecodable: bool) {
         tracing::error!(
             projection = self.spec.name, %seq, reason,
-            "an event cannot be applied; it is set aside, the others go on"
+            "event cannot be applied; it is parked, the others go on"
         );
         self.checkpoint.park(seq, reason, is_undecodable);
         self.uncommitted = true;
@@ -259,6 +260,6 @@ impl<V: Vocabulary> Follower<V> {
 }
 
 /// The checkpoint of a projection that has seen nothing of this journal.
-fn start_of<V: Vocabulary>(view: &JournalView, spec: &Spec) -> Checkpoint {
+fn start_of<V: EventCodec>(view: &JournalView, spec: &Spec) -> Checkpoint {
     Checkpoint { codec: V::VERSION, ..Checkpoint::at_start(view.journal_id(), spec) }
 }

@@ -9,8 +9,11 @@ use lenslog_journal::{
     Journal, JournalView, Options, ReaderOptions, Seq, SimulatedClock, Timestamp,
 };
 
+use crate::codec::encode_all;
 use crate::follow::{Follower, Start};
-use crate::{CommitKind, Projection, RebuildOptions, Vocabulary, rebuild, verify_within};
+use crate::{
+    AppendError, CommitKind, EventCodec, Projection, RebuildOptions, rebuild, verify_within,
+};
 
 /// Places at which a crash is tried.
 const CUTS_MAX: usize = 12;
@@ -18,7 +21,7 @@ const CUTS_MAX: usize = 12;
 const START: Timestamp = Timestamp { utc_micros: 1_795_424_400_000_000, offset_minutes: 60 };
 
 /// A projection to be tested.
-pub trait Subject<V: Vocabulary> {
+pub trait Subject<V: EventCodec> {
     /// Makes the projection whose files lie below `directory`.
     fn projection(&self, directory: &Path) -> Box<dyn Projection<V>>;
 
@@ -43,7 +46,7 @@ pub struct LawBroken {
 /// # Errors
 ///
 /// The first law that does not hold.
-pub fn check_laws<V: Vocabulary>(
+pub fn check_laws<V: EventCodec>(
     subject: &dyn Subject<V>,
     events: &[V::Event],
     scratch: &Path,
@@ -53,17 +56,17 @@ pub fn check_laws<V: Vocabulary>(
     trial.check(journal.next_seq())
 }
 
-struct Trial<'a, V: Vocabulary> {
+struct Trial<'a, V: EventCodec> {
     subject: &'a dyn Subject<V>,
     view: JournalView,
     scratch: &'a Path,
 }
 
-fn broken(law: &'static str, detail: impl std::fmt::Display) -> LawBroken {
+pub(crate) fn broken(law: &'static str, detail: impl std::fmt::Display) -> LawBroken {
     LawBroken { law, detail: detail.to_string() }
 }
 
-fn journal_of<V: Vocabulary>(events: &[V::Event]) -> Result<Journal, lenslog_journal::Error> {
+fn journal_of<V: EventCodec>(events: &[V::Event]) -> Result<Journal, AppendError> {
     let clock = Arc::new(SimulatedClock::new(START));
     let options = Options {
         storage: Arc::new(FaultyStorage::new()),
@@ -72,15 +75,15 @@ fn journal_of<V: Vocabulary>(events: &[V::Event]) -> Result<Journal, lenslog_jou
         ..Options::default()
     };
     let journal = Journal::open("/laws", &options)?;
-    for event in events {
+    for event in encode_all::<V>(events)? {
         clock.advance(Duration::from_millis(1));
-        journal.append_unsynced(&[V::encode(event).as_record()])?;
+        let _ = journal.append_unsynced(&[event.as_record()])?;
     }
     journal.sync()?;
     Ok(journal)
 }
 
-impl<V: Vocabulary> Trial<'_, V> {
+impl<V: EventCodec> Trial<'_, V> {
     fn check(&self, end: Seq) -> Result<(), LawBroken> {
         let live = self.directory("live", Seq(0))?;
         self.follow(&live, end, CommitKind::Durable)?;
@@ -122,7 +125,7 @@ impl<V: Vocabulary> Trial<'_, V> {
         Ok(directory)
     }
 
-    /// Follows from wherever the projection stands to `until`.
+    /// Follows from the checkpoint of the projection to `until`.
     fn follow(&self, directory: &Path, until: Seq, kind: CommitKind) -> Result<(), LawBroken> {
         let failed = |error: crate::follow::FollowError| broken("following", error);
         let mut follower = Follower::new(self.subject.projection(directory), self.view.clone());

@@ -1,20 +1,19 @@
-//! Event sourcing on a Lenslog journal: projections that follow it, checkpoints, rebuild and verify.
+//! An embedded event store for Linux on a Lenslog journal: typed events, decisions, projections.
 //!
-//! A program journals facts and makes everything else from them. What the facts mean is its [`Vocabulary`]; what is
-//! made from them are its [`Projection`]s: each follows the journal in a thread of its own ([`Runner`]), can be deleted
-//! and is made again ([`rebuild`]), and can be compared with the journal at any time ([`verify`]). The engine knows no
-//! cameras, no SQLite and no file formats.
+//! A program journals facts and derives everything else from them. Its [`EventCodec`] says what the facts mean. An
+//! [`EventLog`] appends and reads them by [query](lenslog_journal::Query). A [`Decision`] reads the events that it depends on
+//! and is appended only if it still holds. [`Projection`]s follow the journal, each in a thread of its own ([`Runner`]). They can
+//! be deleted and are rebuilt ([`rebuild()`]); they can be compared with the journal at any time ([`verify()`]). The engine
+//! knows no cameras, no SQLite and no file formats, and uses no async runtime.
 //!
 //! # A thermometer
 //!
 //! ```
 //! use std::collections::BTreeMap;
-//! use std::sync::Arc;
 //! use std::time::Duration;
 //!
-//! use lenslog_engine::{DecodeError, Encoded, Fact, Recorded, Runner, Snapshot, Summary, Vocabulary};
-//! use lenslog_journal::storage::RealStorage;
-//! use lenslog_journal::{Journal, Kind, Options};
+//! use lenslog_engine::{CodecError, Encoded, EventCodec, EventLog, Fact, Recorded, Reducer};
+//! use lenslog_journal::{Kind, Query, Tags};
 //!
 //! /// What this program journals: readings in tenths of a degree.
 //! #[derive(Debug, Clone, PartialEq)]
@@ -22,18 +21,19 @@
 //!
 //! struct Thermometer;
 //!
-//! impl Vocabulary for Thermometer {
+//! impl EventCodec for Thermometer {
 //!     type Event = Reading;
 //!
-//!     fn encode(reading: &Reading) -> Encoded {
+//!     fn encode(reading: &Reading) -> Result<Encoded, CodecError> {
 //!         let mut payload = reading.tenths.to_le_bytes().to_vec();
 //!         payload.extend_from_slice(reading.room.as_bytes());
-//!         Encoded { kind: Kind(1), version: 1, day: None, key: None, payload }
+//!         let tags = Tags::new([format!("room:{}", reading.room)])?;
+//!         Ok(Encoded::new(Kind(1), 1, payload).tags(tags))
 //!     }
 //!
-//!     fn decode(kind: Kind, _version: u16, payload: &[u8]) -> Result<Option<Reading>, DecodeError> {
+//!     fn decode(kind: Kind, _version: u16, payload: &[u8]) -> Result<Option<Reading>, CodecError> {
 //!         if kind != Kind(1) {
-//!             return Ok(None); // somebody else's, or a newer program's
+//!             return Ok(None); // of another program, or of a newer version
 //!         }
 //!         let (tenths, room) = payload.split_first_chunk().ok_or("shorter than two bytes")?;
 //!         let room = std::str::from_utf8(room)?.to_owned();
@@ -41,13 +41,13 @@
 //!     }
 //! }
 //!
-//! /// What is made from the readings: the highest of each room.
+//! /// Derived from the readings: the highest of each room.
 //! #[derive(Debug, Default, PartialEq)]
 //! struct Highs(BTreeMap<String, i16>);
 //!
-//! impl Summary<Thermometer> for Highs {
+//! impl Reducer<Thermometer> for Highs {
 //!     const NAME: &'static str = "highs";
-//!     const LOGIC: u32 = 1;
+//!     const VERSION: u32 = 1;
 //!
 //!     fn add(&mut self, record: &Recorded<Reading>) {
 //!         if let Fact::Event(reading) = &record.fact {
@@ -70,46 +70,74 @@
 //! }
 //!
 //! # fn main() -> Result<(), Box<dyn std::error::Error>> {
-//! let directory = tempfile::tempdir()?;
-//! let journal = Journal::open(directory.path(), &Options::default())?;
-//! let file = directory.path().join("highs.txt");
-//! let highs = Snapshot::<Highs>::new(Arc::new(RealStorage), &file);
-//! let runner = Runner::start::<Thermometer>(&journal.view(), vec![Box::new(highs)], Arc::new(|_| {}));
-//!
+//! # let directory = tempfile::tempdir()?;
+//! # let directory = directory.path();
+//! let (log, highs) = EventLog::<Thermometer>::open(directory)?.reduce::<Highs>("highs.txt").start()?;
+//! let mut last = None;
 //! for (room, tenths) in [("attic", 312), ("cellar", 118), ("attic", 305)] {
-//!     let reading = Reading { room: room.to_owned(), tenths };
-//!     journal.append(&[Thermometer::encode(&reading).as_record()])?; // survives a power cut
+//!     last = Some(log.append(&Reading { room: room.to_owned(), tenths })?); // survives a power cut
 //! }
-//! let behind = runner.wait_for(journal.next_seq(), Duration::from_secs(10));
-//! assert!(behind.is_empty());
-//! runner.stop();
-//! assert!(std::fs::read_to_string(&file)?.ends_with("---\n312 attic\n118 cellar\n"));
+//! let seq = last.ok_or("nothing was appended")?;
+//! assert_eq!(highs.at_least(seq, Duration::from_secs(10))?.read(|highs| highs.0["attic"]), 312);
+//! assert_eq!(log.read(&Query::tag("room:attic"), ..)?.count(), 2);
+//! log.close()?;
+//! assert!(std::fs::read_to_string(directory.join("highs.txt"))?.ends_with("---\n312 attic\n118 cellar\n"));
 //! # Ok(())
 //! # }
 //! ```
+//!
+//! # Modules
+//!
+//! | module | task |
+//! |---|---|
+//! | `event_log`, `submit` | the handle of an embedder; appends that are synced later |
+//! | `codec`, `read` | events and their bytes; events of a query, decoded |
+//! | `decision`, `testkit` | commands and their consistency boundary; scenarios and laws of commands |
+//! | `projection`, `snapshot`, `handle` | the trait; a value in one file; reading it live |
+//! | `runner`, `follow`, `status` | a thread a projection: following, backing off, waiting |
+//! | `rebuild`, `verify`, `laws` | rebuilding, comparing, the laws of projections |
+//! | `checkpoint`, `sealed`, `aside` | how far a projection is; small files with a checksum; replaced files |
 
-mod backoff;
+mod aside;
 mod checkpoint;
+mod codec;
+mod decision;
+mod event_log;
 mod follow;
+mod handle;
+#[cfg(feature = "simulation")]
 pub mod laws;
 mod projection;
+mod read;
 mod rebuild;
-mod recorded;
 mod runner;
+pub mod sealed;
 mod snapshot;
 mod status;
+mod submit;
+#[cfg(feature = "simulation")]
+pub mod testkit;
 mod verify;
-mod vocabulary;
 
+pub use aside::{Aside, OLD_MAX, is_aside, next_number};
 pub use checkpoint::{Checkpoint, PARKED_MAX, PARKED_REASON_CHARS_MAX, Parked};
+pub use codec::{AppendError, CodecError, Encoded, EventCodec};
+pub use decision::{DecideError, Decided, Decision, Retries};
+pub use event_log::{EventLog, EventLogBuilder, Handles, StartError};
+pub use handle::{Behind, Handle, Reading};
 pub use projection::{
-    CommitKind, DIFFERENCES_MAX, Inspection, KeepOld, Opened, Projection, ProjectionError, Scope,
-    Spec, Verifier,
+    CommitKind, DIFFERENCES_MAX, Inspection, Opened, Projection, ProjectionError, Scope, Spec,
+    Verifier,
 };
+pub use read::{Events, Fact, ReadError, Recorded, SequencedEvent};
 pub use rebuild::{Progress, RebuildError, RebuildOptions, Rebuilt, rebuild};
-pub use recorded::{Fact, Recorded};
-pub use runner::{OnLost, Runner};
-pub use snapshot::{SNAPSHOT_ASIDES_MAX, SNAPSHOT_BYTES_MAX, Snapshot, Summary};
+pub use runner::{OnLost, Runner, RunnerOptions};
+pub use snapshot::{Reducer, SNAPSHOT_BYTES_MAX, Snapshot};
 pub use status::{ProjectionState, ProjectionStatus};
-pub use verify::{ProjectionReport, Verdict, VerifyReport, verify, verify_within};
-pub use vocabulary::{DecodeError, Encoded, Vocabulary};
+pub use submit::Submitted;
+pub use verify::{Verdict, VerifiedProjection, VerifyReport, verify, verify_within};
+
+/// The examples of docs/EMBEDDING.md are compiled and run.
+#[cfg(doctest)]
+#[doc = include_str!("../../docs/EMBEDDING.md")]
+struct Embedding;

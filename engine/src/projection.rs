@@ -1,21 +1,29 @@
-//! [`Projection`]: something made from the journal that can be made again.
+//! [`Projection`]: a view of the journal that can be rebuilt at any time.
 
 use std::collections::BTreeSet;
 use std::fmt;
 use std::io;
 use std::path::{Path, PathBuf};
 
-use lenslog_journal::{Day, Kind, Seq, SeqRange, SystemRecord};
+use lenslog_journal::{ControlRecord, Day, Kind, Seq, SeqRange};
 
-use crate::{Checkpoint, Fact, Recorded, Vocabulary};
+use crate::{Aside, Checkpoint, EventCodec, Fact, Recorded};
 
-/// What a projection is called and what its output depends on.
+/// The name of a projection, and what its output depends on.
+///
+/// ```
+/// # use lenslog_engine::Spec;
+/// # use lenslog_journal::Kind;
+/// let spec = Spec::new("balance", 1).kinds(&[Kind(1)]).options("currency=EUR");
+/// assert!(spec.wants(Kind(1)) && !spec.wants(Kind(2)));
+/// ```
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Spec {
     /// Its name: lower case, one word.
     pub name: &'static str,
-    /// Version of its logic: rises whenever the same events would give another output. A mismatch rebuilds it.
-    pub logic: u32,
+    /// Version of the projection: rises whenever the same events would give another output. A mismatch rebuilds it.
+    pub version: u32,
     /// The kinds it wants; `None` for all. The journal's own records always come.
     pub kinds: Option<&'static [Kind]>,
     /// Options that change its output, in a fixed form. A mismatch rebuilds it.
@@ -23,6 +31,24 @@ pub struct Spec {
 }
 
 impl Spec {
+    /// A projection that wants every kind and has no options.
+    #[must_use]
+    pub const fn new(name: &'static str, version: u32) -> Self {
+        Self { name, version, kinds: None, options: String::new() }
+    }
+
+    /// Sets the kinds that it wants.
+    #[must_use]
+    pub fn kinds(self, kinds: &'static [Kind]) -> Self {
+        Self { kinds: Some(kinds), ..self }
+    }
+
+    /// Sets the options that change its output, in a fixed form.
+    #[must_use]
+    pub fn options(self, options: impl Into<String>) -> Self {
+        Self { options: options.into(), ..self }
+    }
+
     /// Whether the projection wants records of this kind.
     #[must_use]
     pub fn wants(&self, kind: Kind) -> bool {
@@ -35,14 +61,14 @@ impl Spec {
 pub enum Opened {
     /// There is nothing: it begins at the start.
     Absent,
-    /// It stands here. What a crash left behind the checkpoint is taken back or recognised while records come again.
+    /// It goes on from a checkpoint. What a crash left after it is undone or recognised while records come again.
     At {
-        /// Where.
+        /// How far it is.
         checkpoint: Checkpoint,
         /// Records before it that are needed once more, through [`Projection::restore`].
         needs: BTreeSet<Seq>,
     },
-    /// What is there cannot be used. It was set aside, or will be by the rebuild; nothing of it is lost.
+    /// The content is unusable. The rebuild moves it to `*.old-N`; nothing of it is lost.
     Broken {
         /// Path and cause, for the log.
         reason: String,
@@ -55,9 +81,9 @@ pub enum Opened {
 pub enum Scope {
     /// All of it.
     All,
-    /// Only what tells of these days, both ends included.
+    /// Only the content of these days, both ends included.
     Range(Day, Day),
-    /// Only what tells of these days.
+    /// Only the content of these days.
     Days(BTreeSet<Day>),
 }
 
@@ -94,21 +120,8 @@ pub enum CommitKind {
     /// What was applied, and the checkpoint, survive a power cut. A checkpoint that only moved may stay unwritten, so
     /// that an idle system writes next to nothing.
     Durable,
-    /// As durable, and the last one: the checkpoint is written wherever it stands.
+    /// As durable, and the last one: the checkpoint is written in any case.
     Final,
-}
-
-/// What becomes of the old copy when a rebuild puts the new one in its place.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub enum KeepOld {
-    /// It goes: the journal has everything in it.
-    #[default]
-    No,
-    /// It is moved aside as `.old-N`; the newest three are kept.
-    Old,
-    /// The journal lost records that it may still hold. It is moved aside as `.lost-N`, and kept until its days are
-    /// pruned or [`Projection::remove_lost`] is called.
-    Lost,
 }
 
 /// What a look at a projection's files found.
@@ -140,8 +153,8 @@ pub enum ProjectionError {
         /// What the system said.
         source: io::Error,
     },
-    /// Something else stands where the projection needs its file or directory, or it must not be used; nothing
-    /// is touched until somebody moves it.
+    /// Another object is in the place of the projection's file or directory, or must not be used; nothing
+    /// is touched until it is moved away.
     #[error("{} {problem}; {remedy}", path.display())]
     Blocked {
         /// Where.
@@ -151,7 +164,7 @@ pub enum ProjectionError {
         /// What to do.
         remedy: &'static str,
     },
-    /// Its content cannot be used any more and must be made again.
+    /// The content is unusable and must be rebuilt.
     #[error("{reason}")]
     Broken {
         /// Path and cause, for the log.
@@ -173,7 +186,7 @@ impl ProjectionError {
     }
 }
 
-/// Something made from the journal that can be made again.
+/// A view of the journal that can be rebuilt at any time.
 ///
 /// # The laws
 ///
@@ -186,17 +199,17 @@ impl ProjectionError {
 /// * **L4** A failing projection stops no other and never the journal.
 /// * **L5** Nothing is shown that is not yet durable in the journal.
 ///
-/// [`check_laws`](crate::laws::check_laws) tests a projection against them.
+/// `laws::check_laws` (feature `simulation`) tests a projection against them.
 ///
 /// # Calls
 ///
 /// Methods are called from one thread at a time. `apply` reads no clock, no environment, no configuration and draws
 /// nothing at random: its output depends on the records and on [`Spec::options`] only.
-pub trait Projection<V: Vocabulary>: Send {
+pub trait Projection<V: EventCodec>: Send {
     /// What it is called and what its output depends on.
     fn spec(&self) -> Spec;
 
-    /// Opens what there is, forgetting everything in memory, and says where it stands. Called again after an error.
+    /// Opens what there is, forgetting everything in memory, and returns how far it is. Called again after an error.
     ///
     /// # Errors
     ///
@@ -249,8 +262,8 @@ pub trait Projection<V: Vocabulary>: Send {
     /// [`ProjectionError::Retry`], [`ProjectionError::Broken`].
     fn commit(&mut self, checkpoint: &Checkpoint, kind: CommitKind) -> Result<(), ProjectionError>;
 
-    /// Everything durable in the journal was applied and committed: what still lies behind it in the files is not
-    /// the journal's.
+    /// Everything durable in the journal was applied and committed: any further content of the files is not the
+    /// journal's.
     ///
     /// # Errors
     ///
@@ -275,7 +288,8 @@ pub trait Projection<V: Vocabulary>: Send {
     /// [`ProjectionError::Retry`], [`ProjectionError::Blocked`].
     fn begin_rebuild(&mut self, scope: &Scope) -> Result<(), ProjectionError>;
 
-    /// Puts the copy in place of the first, as of `checkpoint`; the first is moved aside where `keep_old` says so.
+    /// Puts the copy in place of the first, as of `checkpoint`. The first is moved aside where `keep_old` says how;
+    /// else it is removed, for the journal has everything in it.
     ///
     /// # Errors
     ///
@@ -284,10 +298,10 @@ pub trait Projection<V: Vocabulary>: Send {
     fn finish_rebuild(
         &mut self,
         checkpoint: &Checkpoint,
-        keep_old: KeepOld,
+        keep_old: Option<Aside>,
     ) -> Result<(), ProjectionError>;
 
-    /// Throws the copy away.
+    /// Discards the copy.
     fn abort_rebuild(&mut self);
 
     /// The files whose replacement may end the cause of repeated rebuilds: while a rebuild waits, a new inode or
@@ -314,8 +328,8 @@ pub trait Projection<V: Vocabulary>: Send {
 }
 
 /// Compares a projection with the records it was made from.
-pub trait Verifier<V: Vocabulary>: Send {
-    /// Where the projection stands: records from there on are not given.
+pub trait Verifier<V: EventCodec>: Send {
+    /// How far the projection is: records from there on are not given.
     fn checkpoint(&self) -> &Checkpoint;
 
     /// Takes the next record that the projection wants.
@@ -329,7 +343,7 @@ pub trait Verifier<V: Vocabulary>: Send {
     /// is as good as one at the head.
     fn is_changed_by(&self, record: &Recorded<V::Event>) -> bool {
         match &record.fact {
-            Fact::Journal(system) => matches!(system, SystemRecord::PrunedThrough(_)),
+            Fact::Journal(system) => matches!(system, ControlRecord::PrunedThrough(_)),
             _ => true,
         }
     }

@@ -1,11 +1,11 @@
-//! [`rebuild`]: makes a projection again from the journal, beside the old one, and puts it in place at the end.
+//! [`rebuild`]: builds a projection from the journal beside the old one, and replaces that at the end.
 
 use lenslog_journal::{
     Entry, Error, JournalView, LossCause, Lost, Position, ReaderOptions, Resume, Seq, SeqRange,
 };
 
 use crate::{
-    Checkpoint, Fact, KeepOld, Opened, Projection, ProjectionError, Recorded, Scope, Vocabulary,
+    Aside, Checkpoint, EventCodec, Fact, Opened, Projection, ProjectionError, Recorded, Scope,
 };
 
 /// Losses one rebuild names.
@@ -16,11 +16,11 @@ const LOST_MAX: usize = 1000;
 pub struct RebuildOptions {
     /// Which part.
     pub scope: Scope,
-    /// Replace the projection even if the journal has lost records: the old one is kept aside.
+    /// Replace the projection even if the journal has lost records: the old one becomes `*.lost-N`.
     pub accept_loss: bool,
-    /// Keep the old one aside in any case.
+    /// Keep the old one as `*.old-N` in any case.
     pub keep_old: bool,
-    /// What there is was rebuilt from this very journal and nothing else was done to it: nothing of it is kept aside.
+    /// The present content was rebuilt from this very journal and not changed since: nothing of it is kept.
     pub is_own: bool,
     /// How the journal is read.
     pub reader: ReaderOptions,
@@ -44,21 +44,21 @@ impl Default for RebuildOptions {
 pub struct Rebuilt {
     /// Records the projection wanted.
     pub records: u64,
-    /// Where it stands now.
+    /// How far it is now.
     pub checkpoint: Checkpoint,
     /// What the journal had lost; empty unless loss was accepted.
     pub lost: Vec<Lost>,
 }
 
-/// Why a projection was not rebuilt. The old one is as it was.
+/// Why a projection was not rebuilt. The old one is unchanged.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum RebuildError {
     /// The journal has lost records that the old projection may still hold.
     #[error(
-        "the journal is damaged ({}); the projection is left as it is, it may hold the last copy; accepting the loss \
-         (`replay rebuild --accept-loss`) replaces it and keeps the old one aside",
-        told(lost)
+        "projection: not rebuilt, because the journal is damaged ({}) and the projection may hold the last copy; a rebuild \
+         that accepts the loss replaces it and keeps the old one as .lost-N",
+        named(lost)
     )]
     Damaged {
         /// What is lost.
@@ -66,9 +66,8 @@ pub enum RebuildError {
     },
     /// The projection holds records that this journal lacks.
     #[error(
-        "the projection holds records that the journal lacks ({reason}); the projection is left as it is, it may hold \
-         the last copy; put the missing segments back, or accept the loss (`replay rebuild --accept-loss`), which \
-         replaces the projection and keeps the old one as .lost-N"
+        "projection: not rebuilt, because it holds records that the journal lacks ({reason}), perhaps their last copy; put \
+         the missing segments back; or a rebuild that accepts the loss replaces it and keeps the old one as .lost-N"
     )]
     Ahead {
         /// How the two differ.
@@ -80,12 +79,12 @@ pub enum RebuildError {
     /// The journal could not be read.
     #[error(transparent)]
     Journal(#[from] Error),
-    /// Somebody wanted it to end.
-    #[error("the rebuild was interrupted; the projection is as it was")]
+    /// The caller ended it.
+    #[error("projection: the rebuild was interrupted; the projection is unchanged")]
     Interrupted,
 }
 
-fn told(lost: &[Lost]) -> String {
+fn named(lost: &[Lost]) -> String {
     let first = lost.first().map_or_else(String::new, ToString::to_string);
     match lost.len() {
         0 | 1 => first,
@@ -106,14 +105,15 @@ pub struct Progress {
 
 /// Rebuilds one projection, or the part of it that `options.scope` names.
 ///
-/// A part is rebuilt up to where the projection stands; the whole, up to the journal's durable end. What was made of
-/// records that this journal does not have (another journal's, or some behind its end) may be the last trace of them
-/// and is kept aside, whatever the options say. `progress` is called every thousand records or so; where it returns `false` the rebuild ends and changes nothing.
+/// A part is rebuilt up to the checkpoint of the projection; the whole, up to the journal's durable end. A projection of
+/// records that this journal does not have (another journal's, or some after its end) may hold the last copy of them. It is
+/// moved aside in any case. `progress` is called about every thousand records: if it returns `false`, the rebuild ends and
+/// changes nothing.
 ///
 /// # Errors
 ///
-/// [`RebuildError`]; the projection is then as it was.
-pub fn rebuild<V: Vocabulary>(
+/// [`RebuildError`]; the projection is unchanged then.
+pub fn rebuild<V: EventCodec>(
     projection: &mut dyn Projection<V>,
     view: &JournalView,
     options: &RebuildOptions,
@@ -146,18 +146,18 @@ pub fn rebuild<V: Vocabulary>(
     }
     let mut rebuilt = result?;
     let keep_old = match foreign {
-        _ if options.is_own => KeepOld::No,
+        _ if options.is_own => None,
         Some(foreign) => {
             tracing::error!(
                 projection = spec.name,
                 reason = foreign.reason,
-                "the projection holds records that this journal does not have; it is kept aside"
+                "projection holds records that this journal lacks; the old copy is moved aside"
             );
-            if foreign.is_other_journal { KeepOld::Old } else { KeepOld::Lost }
+            if foreign.is_other_journal { Some(Aside::Old) } else { Some(Aside::Lost) }
         }
-        None if !rebuilt.lost.is_empty() => KeepOld::Lost,
-        None if options.keep_old => KeepOld::Old,
-        None => KeepOld::No,
+        None if !rebuilt.lost.is_empty() => Some(Aside::Lost),
+        None if options.keep_old => Some(Aside::Old),
+        None => None,
     };
     projection.finish_rebuild(&rebuilt.checkpoint, keep_old)?;
     if !options.accept_loss {
@@ -174,7 +174,7 @@ struct Foreign {
 }
 
 /// `None` where the journal has everything that the projection holds, or says what it lost.
-fn foreign_to<V: Vocabulary>(
+fn foreign_to<V: EventCodec>(
     projection: &dyn Projection<V>,
     view: &JournalView,
 ) -> Option<Foreign> {
@@ -191,7 +191,7 @@ fn foreign_to<V: Vocabulary>(
     }
 }
 
-fn fold<V: Vocabulary>(
+fn fold<V: EventCodec>(
     projection: &mut dyn Projection<V>,
     view: &JournalView,
     options: &RebuildOptions,
@@ -204,7 +204,7 @@ fn fold<V: Vocabulary>(
     let end = until.as_ref().map(|checkpoint| checkpoint.position.next);
     // Taken before the reading: where that ends earlier, records are missing.
     let head = view.head()?;
-    let mut reader = view.reader(from, options.reader)?;
+    let mut reader = view.reader(from, options.reader.clone())?;
     let mut checkpoint = Checkpoint::at_start(view.journal_id(), &spec);
     checkpoint.codec = V::VERSION;
     let (mut records, mut passed) = (0, 0_u64);
@@ -223,7 +223,7 @@ fn fold<V: Vocabulary>(
         let entry = match reader.next() {
             // As a follower does: the tombstone comes later, and takes away what was made of the pruned records.
             Err(Error::Pruned { floor }) => {
-                reader = view.reader(floor, options.reader)?;
+                reader = view.reader(floor, options.reader.clone())?;
                 continue;
             }
             result => result?,
@@ -273,7 +273,7 @@ pub(crate) fn missing_end(view: &JournalView, range: SeqRange) -> Result<Lost, E
     Ok(Lost { range, segment, offset: 0, cause: LossCause::SegmentMissing })
 }
 
-fn apply<V: Vocabulary>(
+fn apply<V: EventCodec>(
     projection: &mut dyn Projection<V>,
     checkpoint: &mut Checkpoint,
     recorded: &Recorded<V::Event>,

@@ -1,51 +1,54 @@
 //! [`Snapshot`]: the simplest projection there is: a value in memory, kept in one small file with its checkpoint.
 
+use std::ffi::{OsStr, OsString};
 use std::io;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use lenslog_journal::Seq;
 use lenslog_journal::storage::{EntryKind, Storage, read_file, replace_file};
 
+use crate::handle::{Handle, Shared};
+use crate::sealed::{seal, unseal};
 use crate::{
-    Checkpoint, CommitKind, Inspection, KeepOld, Opened, Projection, ProjectionError, Recorded,
-    Scope, Spec, Verifier, Vocabulary,
+    Aside, Checkpoint, CommitKind, EventCodec, Inspection, Opened, Projection, ProjectionError,
+    Recorded, Scope, Spec, Verifier, next_number,
 };
 
 /// Largest file of a snapshot, in bytes: a larger one is taken for broken.
 pub const SNAPSHOT_BYTES_MAX: usize = 64 << 20;
 
-/// Files that rebuilds set aside: `.old`, then `.old-2` and so on, the newest first; the oldest goes.
-pub const SNAPSHOT_ASIDES_MAX: usize = 3;
-
 const SEPARATOR: &str = "---\n";
 
 /// A value that a journal's records add up to, such as a count or a total a day.
-pub trait Summary<V: Vocabulary>: Default + Send + 'static {
+pub trait Reducer<V: EventCodec>: Default + Send + 'static {
     /// Name of the projection: lower case, one word.
     const NAME: &'static str;
-    /// Version of the logic: rises whenever the same events would add up to something else.
-    const LOGIC: u32;
+    /// Version of the projection: rises whenever the same events would add up to something else.
+    const VERSION: u32;
 
     /// Adds a record. Pure: no clock, no environment, nothing random.
     fn add(&mut self, record: &Recorded<V::Event>);
 
-    /// The value as text, for people to read and [`Summary::from_text`] to read back.
+    /// The value as text, for people to read and [`Reducer::from_text`] to read back.
     fn to_text(&self) -> String;
 
-    /// Reads what [`Summary::to_text`] wrote.
+    /// Reads what [`Reducer::to_text`] wrote.
     fn from_text(text: &str) -> Option<Self>;
 }
 
-/// A [`Summary`] kept in a file: the text, after the lines of the checkpoint.
+/// A [`Reducer`] kept in a file: the text, after a line with the checkpoint.
 ///
 /// The file is replaced in one step at every durable commit, every few seconds while something happens: it is never
-/// half written. What a rebuild keeps goes to `PATH.old`, what was there before to `PATH.old-2`, at most
-/// [`SNAPSHOT_ASIDES_MAX`] of them. Where the journal lost records it goes to `PATH.lost-N`, which is not limited.
+/// half written, and a checksum covers all of it. A rebuild moves what it keeps to `PATH.old-N`, of which the newest
+/// three stay, or to `PATH.lost-N` where the journal lost records.
 #[derive(Debug)]
 pub struct Snapshot<S> {
     storage: Arc<dyn Storage>,
     path: PathBuf,
-    live: S,
+    shared: Arc<Shared<S>>,
+    /// What the file holds, until the follower accepts it by its first call.
+    opened: Option<(S, Seq)>,
     rebuilt: Option<S>,
     /// The file as it was written last.
     identity: Option<(u64, u64)>,
@@ -55,23 +58,35 @@ impl<S: Default> Snapshot<S> {
     /// The summary kept at `path`, in a directory that exists.
     #[must_use]
     pub fn new(storage: Arc<dyn Storage>, path: impl Into<PathBuf>) -> Self {
-        Self { storage, path: path.into(), live: S::default(), rebuilt: None, identity: None }
+        let (shared, path) = (Arc::default(), path.into());
+        Self { storage, path, shared, opened: None, rebuilt: None, identity: None }
     }
 
-    /// The value as it is in memory.
-    pub const fn value(&self) -> &S {
-        &self.live
+    /// A handle on the value, which is live while a [`Runner`](crate::Runner) follows.
+    #[must_use]
+    pub fn handle<V: EventCodec>(&self) -> Handle<S>
+    where
+        S: Reducer<V>,
+    {
+        Handle::new(Arc::clone(&self.shared), S::NAME)
     }
 
-    fn read(&self) -> Result<Option<String>, ProjectionError> {
+    /// The follower goes on from what the file holds: handles see it from here on.
+    fn accept(&mut self) {
+        if let Some((value, next)) = self.opened.take() {
+            self.shared.replace(value, next);
+        }
+    }
+
+    fn read(&self) -> Result<Option<Vec<u8>>, ProjectionError> {
         // Opening a FIFO would wait for a writer.
         if self.storage.stat(&self.path).is_ok_and(|stat| stat.kind != EntryKind::File) {
             return Err(self.blocked());
         }
         match read_file(&*self.storage, &self.path, SNAPSHOT_BYTES_MAX) {
-            Ok(bytes) => Ok(Some(String::from_utf8_lossy(&bytes).into_owned())),
+            Ok(bytes) => Ok(Some(bytes)),
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
-            Err(error) if error.kind() == io::ErrorKind::FileTooLarge => Ok(Some(String::new())),
+            Err(error) if error.kind() == io::ErrorKind::FileTooLarge => Ok(Some(Vec::new())),
             Err(error) => Err(ProjectionError::retry("cannot read", &self.path)(error)),
         }
     }
@@ -84,34 +99,33 @@ impl<S: Default> Snapshot<S> {
         }
     }
 
-    /// The first name that no lost copy has.
-    fn free_lost(&self) -> io::Result<PathBuf> {
-        for number in 1_u64.. {
-            let mut name = self.path.clone().into_os_string();
-            name.push(format!(".lost-{number}"));
-            match self.storage.stat(name.as_ref()) {
-                Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(name.into()),
-                result => result?,
-            };
-        }
-        Err(io::ErrorKind::AlreadyExists.into())
+    /// The entries of the file's directory, as paths and names.
+    fn entries(&self) -> Result<(PathBuf, Vec<OsString>), ProjectionError> {
+        let directory = self.path.parent().unwrap_or(Path::new("")).to_owned();
+        let listed = self.storage.list(&directory);
+        let entries = listed.map_err(ProjectionError::retry("cannot list", &directory))?;
+        Ok((directory, entries.into_iter().map(|entry| entry.name).collect()))
     }
 
-    /// Where the file goes that is set aside `number` times, from 1 on.
-    fn aside(&self, number: usize) -> PathBuf {
-        let mut aside = self.path.clone().into_os_string();
-        aside.push(if number == 1 { ".old".to_owned() } else { format!(".old-{number}") });
-        aside.into()
+    fn name(&self) -> &OsStr {
+        self.path.file_name().unwrap_or_default()
     }
 
-    fn set_aside(&self) -> io::Result<()> {
-        for number in (1..SNAPSHOT_ASIDES_MAX).rev() {
-            match self.storage.rename(&self.aside(number), &self.aside(number + 1)) {
-                Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
-                _ => {}
-            }
-        }
-        self.storage.rename(&self.path, &self.aside(1))
+    fn move_aside(&self, aside: Aside) -> Result<(), ProjectionError> {
+        let (_, entries) = self.entries()?;
+        let mut numbers = aside.numbers(self.name(), entries.iter().map(OsString::as_os_str));
+        let number = next_number(&numbers);
+        numbers.push(number);
+        let target = aside.path(&self.path, number);
+        self.storage
+            .rename(&self.path, &target)
+            .map_err(ProjectionError::retry("cannot move aside", &self.path))?;
+        let surplus = aside.surplus(&numbers).iter();
+        surplus.map(|number| aside.path(&self.path, *number)).try_for_each(|old| self.remove(&old))
+    }
+
+    fn remove(&self, path: &Path) -> Result<(), ProjectionError> {
+        self.storage.remove(path).map_err(ProjectionError::retry("cannot remove", path))
     }
 
     fn write(&mut self, text: &str) -> Result<(), ProjectionError> {
@@ -123,51 +137,64 @@ impl<S: Default> Snapshot<S> {
     }
 }
 
-/// Whether `entry` is called like `name` and `.lost-N`.
-fn is_lost_copy(name: &std::ffi::OsStr, entry: &std::ffi::OsStr) -> bool {
-    let number = || {
-        let rest = entry.as_encoded_bytes().strip_prefix(name.as_encoded_bytes())?;
-        rest.strip_prefix(b".lost-")
-    };
-    number().is_some_and(|digits| !digits.is_empty() && digits.iter().all(u8::is_ascii_digit))
+fn parse<V: EventCodec, S: Reducer<V>>(bytes: Vec<u8>) -> Option<(Checkpoint, S)> {
+    let text = unseal(bytes).ok()?;
+    let (checkpoint, value) = text.split_once('\n')?;
+    let value = value.strip_prefix(SEPARATOR)?;
+    Some((serde_json::from_str(checkpoint).ok()?, S::from_text(value)?))
 }
 
-fn parse<V: Vocabulary, S: Summary<V>>(text: &str) -> Option<(Checkpoint, S)> {
-    let (checkpoint, value) = text.split_once(SEPARATOR)?;
-    Some((Checkpoint::from_text(checkpoint)?, S::from_text(value)?))
+fn render<V: EventCodec, S: Reducer<V>>(checkpoint: &Checkpoint, value: &S) -> io::Result<String> {
+    let checkpoint = serde_json::to_string(checkpoint)?;
+    Ok(seal(&format!("{checkpoint}\n{SEPARATOR}{}", value.to_text())))
 }
 
-impl<V: Vocabulary, S: Summary<V>> Projection<V> for Snapshot<S> {
+impl<V: EventCodec, S: Reducer<V>> Projection<V> for Snapshot<S> {
     fn spec(&self) -> Spec {
-        Spec { name: S::NAME, logic: S::LOGIC, kinds: None, options: String::new() }
+        Spec::new(S::NAME, S::VERSION)
     }
 
     fn open(&mut self) -> Result<Opened, ProjectionError> {
-        self.live = S::default();
-        let Some(text) = self.read()? else { return Ok(Opened::Absent) };
-        let Some((checkpoint, value)) = parse::<V, S>(&text) else {
+        self.opened = Some((S::default(), Seq(0)));
+        let Some(bytes) = self.read()? else { return Ok(Opened::Absent) };
+        let Some((checkpoint, value)) = parse::<V, S>(bytes) else {
             let reason = format!("{} is not a snapshot", self.path.display());
             return Ok(Opened::Broken { reason });
         };
-        self.live = value;
+        self.opened = Some((value, checkpoint.position.next));
         self.identity = self.storage.stat(&self.path).ok().map(|stat| stat.identity);
         Ok(Opened::At { checkpoint, needs: Default::default() })
     }
 
     fn apply(&mut self, record: &Recorded<V::Event>) -> Result<(), ProjectionError> {
-        self.rebuilt.as_mut().unwrap_or(&mut self.live).add(record);
+        if let Some(rebuilt) = &mut self.rebuilt {
+            rebuilt.add(record);
+        } else {
+            self.accept();
+            self.shared.change(|value| value.add(record));
+        }
         Ok(())
     }
 
     /// A visible commit changes nothing on disk: what a crash takes back is added again.
     fn commit(&mut self, checkpoint: &Checkpoint, kind: CommitKind) -> Result<(), ProjectionError> {
+        self.accept();
+        self.shared.publish(checkpoint.position.next);
         match kind {
             CommitKind::Visible => Ok(()),
             CommitKind::Durable | CommitKind::Final => {
-                let text = checkpoint.to_text() + SEPARATOR + &self.live.to_text();
+                let text = self
+                    .shared
+                    .read(|value| render::<V, S>(checkpoint, value))
+                    .map_err(ProjectionError::retry("cannot write", &self.path))?;
                 self.write(&text)
             }
         }
+    }
+
+    fn caught_up(&mut self) -> Result<(), ProjectionError> {
+        self.accept();
+        Ok(())
     }
 
     fn inspect(&mut self) -> Result<Inspection, ProjectionError> {
@@ -191,18 +218,16 @@ impl<V: Vocabulary, S: Summary<V>> Projection<V> for Snapshot<S> {
     fn finish_rebuild(
         &mut self,
         checkpoint: &Checkpoint,
-        keep_old: KeepOld,
+        keep_old: Option<Aside>,
     ) -> Result<(), ProjectionError> {
-        if keep_old != KeepOld::No && self.read()?.is_some() {
-            let moved = match keep_old {
-                KeepOld::Lost => {
-                    self.free_lost().and_then(|lost| self.storage.rename(&self.path, &lost))
-                }
-                _ => self.set_aside(),
-            };
-            moved.map_err(ProjectionError::retry("cannot set aside", &self.path))?;
+        if let Some(aside) = keep_old
+            && self.read()?.is_some()
+        {
+            self.move_aside(aside)?;
         }
-        self.live = self.rebuilt.take().unwrap_or_default();
+        self.opened = None;
+        let value = self.rebuilt.take().unwrap_or_default();
+        self.shared.replace(value, checkpoint.position.next);
         Projection::<V>::commit(self, checkpoint, CommitKind::Durable)
     }
 
@@ -215,19 +240,11 @@ impl<V: Vocabulary, S: Summary<V>> Projection<V> for Snapshot<S> {
     }
 
     fn remove_lost(&mut self) -> Result<u64, ProjectionError> {
-        let (directory, name) = (self.path.parent(), self.path.file_name());
-        let (Some(directory), Some(name)) = (directory, name) else { return Ok(0) };
-        let entries = self
-            .storage
-            .list(directory)
-            .map_err(ProjectionError::retry("cannot list", directory))?;
+        let (directory, entries) = self.entries()?;
         let mut removed = 0;
         for entry in entries {
-            if is_lost_copy(name, &entry.name) {
-                let path = directory.join(&entry.name);
-                self.storage
-                    .remove(&path)
-                    .map_err(ProjectionError::retry("cannot remove", &path))?;
+            if Aside::Lost.number(self.name(), &entry).is_some() {
+                self.remove(&directory.join(&entry))?;
                 removed += 1;
             }
         }
@@ -235,8 +252,8 @@ impl<V: Vocabulary, S: Summary<V>> Projection<V> for Snapshot<S> {
     }
 
     fn verifier(&self) -> Result<Option<Box<dyn Verifier<V>>>, ProjectionError> {
-        let Some(text) = self.read()? else { return Ok(None) };
-        let (checkpoint, kept) = parse::<V, S>(&text).ok_or_else(|| ProjectionError::Broken {
+        let Some(bytes) = self.read()? else { return Ok(None) };
+        let (checkpoint, kept) = parse::<V, S>(bytes).ok_or_else(|| ProjectionError::Broken {
             reason: format!("{} is not a snapshot", self.path.display()),
         })?;
         let path = self.path.clone();
@@ -251,7 +268,7 @@ struct SnapshotVerifier<S> {
     added: S,
 }
 
-impl<V: Vocabulary, S: Summary<V>> Verifier<V> for SnapshotVerifier<S> {
+impl<V: EventCodec, S: Reducer<V>> Verifier<V> for SnapshotVerifier<S> {
     fn checkpoint(&self) -> &Checkpoint {
         &self.checkpoint
     }
@@ -270,5 +287,78 @@ impl<V: Vocabulary, S: Summary<V>> Verifier<V> for SnapshotVerifier<S> {
         let line =
             line.map_or_else(|| "its length".to_owned(), |line| format!("line {}", line + 1));
         Ok(vec![format!("{} differs from the journal in {line}", self.path.display())])
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{CodecError, Encoded};
+    use lenslog_journal::storage::FaultyStorage;
+    use lenslog_journal::{Kind, Seq};
+
+    struct Numbers;
+
+    impl EventCodec for Numbers {
+        type Event = u8;
+
+        fn decode(_: Kind, _: u16, payload: &[u8]) -> Result<Option<u8>, CodecError> {
+            Ok(payload.first().copied())
+        }
+
+        fn encode(number: &u8) -> Result<Encoded, CodecError> {
+            Ok(Encoded::new(Kind(1), 1, vec![*number]))
+        }
+    }
+
+    #[derive(Default, Debug, PartialEq)]
+    struct Text(String);
+
+    impl Reducer<Numbers> for Text {
+        const NAME: &'static str = "text";
+        const VERSION: u32 = 1;
+
+        fn add(&mut self, _: &Recorded<u8>) {}
+
+        fn to_text(&self) -> String {
+            self.0.clone()
+        }
+
+        fn from_text(text: &str) -> Option<Self> {
+            Some(Self(text.to_owned()))
+        }
+    }
+
+    fn checkpoint() -> Checkpoint {
+        let spec = Projection::<Numbers>::spec(&Snapshot::<Text>::new(storage(), "/text"));
+        let mut checkpoint = Checkpoint::at_start([7; 16], &spec);
+        checkpoint.park(Seq(3), "a reason that ends in\n---\n", false);
+        checkpoint
+    }
+
+    fn storage() -> Arc<dyn Storage> {
+        Arc::new(FaultyStorage::new())
+    }
+
+    #[test]
+    fn a_reason_that_looks_like_the_separator_splits_nothing() {
+        let mut snapshot = Snapshot::<Text>::new(storage(), "/text");
+        snapshot.shared.change(|value| *value = Text("one\n---\ntwo".to_owned()));
+        let checkpoint = checkpoint();
+        Projection::<Numbers>::commit(&mut snapshot, &checkpoint, CommitKind::Durable).unwrap();
+        let opened = Projection::<Numbers>::open(&mut snapshot).unwrap();
+        assert_eq!(opened, Opened::At { checkpoint, needs: Default::default() });
+        Projection::<Numbers>::caught_up(&mut snapshot).unwrap();
+        snapshot.handle().read(|value| assert_eq!(value.0, "one\n---\ntwo"));
+    }
+
+    #[test]
+    fn a_changed_byte_anywhere_makes_the_file_broken() {
+        let text = render::<Numbers, _>(&checkpoint(), &Text("12 cellar\n".to_owned())).unwrap();
+        for at in 0..text.len() {
+            let mut bytes = text.clone().into_bytes();
+            bytes[at] ^= 1;
+            assert!(parse::<Numbers, Text>(bytes).is_none(), "byte {at}");
+        }
     }
 }

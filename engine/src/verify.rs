@@ -4,19 +4,19 @@ use std::fmt;
 use std::time::{Duration, Instant};
 
 use lenslog_journal::{
-    Entry, Error, JournalView, LeftOut, Lost, Notice, ReaderOptions, Record, Seq, SeqRange,
-    Standing, SystemRecord,
+    ControlRecord, Entry, Error, JournalView, LeftOut, Lost, Notice, ReaderOptions, Record, Seq,
+    SeqRange, Standing,
 };
 
 use crate::rebuild::missing_end;
-use crate::{Fact, Progress, Projection, ProjectionError, Recorded, Spec, Verifier, Vocabulary};
+use crate::{EventCodec, Fact, Progress, Projection, ProjectionError, Recorded, Spec, Verifier};
 
 /// Times a verification begins again because segments were pruned under it; the last one makes do with that.
 const ATTEMPTS_MAX: usize = 3;
 /// Losses one verification names.
 const LOST_MAX: usize = 10_000;
 /// Beside a writer, a projection may stand still for this long before it counts as behind.
-const BEHIND_PATIENCE: Duration = Duration::from_secs(10);
+const STALL_TIMEOUT: Duration = Duration::from_secs(10);
 /// Projections that are behind are looked at this often.
 const LOOK_INTERVAL: Duration = Duration::from_millis(100);
 
@@ -35,13 +35,13 @@ pub struct VerifyReport {
     /// Files in `journal/` that are no part of the journal.
     pub left_out: Vec<LeftOut>,
     /// What was found of each projection.
-    pub projections: Vec<ProjectionReport>,
+    pub projections: Vec<VerifiedProjection>,
 }
 
 /// What a verification found of one projection.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
-pub struct ProjectionReport {
+pub struct VerifiedProjection {
     /// Its name.
     pub name: &'static str,
     /// Records compared.
@@ -52,7 +52,7 @@ pub struct ProjectionReport {
     pub differences: Vec<String>,
     /// Records before the head that it lacks.
     pub behind: u64,
-    /// Events it set aside.
+    /// Events that it parked.
     pub parked: u64,
 }
 
@@ -64,7 +64,7 @@ pub enum Verdict {
     /// It holds what the journal said earlier, and lacks what came before the verification began.
     Behind,
     /// It lacks events that could not be applied.
-    SetAside,
+    Parked,
     /// It holds something else than the journal says, or cannot be compared.
     Differs,
 }
@@ -74,13 +74,13 @@ impl fmt::Display for Verdict {
         formatter.write_str(match self {
             Self::Equal => "equal",
             Self::Behind => "behind",
-            Self::SetAside => "set aside",
+            Self::Parked => "parked",
             Self::Differs => "differs",
         })
     }
 }
 
-impl ProjectionReport {
+impl VerifiedProjection {
     /// The report in one word; the worst, where several are true.
     #[must_use]
     pub const fn verdict(&self) -> Verdict {
@@ -89,7 +89,7 @@ impl ProjectionReport {
         } else if self.behind > 0 {
             Verdict::Behind
         } else if self.parked > 0 {
-            Verdict::SetAside
+            Verdict::Parked
         } else {
             Verdict::Equal
         }
@@ -120,13 +120,13 @@ impl VerifyReport {
 }
 
 /// A projection being compared.
-struct Comparison<V: Vocabulary> {
+struct Comparison<V: EventCodec> {
     spec: Spec,
     verifier: Option<Box<dyn Verifier<V>>>,
-    report: ProjectionReport,
+    report: VerifiedProjection,
 }
 
-/// Checks the journal and compares every projection with it, up to where that stands. Changes nothing and may run
+/// Checks the journal and compares every projection with it, up to its checkpoint. Changes nothing and may run
 /// beside the process that writes.
 ///
 /// A projection that lacks records from before the call is behind: at once where no process writes, after ten seconds
@@ -136,34 +136,35 @@ struct Comparison<V: Vocabulary> {
 /// # Errors
 ///
 /// Those of reading the journal. What is wrong with a projection is in the report.
-pub fn verify<V: Vocabulary>(
+pub fn verify<V: EventCodec>(
     view: &JournalView,
     projections: &[&dyn Projection<V>],
     reader: ReaderOptions,
     progress: &mut dyn FnMut(Progress) -> bool,
 ) -> Result<VerifyReport, Error> {
-    verify_within(view, projections, reader, BEHIND_PATIENCE, progress)
+    verify_within(view, projections, reader, STALL_TIMEOUT, progress)
 }
 
-/// As [`verify`], with another patience beside a process that writes.
+/// As [`verify`], with another stall_timeout beside a process that writes.
 ///
 /// # Errors
 ///
 /// As there.
-pub fn verify_within<V: Vocabulary>(
+pub fn verify_within<V: EventCodec>(
     view: &JournalView,
     projections: &[&dyn Projection<V>],
     reader: ReaderOptions,
-    patience: Duration,
+    stall_timeout: Duration,
     progress: &mut dyn FnMut(Progress) -> bool,
 ) -> Result<VerifyReport, Error> {
     let head = view.head()?;
-    wait_for_projections(view, projections, head, patience, progress)?;
+    wait_for_projections(view, projections, head, stall_timeout, progress)?;
     let mut attempt = 1;
     loop {
         let floor = view.floor()?;
         let is_last = attempt == ATTEMPTS_MAX;
-        let attempted = Attempt { view, reader, floor, head, is_last }.run(projections, progress);
+        let attempted = Attempt { view, reader: reader.clone(), floor, head, is_last }
+            .run(projections, progress);
         let moved = view.floor()? != floor;
         match attempted {
             Err(Error::Pruned { .. }) if !is_last => {}
@@ -175,12 +176,12 @@ pub fn verify_within<V: Vocabulary>(
 }
 
 /// Beside a process that writes: waits until no projection lacks records before `head`, or none has come farther for
-/// as long as `patience`.
-fn wait_for_projections<V: Vocabulary>(
+/// as long as `stall_timeout`.
+fn wait_for_projections<V: EventCodec>(
     view: &JournalView,
     projections: &[&dyn Projection<V>],
     head: Seq,
-    patience: Duration,
+    stall_timeout: Duration,
     progress: &mut dyn FnMut(Progress) -> bool,
 ) -> Result<(), Error> {
     let mut farthest = 0;
@@ -198,13 +199,13 @@ fn wait_for_projections<V: Vocabulary>(
         if reached > farthest {
             (farthest, last) = (reached, Instant::now());
         }
-        if !is_behind || last.elapsed() >= patience {
+        if !is_behind || last.elapsed() >= stall_timeout {
             break;
         }
         if !progress(Progress { next: floor, from: floor, end: head }) {
             return Err(Error::Closed);
         }
-        std::thread::sleep(LOOK_INTERVAL.min(patience));
+        std::thread::sleep(LOOK_INTERVAL.min(stall_timeout));
     }
     Ok(())
 }
@@ -221,7 +222,7 @@ struct Attempt<'v> {
 }
 
 impl Attempt<'_> {
-    fn run<V: Vocabulary>(
+    fn run<V: EventCodec>(
         &self,
         projections: &[&dyn Projection<V>],
         progress: &mut dyn FnMut(Progress) -> bool,
@@ -233,7 +234,7 @@ impl Attempt<'_> {
         // Taken after the projections were opened: no checkpoint is past it.
         let end = view.head()?;
         self.allow_what_is_pruned(&mut comparisons, end)?;
-        let mut reader = view.reader(self.floor, self.reader.check_digests())?;
+        let mut reader = view.reader(self.floor, self.reader.clone().check_digests())?;
         let mut report = VerifyReport { range: (self.floor, end), ..VerifyReport::default() };
         while reader.next_seq() < end {
             let expected = reader.next_seq();
@@ -245,7 +246,7 @@ impl Attempt<'_> {
             let entry = match reader.next() {
                 Err(Error::Pruned { floor }) if self.is_last => {
                     not_compared(&mut comparisons, SeqRange::new(expected, floor));
-                    reader = view.reader(floor, self.reader.check_digests())?;
+                    reader = view.reader(floor, self.reader.clone().check_digests())?;
                     continue;
                 }
                 result => result?,
@@ -284,7 +285,7 @@ impl Attempt<'_> {
     }
 
     /// Tombstones that a projection has not applied yet: what it still holds of their records is no difference.
-    fn allow_what_is_pruned<V: Vocabulary>(
+    fn allow_what_is_pruned<V: EventCodec>(
         &self,
         comparisons: &mut [Comparison<V>],
         end: Seq,
@@ -293,15 +294,15 @@ impl Attempt<'_> {
             comparison.verifier.as_ref().map(|_| comparison.report.next.max(self.floor))
         };
         let Some(first) = comparisons.iter().filter_map(next).min() else { return Ok(()) };
-        let mut reader = self.view.reader(first, self.reader)?;
+        let mut reader = self.view.reader(first, self.reader.clone())?;
         while reader.next_seq() < end {
             let Some(entry) = reader.next()? else { break };
             let Entry::Record(record) = entry else { continue };
             if !record.kind.is_reserved() {
                 continue;
             }
-            let system = SystemRecord::decode(record.kind, record.version, record.payload);
-            let Some(SystemRecord::PrunedThrough(pruned)) = system else { continue };
+            let system = ControlRecord::decode(record.kind, record.version, record.payload);
+            let Some(ControlRecord::PrunedThrough(pruned)) = system else { continue };
             for comparison in comparisons.iter_mut().filter(|c| c.report.next <= record.seq) {
                 pruned.segments.iter().for_each(|segment| comparison.not_compared(segment.range));
             }
@@ -309,7 +310,7 @@ impl Attempt<'_> {
         Ok(())
     }
 
-    fn compare<V: Vocabulary>(&self, comparisons: &mut [Comparison<V>], record: &Record<'_>) {
+    fn compare<V: EventCodec>(&self, comparisons: &mut [Comparison<V>], record: &Record<'_>) {
         let wanted = |comparison: &&mut Comparison<V>| comparison.wants(record);
         let mut wanting = comparisons.iter_mut().filter(wanted).peekable();
         if wanting.peek().is_some() {
@@ -319,14 +320,14 @@ impl Attempt<'_> {
     }
 }
 
-fn not_compared<V: Vocabulary>(comparisons: &mut [Comparison<V>], range: SeqRange) {
+fn not_compared<V: EventCodec>(comparisons: &mut [Comparison<V>], range: SeqRange) {
     comparisons.iter_mut().for_each(|comparison| comparison.not_compared(range));
 }
 
-impl<V: Vocabulary> Comparison<V> {
+impl<V: EventCodec> Comparison<V> {
     fn open(projection: &dyn Projection<V>, view: &JournalView) -> Self {
         let spec = projection.spec();
-        let mut report = ProjectionReport {
+        let mut report = VerifiedProjection {
             name: spec.name,
             records: 0,
             next: Seq::FIRST,
@@ -345,7 +346,7 @@ impl<V: Vocabulary> Comparison<V> {
                     None => verifier = Some(found),
                 }
             }
-            Ok(None) => report.differences.push("it is not there".to_owned()),
+            Ok(None) => report.differences.push("it does not exist".to_owned()),
             Err(error) => report.differences.push(error.to_string()),
         }
         Self { spec, verifier, report }
@@ -415,7 +416,7 @@ impl<V: Vocabulary> Comparison<V> {
         }
     }
 
-    fn finish(mut self) -> ProjectionReport {
+    fn finish(mut self) -> VerifiedProjection {
         if let Some(verifier) = self.verifier {
             match verifier.finish() {
                 Ok(differences) => self.report.differences.extend(differences),

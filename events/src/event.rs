@@ -2,13 +2,12 @@
 
 use lenslog_journal::{Day, Seq, Timestamp};
 
-use crate::DetectedObject;
 use crate::kind::{self, KindInfo};
 
 /// What is known of an event beyond its fixed fields: names and JSON values, in the order of the names.
 pub type Metadata = serde_json::Map<String, serde_json::Value>;
 
-/// Any fact of the recorder's vocabulary.
+/// Any fact that the recorder journals.
 #[derive(Debug, Clone, PartialEq)]
 #[non_exhaustive]
 pub enum Event {
@@ -62,7 +61,7 @@ impl Event {
         &kind::TABLE[usize::from(number) - 1]
     }
 
-    /// The local day of the fact this event tells: what a record's `day` is.
+    /// The local day of the fact: the `day` of its record.
     ///
     /// For what refers to an earlier event it is the day of that one, so that both are pruned together.
     #[must_use]
@@ -81,6 +80,19 @@ impl Event {
             | Self::DescriptionDeferred(DescriptionDeferred { event })
             | Self::DescriptionFailed(DescriptionFailed { event, .. })
             | Self::ImagePurged(ImagePurged { event, .. }) => event.event_day,
+        }
+    }
+
+    /// The earlier event that it refers to.
+    #[must_use]
+    pub const fn event_ref(&self) -> Option<&EventRef> {
+        match self {
+            Self::Ended(EventEnded { event, .. })
+            | Self::DescriptionAdded(DescriptionAdded { event, .. })
+            | Self::DescriptionDeferred(DescriptionDeferred { event })
+            | Self::DescriptionFailed(DescriptionFailed { event, .. })
+            | Self::ImagePurged(ImagePurged { event, .. }) => Some(event),
+            _ => None,
         }
     }
 }
@@ -211,7 +223,7 @@ pub struct DetectorFailed {
 /// A sentence about an earlier event.
 #[derive(Debug, Clone, PartialEq)]
 pub struct DescriptionAdded {
-    /// The event it tells about.
+    /// The event that it refers to.
     pub event: EventRef,
     /// The sentence.
     pub llm_description: String,
@@ -255,7 +267,7 @@ pub struct RecorderStarted {
     pub version: String,
     /// The time zone it runs in, as far as its name is known.
     pub time_zone: String,
-    /// The cameras it was told to record, by their keys.
+    /// The configured cameras, by their keys.
     pub cameras: Vec<String>,
 }
 
@@ -297,4 +309,28 @@ pub struct StorageWarning {
     pub used_bytes: u64,
     /// Bytes allowed.
     pub limit_bytes: u64,
+}
+
+/// A rectangle in the picture, in pixels from the upper left corner unless its producer says otherwise.
+#[derive(Debug, Clone, Copy, PartialEq, Default)]
+pub struct BoundingBox {
+    /// Distance of the left edge from the left of the picture.
+    pub x: f64,
+    /// Distance of the upper edge from the top of the picture.
+    pub y: f64,
+    /// Horizontal extent.
+    pub width: f64,
+    /// Vertical extent.
+    pub height: f64,
+}
+
+/// One object a detector recognised.
+#[derive(Debug, Clone, PartialEq)]
+pub struct DetectedObject {
+    /// What it is, such as `person`; `motion` where no detector ran.
+    pub label: String,
+    /// How sure the detector is, 0 to 1.
+    pub confidence: f64,
+    /// Where it is.
+    pub bbox: BoundingBox,
 }

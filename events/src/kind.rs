@@ -1,4 +1,4 @@
-//! The numbers of the vocabulary: one stable kind and one current version for every sort of event.
+//! The numbers of the kinds: one stable kind and one current version for every sort of event.
 //!
 //! A number is never given to another event, not even after its event has gone: journals live longer than
 //! programs. Kinds from [`RESERVED_FROM`] on belong to the journal itself.

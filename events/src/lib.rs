@@ -1,4 +1,4 @@
-//! The vocabulary of the Lenslog recorder: its events, their wire format, its upcasters, their JSON. No I/O.
+//! What the Lenslog recorder journals: its events, their wire format, its upcasters, their JSON. No I/O.
 //!
 //! Every function here is pure: no clock, no randomness, no environment, no time zone. An [`Event`] is
 //! [checked](Event::validate) at the door, [encoded](encode) into a payload for the journal, and [decoded](decode)
@@ -8,32 +8,31 @@
 //! [`kind`] is the table of numbers, [`limits`] the table of limits. The wire structs are private: the bytes are
 //! the contract, and the golden files in `tests/golden/` hold them.
 
+mod codec;
 mod event;
 mod image_path;
 mod invalid;
 mod json;
 pub mod kind;
 pub mod limits;
-mod object;
 #[cfg(feature = "testing")]
 pub mod testing;
 mod upcast;
 mod validate;
-mod vocabulary;
 mod wire;
 
+pub use codec::{RecorderCodec, camera_tag, event_tag};
 pub use event::{
-    CameraFound, CameraLost, CameraMinute, DescriptionAdded, DescriptionDeferred,
-    DescriptionFailed, DetectorFailed, Event, EventDetected, EventEnded, EventRef, ImagePurged,
-    Metadata, RecorderStarted, RecorderStopped, StorageLevel, StorageWarning, Suppressed,
-    event_key,
+    BoundingBox, CameraFound, CameraLost, CameraMinute, DescriptionAdded, DescriptionDeferred,
+    DescriptionFailed, DetectedObject, DetectorFailed, Event, EventDetected, EventEnded, EventRef,
+    ImagePurged, Metadata, RecorderStarted, RecorderStopped, StorageLevel, StorageWarning,
+    Suppressed, event_key,
 };
 pub use image_path::parse_image_path;
 pub use invalid::InvalidEvent;
 pub use json::{
-    IngestedLine, LineError, parse_line, render_amendment, render_event, render_objects,
+    IngestedLine, LineError, parse_line, render_amendment, render_event, render_event_in_full,
+    render_objects, rounded_confidence,
 };
-pub use object::{BoundingBox, DetectedObject};
 pub use upcast::{DecodeError, PayloadFault, decode};
-pub use vocabulary::RecorderVocabulary;
-pub use wire::{Encoded, encode};
+pub use wire::{EncodedEvent, encode};

@@ -1,4 +1,4 @@
-//! The one table of limits of the vocabulary. Lengths are in bytes of UTF-8 unless a name says otherwise.
+//! The one table of limits of events. Lengths are in bytes of UTF-8 unless a name says otherwise.
 //!
 //! Every limit is enforced at the door, by `validate()` and by [`parse_line`](crate::parse_line): what is
 //! beyond it is refused with an error that names the field, never cut. The decoder does not enforce them (but

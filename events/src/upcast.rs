@@ -1,11 +1,11 @@
 //! The reader of payloads: from any version of a kind to today's event, once and in one place.
 //!
-//! Pure functions of (kind, version, bytes). Nothing behind this module ever sees an old version.
+//! Pure functions of (kind, version, bytes). No other module ever sees an old version.
 
 use crate::wire::{
     CameraFoundV1, CameraLostV1, CameraMinuteV1, DescriptionAddedV1, DescriptionDeferredV1,
     DescriptionFailedV1, DetectorFailedV1, EventDetectedV1, EventDetectedV2, EventEndedV1,
-    ImagePurgedV1, RecorderStartedV1, RecorderStoppedV1, StorageWarningV1, read,
+    ImagePurgedV1, RecorderStartedV1, RecorderStoppedV1, StorageWarningV1, Wire, read,
 };
 use crate::{Event, kind};
 
@@ -55,7 +55,7 @@ pub enum PayloadFault {
         /// What was found there.
         reason: String,
     },
-    /// It goes on behind its end.
+    /// It has bytes after its end.
     #[error("{found} bytes, expected {expected}")]
     TrailingBytes {
         /// Bytes that the event takes.
@@ -77,7 +77,7 @@ pub enum PayloadFault {
 ///
 /// `Ok(None)` is a kind that this program does not know: it passes through and is kept. A *known* kind in a
 /// version that is newer than known is an error and not `None`: such an event belongs into projections that
-/// this program keeps, so whoever passed over it in silence would leave it out of them for good.
+/// this program keeps, so passing over it in silence would leave it out of them for good.
 ///
 /// Never panics, whatever the bytes. Allocates at most 8 times the length of `payload`, and beside that for
 /// parsed metadata what [`METADATA_VALUES_MAX`](crate::limits::METADATA_VALUES_MAX) JSON values take.
@@ -112,33 +112,39 @@ fn decode_known(kind: u16, version: u16, payload: &[u8]) -> Result<Option<Event>
         (kind::EVENT_DETECTED, _) => {
             Event::Detected(read::<EventDetectedV2<'_>>(payload)?.try_into()?)
         }
-        (kind::EVENT_ENDED, _) => Event::Ended(read::<EventEndedV1<'_>>(payload)?.into()),
+        (kind::EVENT_ENDED, _) => Event::Ended(read::<EventEndedV1<'_>>(payload)?.into_domain()),
         (kind::CAMERA_MINUTE, _) => {
-            Event::CameraMinute(read::<CameraMinuteV1<'_>>(payload)?.into())
+            Event::CameraMinute(read::<CameraMinuteV1<'_>>(payload)?.into_domain())
         }
-        (kind::CAMERA_LOST, _) => Event::CameraLost(read::<CameraLostV1<'_>>(payload)?.into()),
-        (kind::CAMERA_FOUND, _) => Event::CameraFound(read::<CameraFoundV1<'_>>(payload)?.into()),
+        (kind::CAMERA_LOST, _) => {
+            Event::CameraLost(read::<CameraLostV1<'_>>(payload)?.into_domain())
+        }
+        (kind::CAMERA_FOUND, _) => {
+            Event::CameraFound(read::<CameraFoundV1<'_>>(payload)?.into_domain())
+        }
         (kind::DETECTOR_FAILED, _) => {
-            Event::DetectorFailed(read::<DetectorFailedV1<'_>>(payload)?.into())
+            Event::DetectorFailed(read::<DetectorFailedV1<'_>>(payload)?.into_domain())
         }
         (kind::DESCRIPTION_ADDED, _) => {
-            Event::DescriptionAdded(read::<DescriptionAddedV1<'_>>(payload)?.into())
+            Event::DescriptionAdded(read::<DescriptionAddedV1<'_>>(payload)?.into_domain())
         }
         (kind::DESCRIPTION_DEFERRED, _) => {
-            Event::DescriptionDeferred(read::<DescriptionDeferredV1<'_>>(payload)?.into())
+            Event::DescriptionDeferred(read::<DescriptionDeferredV1<'_>>(payload)?.into_domain())
         }
         (kind::DESCRIPTION_FAILED, _) => {
-            Event::DescriptionFailed(read::<DescriptionFailedV1<'_>>(payload)?.into())
+            Event::DescriptionFailed(read::<DescriptionFailedV1<'_>>(payload)?.into_domain())
         }
-        (kind::IMAGE_PURGED, _) => Event::ImagePurged(read::<ImagePurgedV1<'_>>(payload)?.into()),
+        (kind::IMAGE_PURGED, _) => {
+            Event::ImagePurged(read::<ImagePurgedV1<'_>>(payload)?.into_domain())
+        }
         (kind::RECORDER_STARTED, _) => {
-            Event::RecorderStarted(read::<RecorderStartedV1<'_>>(payload)?.into())
+            Event::RecorderStarted(read::<RecorderStartedV1<'_>>(payload)?.into_domain())
         }
         (kind::RECORDER_STOPPED, _) => {
-            Event::RecorderStopped(read::<RecorderStoppedV1<'_>>(payload)?.into())
+            Event::RecorderStopped(read::<RecorderStoppedV1<'_>>(payload)?.into_domain())
         }
         (kind::STORAGE_WARNING, _) => {
-            Event::StorageWarning(read::<StorageWarningV1>(payload)?.into())
+            Event::StorageWarning(read::<StorageWarningV1>(payload)?.into_domain())
         }
         // The table of kinds has no other rows; a test decodes every one of them.
         _ => return Ok(None),

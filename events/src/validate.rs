@@ -1,6 +1,6 @@
 //! Whether an event keeps the limits of [`limits`](crate::limits): pure checks, one for each sort of field.
 //!
-//! Free text (names, labels, descriptions, reasons) may hold any character: whoever prints it escapes it.
+//! Free text (names, labels, descriptions, reasons) may hold any character: code that prints it escapes it.
 //! Identifiers may not: event_id has a fixed alphabet, camera_id and image_path have no control characters.
 
 use std::fmt::Arguments;

@@ -1,136 +1,57 @@
-//! [`Chain`]: which files in `journal/` are the journal.
+//! [`Chain`]: which files in `journal/` are the segments of the journal.
 //!
-//! Names are not believed: a file may be a copy under another name, or belong to another journal, or to a copy of this
-//! one that went its own way. The header of each segment names the one before it by name and salt, so the chain is
-//! followed from the newest segment backwards, where every step has one answer. Where a link is missing, damaged
-//! or pruned, an older segment keeps its place by its seqs: a file is left out only where a header proves that its
-//! seqs are another file's. What is left out is never read, changed or deleted.
+//! File names prove nothing: a file may be a copy under another name, or belong to another journal or to a diverged copy
+//! of this one. The header of each segment names the previous one by name and salt, so the chain is followed from the
+//! newest segment backwards, and each step has one result. If a link is missing, damaged or pruned, an older segment
+//! keeps its place by its seqs. A file is left out only if a header proves that its seqs belong to another file. A file
+//! that is left out is never read, changed or deleted.
 
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use crate::sync::{Mutex, MutexGuard};
 
 use crate::directory::{Directory, HeaderFlaw, OpenSegment};
-use crate::format::{
-    ANCESTORS_MAX, Ancestor, HeaderRead, PreviousEnd, Salt, SegmentHeader, SegmentName,
-};
+use crate::format::{Ancestor, Salt, SegmentHeader, SegmentName};
+pub(crate) use crate::link::Link;
 use crate::storage::Access;
 use crate::{Error, Seq};
 
-/// Segments looked at for the one that ends where a missing one began.
-const CANDIDATES_MAX: usize = 16;
+/// Limit on the segments that are compared as the one before a missing segment.
+pub(crate) const CANDIDATES_MAX: usize = 16;
 
-/// One segment of the journal.
-#[derive(Debug, Clone)]
-pub(crate) struct Link {
-    pub(crate) name: SegmentName,
-    /// 0 where the header cannot be used.
-    pub(crate) salt: Salt,
-    pub(crate) incarnation: [u8; 16],
-    /// The seq that comes before its first frame; its base where the header cannot be used.
-    pub(crate) start: Seq,
-    /// The segment before it, as its header says.
-    pub(crate) previous: Option<PreviousEnd>,
-    /// Those before it that are known by name and salt, nearest first.
-    before: Vec<Ancestor>,
-}
-
-/// The segments of the journal, from the newest as far back as they were asked for.
+/// The segments of the journal, from the newest back to the oldest that was requested.
 #[derive(Debug, Clone)]
 pub(crate) struct Chain {
     journal: [u8; 16],
     /// Newest first.
     links: Vec<Link>,
-    /// Names that stand before the oldest link, in order; not looked at yet.
+    /// Names before the oldest link, in order; not read yet.
     below: Vec<SegmentName>,
+    /// The newest link is what its header says.
+    is_newest_read: bool,
 }
 
-/// Remembers the chain, so that every header is read once.
+/// Caches the chain, so that every header is read once.
 #[derive(Debug, Default)]
 pub(crate) struct ChainCache(Mutex<Option<Chain>>);
 
-impl Link {
-    pub(crate) fn of(segment: &OpenSegment) -> Self {
-        match &segment.header {
-            Ok(read) => Self::of_header(&read.header),
-            Err(_) => Self {
-                name: segment.name,
-                salt: Salt(0),
-                incarnation: [0; 16],
-                start: segment.name.base,
-                previous: None,
-                before: Vec::new(),
-            },
-        }
-    }
-
-    pub(crate) fn of_header(header: &SegmentHeader) -> Self {
-        Self {
-            name: header.name,
-            salt: header.salt,
-            incarnation: header.incarnation,
-            start: header.start_seq(),
-            previous: header.previous,
-            before: header.before(),
-        }
-    }
-
-    /// The segments before this one that are known by name and salt, nearest first.
-    pub(crate) fn before(&self) -> &[Ancestor] {
-        &self.before
-    }
-
-    /// This segment and those before it, as the ancestors of one whose previous segment is gone.
-    pub(crate) fn and_before(&self) -> Vec<Ancestor> {
-        let before = self.before.iter().copied();
-        [(self.name, self.salt)].into_iter().chain(before).take(ANCESTORS_MAX).collect()
-    }
-
-    /// Whether what it says of the segments before it leaves no place for `ancestor`.
-    fn rules_out(&self, (name, salt): Ancestor) -> bool {
-        let reaches = self.before.last().is_some_and(|(oldest, _)| oldest.base < name.base);
-        reaches && !self.before.contains(&(name, salt))
-    }
-
-    /// Where the segment before this one ends, if that is the one that `before` is, or may be, damaged as it is.
-    pub(crate) fn previous_end_of(&self, before: &OpenSegment) -> Option<PreviousEnd> {
-        self.previous.filter(|previous| {
-            let is_other =
-                |read: &HeaderRead| previous.salt.0 != 0 && read.header.salt != previous.salt;
-            previous.name == before.name
-                && !previous.unreadable
-                && !before.header.as_ref().is_ok_and(is_other)
-        })
-    }
-}
-
-impl SegmentHeader {
-    /// The segments before this one that it names, nearest first.
-    pub(crate) fn before(&self) -> Vec<Ancestor> {
-        let previous = self.previous.iter().map(|previous| (previous.name, previous.salt));
-        previous.chain(self.ancestors.iter().copied()).collect()
-    }
-
-    /// The segments before the one that would come after this one, but for this one itself.
-    pub(crate) fn ancestors_of_next(&self) -> Vec<Ancestor> {
-        let mut before = self.before();
-        before.truncate(ANCESTORS_MAX);
-        before
-    }
-}
-
 impl Chain {
-    /// The chain that ends with `newest`; `names` are those of all files, in order.
+    /// The chain that ends with `newest`; `names` are the names of all files, in order.
     pub(crate) fn new(journal: [u8; 16], newest: Link, names: &[SegmentName]) -> Self {
         let below = names.iter().copied().filter(|name| name.base < newest.name.base).collect();
-        Self { journal, links: vec![newest], below }
+        Self { journal, links: vec![newest], below, is_newest_read: true }
     }
 
-    /// Goes back until the segment that holds `from` is in the chain, or there is none before.
+    /// Goes back until the segment that holds `from` is in the chain, or no earlier one exists.
     pub(crate) fn extend_to(&mut self, directory: &Directory, from: Seq) -> Result<(), Error> {
-        while self.oldest().is_some_and(|oldest| oldest.start > from) && self.extend(directory)? {}
+        // After a missing segment, an older one may hold more than the header knew.
+        let is_short = |oldest: &Link| {
+            let is_open = oldest.previous.is_some_and(|previous| previous.unreadable);
+            oldest.start > from || is_open && oldest.name.base > from
+        };
+        while self.oldest().is_some_and(is_short) && self.extend(directory)? {}
         Ok(())
     }
 
-    /// Goes back by one segment; `false`: there is none before.
+    /// Goes back by one segment; `false` if no earlier one exists.
     pub(crate) fn extend(&mut self, directory: &Directory) -> Result<bool, Error> {
         let link = self.find_previous(directory)?;
         if link.is_none() {
@@ -149,7 +70,7 @@ impl Chain {
         self.links.last()
     }
 
-    /// The link that many steps before the newest.
+    /// The link at this distance before the newest.
     pub(crate) fn back(&self, steps: usize) -> Option<&Link> {
         self.links.get(steps)
     }
@@ -160,21 +81,25 @@ impl Chain {
         self.links.iter().take(holding + 1).rev().cloned().collect()
     }
 
-    /// Segments were unlinked.
+    /// Removes unlinked segments.
     fn forget(&mut self, is_gone: impl Fn(SegmentName) -> bool) {
         let newest = self.newest().map(|newest| newest.name);
         self.links.retain(|link| Some(link.name) == newest || !is_gone(link.name));
         self.below.retain(|name| !is_gone(*name));
     }
 
-    /// The link before the oldest one, taken out of `below` with everything that it rules out.
+    /// Takes the link before the oldest one out of `below`, with everything that it rules out.
     fn find_previous(&mut self, directory: &Directory) -> Result<Option<Link>, Error> {
         let Some(oldest) = self.links.last() else { return Ok(None) };
         let (mut base, incarnation) = (oldest.name.base, oldest.incarnation);
         let mut before = oldest.before.clone();
-        // Where the previous one was missing already, others may be missing between it and the next.
+        // If the previous one was missing, others may be missing between it and the next.
         let is_open = oldest.previous.is_some_and(|previous| previous.unreadable);
-        let known = before.get(1).copied().filter(|_| is_open);
+        let known = oldest.known_before_missing();
+        if let Some(link) = self.after_missing(directory)? {
+            self.below.truncate(self.below.partition_point(|name| name.base < link.name.base));
+            return Ok(Some(link));
+        }
         if is_open {
             before.truncate(1);
         }
@@ -182,14 +107,23 @@ impl Chain {
             if name.base >= base {
                 break;
             }
-            // The seqs from there to the oldest link are proven to be those of segments that it names.
+            // The seqs from there to the oldest link are proven to belong to segments that it names.
             base = name.base;
             let covered = self.below.split_off(self.below.partition_point(|name| name.base < base));
-            if covered.contains(&name)
+            // If only the seq of the previous one is known, its day may be different.
+            let is_it =
+                |other: &&SegmentName| **other == name || salt.0 == 0 && other.base == name.base;
+            if let Some(&name) = covered.iter().find(is_it)
                 && let Some(segment) = directory.open_segment(name, Access::Read)?
-                && self.is_link(&segment, salt)
+                && self.is_link(&segment, salt, is_open && index == 0)
             {
                 let mut link = Link::of(&segment);
+                if index == 0
+                    && link.incarnation != incarnation
+                    && self.is_ruled_out(directory, &link, known)?
+                {
+                    continue;
+                }
                 if segment.header.is_err() {
                     (link.salt, link.incarnation) = (salt, incarnation);
                     link.before = before.get(index + 1..).unwrap_or_default().to_vec();
@@ -200,20 +134,71 @@ impl Chain {
         self.by_seqs(directory, base, incarnation, known)
     }
 
-    /// Whether the file is the segment that a header names with this salt. A damaged one in its place is.
-    fn is_link(&self, segment: &OpenSegment, salt: Salt) -> bool {
+    /// The segment between the oldest link and the missing one that it names, if both were lost and this one is back.
+    ///
+    /// Only its incarnation proves that it belongs there.
+    fn after_missing(&self, directory: &Directory) -> Result<Option<Link>, Error> {
+        let Some(oldest) = self.links.last() else { return Ok(None) };
+        let Some(missing) = oldest.previous.filter(|previous| previous.unreadable) else {
+            return Ok(None);
+        };
+        for &name in self.below.iter().rev().take_while(|name| name.base >= missing.seq) {
+            let Some(segment) = directory.open_segment(name, Access::Read)? else { continue };
+            if let Ok(read) = &segment.header
+                && read.header.journal == self.journal
+                && read.header.incarnation == oldest.incarnation
+                && !forks_off(directory, &read.header)?
+                && !self.leads_past(directory, Link::of(&segment), (missing.name, missing.salt))?
+            {
+                return Ok(Some(Link::of(&segment)));
+            }
+        }
+        Ok(None)
+    }
+
+    /// Whether the segments before `link` leave no place for `missing`: a copy may have kept the incarnation.
+    fn leads_past(
+        &self,
+        directory: &Directory,
+        link: Link,
+        missing: Ancestor,
+    ) -> Result<bool, Error> {
+        let mut chain = Self::new(self.journal, link, &self.below);
+        while let Some(oldest) = chain.oldest() {
+            if oldest.excludes(missing) {
+                return Ok(true);
+            }
+            // Each header is read once: what is before another missing segment is not followed.
+            let is_open = oldest.previous.is_some_and(|previous| previous.unreadable);
+            if is_open || oldest.name.base <= missing.0.base || !chain.extend(directory)? {
+                break;
+            }
+        }
+        Ok(false)
+    }
+
+    /// Whether the file is the segment that a header names with this salt. A damaged file in its place counts.
+    ///
+    /// A segment that was missing when the header was written may have been replaced shortly before.
+    fn is_link(&self, segment: &OpenSegment, salt: Salt, was_missing: bool) -> bool {
         match &segment.header {
             Ok(read) => {
-                read.header.journal == self.journal && (salt.0 == 0 || read.header.salt == salt)
+                let header = &read.header;
+                let is_it = header.salt == salt
+                    || was_missing
+                        && self.links.last().is_some_and(|named_by| {
+                            header.is_or_replaces(salt, named_by.incarnation)
+                        });
+                header.journal == self.journal && (salt.0 == 0 || is_it)
             }
             Err(HeaderFlaw::Damaged | HeaderFlaw::Unopenable(_)) => true,
             Err(HeaderFlaw::Blank | HeaderFlaw::Misnamed(_)) => false,
         }
     }
 
-    /// The newest segment before `end` that nothing proves to be another's: what stands between is missing.
+    /// The newest segment before `end` that no header excludes; everything between the two is missing.
     ///
-    /// Of those that may be it, the one that ends just there comes first, then one of the same incarnation.
+    /// One that ends exactly there is preferred, then one of the same incarnation.
     fn by_seqs(
         &mut self,
         directory: &Directory,
@@ -224,24 +209,19 @@ impl Chain {
         let before = self.below.partition_point(|name| name.base < end);
         self.below.truncate(before);
         let mut best: Option<(u8, Link)> = None;
-        let mut looked_at = 0;
+        let mut compared = 0;
         for &name in self.below.iter().rev() {
             let Some(segment) = directory.open_segment(name, Access::Read)? else { continue };
             let Some(rank) = self.rank(directory, &segment, end, incarnation)? else { continue };
             let link = Link::of(&segment);
-            let is_other = |known: Ancestor| {
-                link.salt.0 != 0
-                    && (link.name.base < known.0.base
-                        || (link.name, link.salt) != known && link.rules_out(known))
-            };
-            if known.is_some_and(is_other) && self.is_there(directory, known)? {
+            if self.is_ruled_out(directory, &link, known)? {
                 continue;
             }
             if best.as_ref().is_none_or(|(known, _)| rank > *known) {
                 best = Some((rank, link));
             }
-            looked_at += 1;
-            if rank == RANK_CONNECTED || looked_at >= CANDIDATES_MAX {
+            compared += 1;
+            if rank == RANK_CONNECTED || compared >= CANDIDATES_MAX {
                 break;
             }
         }
@@ -250,14 +230,20 @@ impl Chain {
         Ok(Some(link))
     }
 
-    /// Whether the segment with this name and salt is there.
-    fn is_there(&self, directory: &Directory, ancestor: Option<Ancestor>) -> Result<bool, Error> {
-        let Some((name, salt)) = ancestor else { return Ok(false) };
-        let found = directory.open_segment(name, Access::Read)?;
-        Ok(found.is_some_and(|found| found.header.is_ok_and(|read| read.header.salt == salt)))
+    /// Whether `known`, which exists and comes before a missing segment, leaves no place for `link`.
+    fn is_ruled_out(
+        &self,
+        directory: &Directory,
+        link: &Link,
+        known: Option<Ancestor>,
+    ) -> Result<bool, Error> {
+        Ok(match known {
+            Some(known) => link.excludes(known) && exists(directory, known)?,
+            None => false,
+        })
     }
 
-    /// How well a file fits before `end`; `None` where it is proven not to belong there.
+    /// How well a file fits before `end`; `None` if it is proven not to belong there.
     fn rank(
         &self,
         directory: &Directory,
@@ -287,7 +273,13 @@ const RANK_POSSIBLE: u8 = 1;
 const RANK_SAME_INCARNATION: u8 = 2;
 const RANK_CONNECTED: u8 = 3;
 
-/// Whether a segment continues from the middle of a sealed one: that one's own footer says that it went on.
+/// Whether the segment with this name and salt exists.
+pub(crate) fn exists(directory: &Directory, (name, salt): Ancestor) -> Result<bool, Error> {
+    let found = directory.open_segment(name, Access::Read)?;
+    Ok(found.is_some_and(|found| found.header.is_ok_and(|read| read.header.salt == salt)))
+}
+
+/// Whether a segment continues from the middle of a sealed one, whose footer proves later records.
 pub(crate) fn forks_off(directory: &Directory, header: &SegmentHeader) -> Result<bool, Error> {
     let Some(previous) = header.previous.filter(|previous| previous.salt.0 != 0) else {
         return Ok(false);
@@ -305,9 +297,9 @@ pub(crate) fn forks_off(directory: &Directory, header: &SegmentHeader) -> Result
 }
 
 impl ChainCache {
-    /// Asks the chain that ends with `newest`, and which reaches at least as far back as `from`.
+    /// Calls `ask` with the chain that ends with `newest` and reaches back at least to `from`.
     ///
-    /// No lock is held meanwhile: of two who ask at once, one may follow the chain in vain.
+    /// No lock is held during the call: of two concurrent callers, one may follow the chain in vain.
     pub(crate) fn ask<T>(
         &self,
         directory: &Directory,
@@ -325,16 +317,17 @@ impl ChainCache {
         };
         chain.extend_to(directory, from)?;
         let answer = ask(&mut chain)?;
-        *self.lock() = Some(chain);
+        // A newest segment whose header could not be read may be back at the next call.
+        *self.lock() = Some(chain).filter(|chain| chain.is_newest_read);
         Ok(answer)
     }
 
-    /// Files are not what they were: the chain is followed again.
+    /// Files have changed: the chain is followed again.
     pub(crate) fn clear(&self) {
         *self.lock() = None;
     }
 
-    /// Segments were unlinked.
+    /// Removes unlinked segments.
     pub(crate) fn forget(&self, is_gone: impl Fn(SegmentName) -> bool) {
         if let Some(chain) = &mut *self.lock() {
             chain.forget(is_gone);
@@ -342,30 +335,36 @@ impl ChainCache {
     }
 
     fn lock(&self) -> MutexGuard<'_, Option<Chain>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.0.lock()
     }
 }
 
-/// The chain that ends with `newest`; what is known of an older state of it is kept.
+/// The incarnation of a segment, from the marker that names it; zeros if none does.
+fn marked_incarnation(directory: &Directory, name: SegmentName, salt: Salt) -> [u8; 16] {
+    let markers = directory.read_markers();
+    let of_segment = markers.iter().find(|marker| (marker.name, marker.salt) == (name, salt));
+    of_segment.map_or([0; 16], |marker| marker.incarnation)
+}
+
+/// The chain that ends with `newest`; the links of an older state are kept.
 fn renewed(
     directory: &Directory,
     journal: [u8; 16],
     (name, salt): (SegmentName, Salt),
     known: Option<Chain>,
 ) -> Result<Chain, Error> {
-    let newest = match directory.open_segment(name, Access::Read)? {
+    let found = directory.open_segment(name, Access::Read)?.filter(|found| found.header.is_ok());
+    let is_newest_read = found.is_some();
+    let newest = match found {
         Some(segment) => Link { salt, ..Link::of(&segment) },
-        // It is gone. What came before it is not.
+        // It is missing. The segments before it may exist.
         None => Link {
-            name,
             salt,
-            incarnation: [0; 16],
-            start: name.base,
-            previous: None,
-            before: Vec::new(),
+            incarnation: marked_incarnation(directory, name, salt),
+            ..Link::unknown(name)
         },
     };
-    let mut chain = Chain::new(journal, newest, &directory.segments()?);
+    let mut chain = Chain { is_newest_read, ..Chain::new(journal, newest, &directory.segments()?) };
     let Some(known) = known else { return Ok(chain) };
     let Some((end, end_salt)) = known.newest().map(|link| (link.name, link.salt)) else {
         return Ok(chain);

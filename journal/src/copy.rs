@@ -1,9 +1,9 @@
-//! Copies a journal, beside the process that writes it, to an empty place or into an unfinished copy of it.
+//! Copies a journal while another process may write it, to an empty directory or into an unfinished copy.
 //!
-//! A copy holds everything that can be read: an unreadable block becomes zeros, is counted and named, and the copy
-//! goes on. A file `COPYING` marks a copy that is not finished. A copy that is taken up again keeps the sealed segments
-//! whose digest agrees and copies the others again. No copy goes on in a segment of the original: it has neither the
-//! original's durability marker nor its identity, so that opening it begins a segment with a salt of its own.
+//! A copy holds everything that can be read: an unreadable block becomes zeros, is counted and reported, and copying
+//! continues. A file `COPYING` marks an unfinished copy. A continued copy keeps the sealed segments with the right digest and
+//! copies the others again. No copy continues a segment of the original: it has neither the original's durability marker
+//! nor its `IDENTITY`, so opening it begins a segment with a new salt.
 
 use std::io;
 use std::path::Path;
@@ -11,30 +11,31 @@ use std::path::Path;
 use crate::digest::SegmentDigest;
 use crate::directory::{Directory, OpenSegment};
 use crate::error::Context;
-use crate::format::{FRAMES_OFFSET, SegmentName};
+use crate::format::SegmentName;
 use crate::limits::BLOCK_BYTES;
 use crate::open::make_directories;
+use crate::source::Head;
 use crate::storage::{
     Access, EntryKind, LockError, Storage, StorageFile, read_file, read_full, replace_file,
 };
-use crate::view::{Head, JournalView};
+use crate::view::JournalView;
 use crate::walk::FrameWalk;
-use crate::window::{Window, is_unreadable};
+use crate::window::is_unreadable;
 use crate::{Error, Journal, Options, Seq};
 
 /// Bytes copied at once.
 const CHUNK_BYTES: usize = 1 << 20;
-/// Times a copy begins again because segments were pruned under it.
+/// Attempts of a copy while segments are pruned.
 const ATTEMPTS_MAX: usize = 3;
 /// The file that marks an unfinished copy. Its first line names the journal.
 const MARKER: &str = "COPYING";
 const MARKER_BYTES_MAX: usize = 4096;
 
-/// What a copy holds, and what it does not.
+/// The result of a copy.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Copied {
-    /// Number of segments, including those that were there already.
+    /// Number of segments, including those of an earlier attempt.
     pub segments: u64,
     /// Number of segments that an earlier, interrupted copy had copied whole.
     pub kept: u64,
@@ -42,7 +43,7 @@ pub struct Copied {
     pub bytes: u64,
     /// The seq after the last record copied.
     pub end: Seq,
-    /// What could not be read of the original, by segment.
+    /// The parts of the original that could not be read, by segment.
     pub unreadable: Vec<Unreadable>,
 }
 
@@ -54,7 +55,7 @@ pub struct Unreadable {
     pub segment: SegmentName,
     /// Bytes that are zeros in the copy; `None`: the copy has nothing of the segment.
     pub bytes: Option<u64>,
-    /// What the operating system said.
+    /// The error of the operating system.
     pub reason: String,
 }
 
@@ -79,7 +80,7 @@ pub struct FileCopied {
     pub bytes: u64,
     /// Bytes of it that are zeros because they cannot be read.
     pub unreadable_bytes: u64,
-    /// What the operating system said to the first of them.
+    /// The error of the operating system for the first of them.
     pub reason: Option<String>,
 }
 
@@ -92,20 +93,21 @@ impl JournalView {
     ///
     /// # Errors
     ///
-    /// [`Error::Unexpected`] where something else is at `target`; [`Error::Locked`] where another process copies to
-    /// it; [`Error::Io`] where the target cannot be written. What cannot be read is in [`Copied::unreadable`].
+    /// [`Error::Unexpected`] if something else is at `target`; [`Error::Locked`] if another process copies to
+    /// it; [`Error::Io`] if the target cannot be written. What cannot be read is in [`Copied::unreadable`].
     pub fn copy_to(&self, target: &Path, progress: &mut dyn FnMut(u64)) -> Result<Copied, Error> {
         let copied = self.begin_copy(target, progress)?;
         finish_copy(&**self.storage(), target)?;
         Ok(copied)
     }
 
-    /// As [`JournalView::copy_to`], but leaves the mark of an unfinished copy: for a caller that has more to add, and
-    /// calls [`finish_copy`] when all of it is there.
+    /// As [`JournalView::copy_to`], but leaves the mark of an unfinished copy.
+    ///
+    /// For a caller that adds more files and calls [`finish_copy`] at the end.
     ///
     /// # Errors
     ///
-    /// As there.
+    /// The errors of [`JournalView::copy_to`].
     pub fn begin_copy(
         &self,
         target: &Path,
@@ -115,7 +117,7 @@ impl JournalView {
         self.check_target(&copy)?;
         make_directories(&copy)?;
         let storage = &*copy.storage;
-        // The lock of the directory itself is the writer's, who is this process at the end.
+        // The lock of the directory itself is for the writer, which this process is at the end.
         let lock = storage.lock(&copy.journal).map_err(|error| match error {
             LockError::Held { holder } => Error::Locked { path: copy.journal.clone(), holder },
             LockError::Io(source) => {
@@ -140,7 +142,7 @@ impl JournalView {
         Ok(copied)
     }
 
-    /// Refuses a target where something else is than an unfinished copy of this journal.
+    /// Refuses a target that holds anything but an unfinished copy of this journal.
     fn check_target(&self, copy: &Directory) -> Result<(), Error> {
         let storage = &*copy.storage;
         let found = match storage.stat(&copy.root) {
@@ -178,12 +180,13 @@ impl JournalView {
         format!("journal = {:032x}\n", u128::from_be_bytes(self.journal_id()))
     }
 
-    /// Writes the mark of an unfinished copy, durably, and removes what could make the copy go on in a segment of the
-    /// original, or of an earlier attempt.
+    /// Writes the mark of an unfinished copy, durably, and removes the copy's marker and `IDENTITY`.
+    ///
+    /// With them, an opening could continue a segment of the original or of an earlier attempt.
     fn mark(&self, copy: &Directory) -> Result<(), Error> {
         let (storage, marker) = (&*copy.storage, copy.root.join(MARKER));
         let text = self.marker_line()
-            + "\nThis copy is not finished: repeat the command that makes it, or remove the directory.\n";
+            + "\nThis copy is not finished: repeat the command that created it, or remove the directory.\n";
         replace_file(storage, &marker, text.as_bytes()).context("write", &marker)?;
         for path in [copy.root.join("IDENTITY"), copy.marker()] {
             remove(storage, &path)?;
@@ -198,9 +201,9 @@ impl JournalView {
         is_patient: bool,
         progress: &mut dyn FnMut(u64),
     ) -> Result<Copied, Error> {
-        // The end first: everything before it is in segments that exist now, but for those pruned just then.
-        let Head { durable: head, active_missing } = self.readable_end()?;
-        let names: Vec<_> = self.links()?.iter().map(|link| link.name).collect();
+        // First the end: everything before it is in segments that exist now, except those pruned in this moment.
+        let Head { durable: head, active_missing } = self.source().readable_end()?;
+        let names: Vec<_> = self.source().links()?.iter().map(|link| link.name).collect();
         if let Some((active, _)) = head.segment
             && is_patient
             && !names.contains(&active)
@@ -222,8 +225,8 @@ impl JournalView {
             self.take_segment(copy, name, limit, &mut copied, progress)?;
         }
         if active_missing {
-            // The marker is all that says so; it names a segment that is not there, and marks no clean end.
-            let (from, to) = (self.directory().marker(), copy.marker());
+            // Only the marker proves it; it names a missing segment and no clean shutdown.
+            let (from, to) = (self.source().directory().marker(), copy.marker());
             if let Err(error) = copy_file(storage, &from, &to, None, &mut |_| {})
                 && error.kind() != io::ErrorKind::NotFound
             {
@@ -234,7 +237,7 @@ impl JournalView {
         Ok(copied)
     }
 
-    /// Has one segment in the copy: keeps it, copies it, or notes why it cannot be read.
+    /// Keeps one segment of an earlier attempt, copies it, or records why it cannot be read.
     fn take_segment(
         &self,
         copy: &Directory,
@@ -243,7 +246,7 @@ impl JournalView {
         copied: &mut Copied,
         progress: &mut dyn FnMut(u64),
     ) -> Result<(), Error> {
-        let (from, to) = (self.directory().segment(name), copy.segment(name));
+        let (from, to) = (self.source().directory().segment(name), copy.segment(name));
         let storage = &*copy.storage;
         if let Some(bytes) = self.kept_bytes(copy, name) {
             (copied.segments, copied.kept) = (copied.segments + 1, copied.kept + 1);
@@ -252,7 +255,7 @@ impl JournalView {
             return Ok(());
         }
         match storage.stat(&from) {
-            // A FIFO would keep an open waiting.
+            // Opening a FIFO would block.
             Ok(stat) if stat.kind != EntryKind::File => {
                 let reason = "it is not a regular file".to_owned();
                 copied.unreadable.push(Unreadable { segment: name, bytes: None, reason });
@@ -285,16 +288,15 @@ impl JournalView {
         Ok(())
     }
 
-    /// The length of a sealed segment that an earlier attempt copied whole: its digest agrees, and it is the same
-    /// segment of the original. What cannot be read is copied again.
+    /// The length of a sealed segment that an earlier attempt copied whole: same segment, right digest.
     fn kept_bytes(&self, copy: &Directory, name: SegmentName) -> Option<u64> {
         let is_file =
             |path: &Path| copy.storage.stat(path).is_ok_and(|stat| stat.kind == EntryKind::File);
-        if !is_file(&copy.segment(name)) || !is_file(&self.directory().segment(name)) {
+        if !is_file(&copy.segment(name)) || !is_file(&self.source().directory().segment(name)) {
             return None;
         }
         let there = copy.open_segment(name, Access::Read).ok()??;
-        let original = self.directory().open_segment(name, Access::Read).ok()??;
+        let original = self.source().directory().open_segment(name, Access::Read).ok()??;
         let same = there.len == original.len
             && there.header.as_ref().ok()?.header.salt
                 == original.header.as_ref().ok()?.header.salt;
@@ -302,14 +304,14 @@ impl JournalView {
     }
 }
 
-/// Whether an entry of a directory is what a copy makes before its mark.
+/// Whether a copy creates this directory entry before its mark.
 fn is_first(copy: &Directory, name: &std::ffi::OsStr) -> bool {
     name == "COPYING.tmp"
         || (name == "journal"
             && copy.storage.list(&copy.journal).is_ok_and(|entries| entries.is_empty()))
 }
 
-/// Takes the mark of an unfinished copy away: everything is there.
+/// Removes the mark of an unfinished copy: the copy is complete.
 ///
 /// # Errors
 ///
@@ -319,12 +321,13 @@ pub fn finish_copy(storage: &dyn Storage, target: &Path) -> Result<(), Error> {
     storage.sync_directory(target).context("sync", target)
 }
 
-/// Copies one file, durably but for its name. Every block that cannot be read is zeros in the copy, and counted.
-/// `limit` is where the copy ends at the latest.
+/// Copies one file, durably except for its name. Unreadable blocks become zeros and are counted.
+///
+/// The copy has at most `limit` bytes.
 ///
 /// # Errors
 ///
-/// Those of the operating system, but for unreadable blocks.
+/// The errors of the operating system, except for unreadable blocks.
 pub fn copy_file(
     storage: &dyn Storage,
     from: &Path,
@@ -362,7 +365,7 @@ pub(crate) fn copy_bytes(
     Ok(copied)
 }
 
-/// Reads block by block at the end of what was copied; those that cannot be read are zeros.
+/// Reads the next chunk block by block; unreadable blocks become zeros.
 fn read_blocks(
     source: &dyn StorageFile,
     chunk: &mut [u8],
@@ -385,13 +388,12 @@ fn read_blocks(
     Ok(filled)
 }
 
-/// Whether a sealed segment holds what its footer says; `None` where it is not sealed or cannot be read.
+/// Whether a sealed segment has the digest of its footer; `None` if it is not sealed or cannot be read.
 fn is_whole(segment: &OpenSegment) -> Option<bool> {
     let header = &segment.header.as_ref().ok()?.header;
     let footer = segment.footer(header.salt).ok()??;
-    let (path, file) = (segment.path.clone(), segment.file.clone());
-    let mut window = Window::new(path, file, footer.end_offset);
-    let mut walk = FrameWalk::new(header.salt, FRAMES_OFFSET, header.start_seq());
+    let mut window = segment.window(footer.end_offset);
+    let mut walk = FrameWalk::of(header);
     let mut digest = SegmentDigest::new();
     while let Some(found) = walk.next(&mut window).ok()? {
         digest.absorb(found.offset, found.bytes(&window));

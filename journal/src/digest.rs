@@ -1,21 +1,21 @@
 //! [`SegmentDigest`]: the digest of a segment's content, computed as it grows and resumable from 32 bytes.
 //!
-//! Content means the frames as written and zeros everywhere between them, whatever stands there. It is hashed in
-//! blocks of 64 KiB, each seeded with the digest of all blocks before it.
+//! Content means the frames as written and zeros everywhere between them, whatever the file contains there. It is hashed
+//! in blocks of 64 KiB, each seeded with the digest of all blocks before it.
 
 use crate::format::FRAMES_OFFSET;
 use crate::limits::DIGEST_BLOCK_BYTES;
 
 const ZEROS: [u8; 4096] = [0; 4096];
 
-/// A digest in the making.
+/// The state of a digest.
 #[derive(Debug, Clone)]
 pub(crate) struct SegmentDigest {
     /// Digest of all whole blocks.
     chain: [u8; 32],
     /// Hashes the block that is not whole yet.
     block: blake3::Hasher,
-    /// Offset behind the last byte absorbed.
+    /// Offset after the last byte absorbed.
     at: u64,
 }
 
@@ -24,14 +24,14 @@ impl SegmentDigest {
         Self::resume([0; 32], FRAMES_OFFSET)
     }
 
-    /// Goes on from a block boundary.
+    /// Continues from a block boundary.
     pub(crate) fn resume(chain: [u8; 32], at: u64) -> Self {
         let mut block = blake3::Hasher::new();
         block.update(&chain);
         Self { chain, block, at }
     }
 
-    /// Where the block that holds `offset` begins: what lies behind must be absorbed again after `resume`.
+    /// The start of the block that holds `offset`: later bytes must be absorbed again after `resume`.
     pub(crate) const fn block_start(offset: u64) -> u64 {
         let content = offset - FRAMES_OFFSET;
         FRAMES_OFFSET + content - content % DIGEST_BLOCK_BYTES
@@ -42,7 +42,7 @@ impl SegmentDigest {
         self.chain
     }
 
-    /// Absorbs frames that stand at `offset`; zeros fill what lies between.
+    /// Absorbs frames at `offset`; zeros fill the bytes before it.
     pub(crate) fn absorb(&mut self, offset: u64, bytes: &[u8]) {
         self.fill_to(offset);
         self.update(bytes);

@@ -1,14 +1,14 @@
-//! What a reader comes upon ([`Entry`], [`Lost`], [`Notice`]) and where it stands ([`Position`]).
+//! The results of a reader ([`Entry`], [`Lost`], [`Notice`]) and its [`Position`].
 
 use crate::format::{Record, SegmentName};
 use crate::{Seq, SeqRange};
 
-/// What a reader comes upon.
+/// The next result of a reader.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Entry<'a> {
     /// A record.
     Record(Record<'a>),
-    /// Records that are gone.
+    /// Records that are lost.
     Lost(Lost),
 }
 
@@ -21,21 +21,21 @@ pub struct Lost {
     pub segment: SegmentName,
     /// Where in it the damage begins.
     pub offset: u64,
-    /// What happened to them.
+    /// The cause of the loss.
     pub cause: LossCause,
 }
 
-/// How records came to be lost.
+/// Why records are lost.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum LossCause {
-    /// Their bytes are not what was written.
+    /// Their bytes are damaged.
     Damaged,
-    /// The segment is not there, and no tombstone names it.
+    /// The segment is missing, and no tombstone names it.
     SegmentMissing,
-    /// Neither copy of the segment's header is right, so that nothing in it can be verified.
+    /// Both copies of the segment's header are damaged: nothing in it can be verified.
     HeaderDamaged,
-    /// The file may not be opened, or something else is in its place. The records may still be in it.
+    /// The file may not be opened, or another kind of file is in its place. The records may still be in it.
     Unopenable,
 }
 
@@ -63,14 +63,14 @@ pub enum Notice {
         /// Where the padding begins.
         offset: u64,
     },
-    /// One copy of a header is damaged, the other one serves.
+    /// One copy of a header is damaged; the other one is used.
     HeaderCopyDamaged {
         /// The segment.
         segment: SegmentName,
-        /// Where the damaged copy stands.
+        /// Offset of the damaged copy.
         offset: u64,
     },
-    /// Every frame is valid, but together they are not what the digest says.
+    /// Every frame is valid, but the digest of the content differs.
     DigestDiffers {
         /// The segment.
         segment: SegmentName,
@@ -98,12 +98,12 @@ impl std::fmt::Display for Notice {
     }
 }
 
-/// A place between two records, to be remembered and returned to.
+/// A place between two records, from which a reader can resume.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Position {
     /// Seq of the record to be read next.
     pub next: Seq,
-    /// The record before it, where one was read.
+    /// The record before it, if one was read.
     pub last: Option<LastRecord>,
 }
 
@@ -119,11 +119,11 @@ pub struct LastRecord {
     pub seq: Seq,
     /// Digest of everything in it; see [`Record::digest`].
     pub digest: [u8; 16],
-    /// Where its frame stood: a hint that spares searching.
+    /// The place of its frame: a hint that saves a search.
     pub hint: FrameHint,
 }
 
-/// Where a frame stood when it was read.
+/// The place of a frame when it was read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct FrameHint {
     /// Its segment.

@@ -1,35 +1,37 @@
-//! What can go wrong, told to an operator: what, where, what to do.
+//! [`Error`]: every error of the journal, with the object, the problem and the remedy.
 
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use crate::Seq;
+use crate::{Lost, Seq, SeqRange};
 
 /// An error of the journal.
 #[derive(Debug, Clone, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
     /// The batch exceeds a limit. Nothing was appended.
-    #[error("{what} is too large: {found}, at most {limit} allowed; nothing was appended")]
+    #[error(
+        "{what}: {found} exceeds the limit of {limit}; nothing was appended; append less at once"
+    )]
     TooLarge {
-        /// What exceeds it.
+        /// The object that exceeds it.
         what: &'static str,
-        /// How much it is.
+        /// Its size.
         found: u64,
         /// The limit.
         limit: u64,
     },
 
     /// The record itself is not acceptable. Nothing was appended.
-    #[error("the record cannot be appended: {reason}")]
+    #[error("record: {reason}; nothing was appended")]
     Refused {
-        /// What is wrong with it.
+        /// The problem.
         reason: &'static str,
     },
 
-    /// There is no room. Nothing was appended, the journal is consistent, and the call may be repeated.
-    #[error("no space left for the journal in {}; free some, then repeat: nothing was appended", path.display())]
+    /// No space is left. Nothing was appended, the journal is consistent, and the call may be repeated.
+    #[error("{}: no space left; nothing was appended; free some space, then repeat", path.display())]
     StorageFull {
         /// The journal's directory.
         path: PathBuf,
@@ -38,8 +40,8 @@ pub enum Error {
     /// A write or sync failed and the records could not be moved to a new segment either. Whether they are durable
     /// is unknown until the journal recovers: they are kept in memory and written again with the next append.
     #[error(
-        "the outcome of the append is unknown: {} failed: {source}; the records are kept in memory and written \
-         again when the medium works; check it (dmesg)", path.display()
+        "{}: a sync failed and the outcome of the append is unknown: {source}; the records are kept in memory and written \
+         again with the next append; check the medium (dmesg)", path.display()
     )]
     Sync {
         /// The file that failed.
@@ -49,7 +51,7 @@ pub enum Error {
     },
 
     /// An earlier failure persists. This record was not appended.
-    #[error("the journal cannot write since {} failed: {source}; nothing was appended; check the medium", path.display())]
+    #[error("{}: an earlier write failed: {source}; nothing was appended; check the medium (dmesg)", path.display())]
     Suspended {
         /// The file that failed.
         path: PathBuf,
@@ -57,12 +59,12 @@ pub enum Error {
         source: Arc<io::Error>,
     },
 
-    /// The operating system refused something.
-    #[error("cannot {operation} {}: {source}{}", path.display(), remedy(source))]
+    /// The operating system refused an operation.
+    #[error("{}: cannot {operation} it: {source}{}", path.display(), remedy(source))]
     Io {
-        /// What was attempted.
+        /// The operation.
         operation: &'static str,
-        /// On what.
+        /// Its file or directory.
         path: PathBuf,
         /// What the operating system said.
         source: Arc<io::Error>,
@@ -70,57 +72,94 @@ pub enum Error {
 
     /// Another process writes to this directory.
     #[error(
-        "{} is in use by {}; stop it first, or let it do the work (lenslog's ingest, rotate and rebuild go to it by themselves)",
+        "{}: in use by {}; stop it first, or let it do the work (lenslog ingest, rotate and rebuild connect to it)",
         path.display(), holder.as_deref().unwrap_or("another process")
     )]
     Locked {
         /// The directory.
         path: PathBuf,
-        /// Who holds it, as far as it can be told.
+        /// The process that holds it, if known.
         holder: Option<String>,
     },
 
     /// There is no journal here.
-    #[error("there is no journal in {}; expected a data directory with journal/*.seg", path.display())]
+    #[error("{}: no journal found; name a data directory with journal/*.seg", path.display())]
     NotFound {
         /// The directory.
         path: PathBuf,
     },
 
-    /// Something else stands where the journal needs a directory or a file.
-    #[error("{} is {found}, expected {expected}", path.display())]
+    /// Another kind of file is where the journal needs a directory or a file.
+    #[error("{}: found {found}; expected {expected}", path.display())]
     Unexpected {
-        /// Where.
+        /// The path.
         path: PathBuf,
-        /// What stands there.
+        /// What was found there.
         found: String,
         /// What was expected.
         expected: &'static str,
     },
 
     /// A newer version wrote this journal, with features that must not be ignored.
-    #[error("{} was written by a newer version ({found}); upgrade this program to read it", path.display())]
+    #[error("{}: written by a newer version ({found}); upgrade this program to read it", path.display())]
     Newer {
-        /// The file that says so.
+        /// The file.
         path: PathBuf,
-        /// What it says.
+        /// The version or features in it.
         found: String,
     },
 
+    /// A record matches a condition of the append. Nothing was appended.
+    #[error(
+        "append: the record with seq {seq} matches condition {condition}; nothing was appended; read it, decide again"
+    )]
+    Conflict {
+        /// Index of the condition.
+        condition: usize,
+        /// Seq of the record.
+        seq: Seq,
+    },
+
+    /// A condition names a seq that the journal has not reached, or that is no record of the stream. Nothing was appended.
+    #[error(
+        "append: condition {condition} is after seq {after}, which is no such record of this journal; read it again"
+    )]
+    Ahead {
+        /// Index of the condition.
+        condition: usize,
+        /// The seq.
+        after: Seq,
+    },
+
+    /// Lost records may have matched a condition of the append. Nothing was appended.
+    #[error(
+        "append: the lost records {range} may match condition {condition}; nothing was appended; accept the loss in the condition, or restore them"
+    )]
+    Undecidable {
+        /// Index of the condition.
+        condition: usize,
+        /// The lost records.
+        range: SeqRange,
+    },
+
+    /// The record asked for is lost.
+    #[error("{0}")]
+    Lost(Lost),
+
     /// The records asked for were pruned.
-    #[error("records before seq {floor} were pruned; begin there")]
+    #[error("reader: the records before seq {floor} were pruned; begin there")]
     Pruned {
         /// First seq that is retained.
         floor: Seq,
     },
 
     /// The journal was closed.
-    #[error("the journal is closed")]
+    #[error("journal: closed; open it again")]
     Closed,
 }
 
 impl Error {
-    /// Whether nothing but missing space stands in the way.
+    /// Whether missing space is the only obstacle.
     #[must_use]
     pub fn is_storage_full(&self) -> bool {
         match self {
@@ -133,27 +172,27 @@ impl Error {
     }
 }
 
-/// What to do about what the operating system said, where that is clear.
+/// The remedy for an error of the operating system, if it is clear.
 fn remedy(error: &io::Error) -> &'static str {
     match error.kind() {
         io::ErrorKind::PermissionDenied => {
             "; run this as the user who owns the data directory, or give it to this one (chown -R)"
         }
         io::ErrorKind::ReadOnlyFilesystem => {
-            "; mount it for writing (dmesg tells whether an error made it read-only), or name another directory"
+            "; mount it for writing (dmesg shows if an error made it read-only), or name another directory"
         }
         _ => "",
     }
 }
 
-/// Whether an error of the operating system means that there is no room: disk, quota, or the limit on file sizes.
+/// Whether an error of the operating system means that no space is left: disk, quota, or the limit on file sizes.
 pub(crate) fn is_full(error: &io::Error) -> bool {
     let is_file_limit = || error.raw_os_error() == Some(rustix::io::Errno::FBIG.raw_os_error());
     matches!(error.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded)
         || is_file_limit()
 }
 
-/// Names what was attempted on what, where an operation of the storage fails.
+/// Adds the operation and the path to an error of the storage.
 pub(crate) trait Context<T> {
     fn context(self, operation: &'static str, path: &Path) -> Result<T, Error>;
 }

@@ -1,76 +1,79 @@
-//! [`examine`]: reads the last segment after an abnormal end and says what is proven, torn and lost.
+//! [`examine`]: reads the last segment after an abnormal end and decides what is proven, torn and lost.
 //!
-//! X is the first offset where no valid frame stands, P the seq behind the last record that is proven to have been
-//! synced. P comes from the marker, from the `synced` field of every valid frame, before X or behind it, and from
-//! the segment's birth. X behind P: torn, the normal end of a power cut. X before P: damaged. That frames stand
-//! behind X proves nothing by itself: writeback may persist one block and not the one before it.
+//! X is the first offset without a valid frame. P is the seq after the last record that is proven to have been synced. P
+//! comes from the marker, from the `synced` field of every valid frame, before X or after it, and from the initial end of
+//! the segment. X after P: torn, the normal result of a power cut. X before P: damaged. Frames after X prove nothing by
+//! themselves: writeback may persist one block and not the one before it.
 
-use std::sync::Arc;
-
-use crate::carried::{Carried, Counts};
 use crate::digest::SegmentDigest;
 use crate::directory::OpenSegment;
 use crate::format::{
-    DurabilityMarker, FRAMES_OFFSET, Key, RecordsCursor, Salt, SegmentHeader, SystemRecord,
+    ControlRecord, Counts, DurabilityMarker, FRAMES_OFFSET, Key, Salt, SegmentHeader,
 };
 use crate::limits::{BLOCK_BYTES, GAPS_MAX};
+use crate::salvage::SalvagedFrames;
 use crate::walk::{FoundFrame, FrameWalk};
 use crate::window::Window;
 use crate::{Error, Seq, SeqRange};
 
-/// What an examination found.
+/// The result of an examination.
 #[derive(Debug)]
 pub(crate) struct Examination {
-    /// The seq behind the last record proven to have been synced.
+    /// The seq after the last record that is proven to have been synced.
     pub(crate) proven: Seq,
     /// Whether a marker of this very segment took part in the proof.
     pub(crate) markered: bool,
-    /// Where the segment ends: frames before belong to it for ever.
+    /// The end of the segment: frames before it belong to the segment for good.
     pub(crate) kept_offset: u64,
-    /// What those frames hold.
-    pub(crate) kept: Counts,
     /// Digest of the content up to `kept_offset`.
     pub(crate) digest: SegmentDigest,
-    /// Whole frames behind the last proven sync.
-    pub(crate) carried: Carried,
-    /// First offset behind everything that is kept or carried.
+    /// Whole frames after the last proven sync.
+    pub(crate) salvaged: SalvagedFrames,
+    /// First offset after everything that is kept or salvaged.
     pub(crate) valid_offset: u64,
-    /// The seq behind everything that is kept or carried.
+    /// The seq after everything that is kept or salvaged.
     pub(crate) valid_seq: Seq,
-    /// Acknowledged seqs that are gone, each with the offset where the damage begins.
+    /// Acknowledged seqs that are lost, each range with the offset where the damage begins.
     pub(crate) lost: Vec<(SeqRange, u64)>,
-    /// The seq behind the last one that was ever seen, in a frame that is kept, carried or given up.
+    /// The seq after the last one in any frame, whether kept, salvaged or dropped.
     pub(crate) seen: Seq,
-    /// X: the first offset where no valid frame stands.
+    /// X: the first offset without a valid frame.
     pub(crate) first_invalid: u64,
-    /// Bytes from the first to the last one written behind `valid_offset`.
+    /// Bytes from the first to the last one written after `valid_offset`.
     pub(crate) torn_bytes: u64,
-    /// Keys of carried records; those of kept ones are found in the segment when they are needed.
+    /// Keys of salvaged records. Keys of kept records are read from the segment when they are needed.
     pub(crate) keys: Vec<(Key, Seq)>,
-    /// Tombstones and gaps among the kept and carried records, each with its seq.
-    pub(crate) notable: Vec<(Seq, SystemRecord)>,
+    /// Tombstones and gaps among the kept and salvaged records, each with its seq.
+    pub(crate) control: Vec<(Seq, ControlRecord)>,
 }
 
-/// Reads `segment` whole, twice, with bounded memory. Everything before `sealed_to` is proven by its footer; from `limit` on
-/// nothing belongs to the journal.
+/// What other files prove about the segment.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Bounds {
+    /// Everything before this seq was synced: a footer or a later segment says so.
+    pub(crate) proven_to: Seq,
+    /// From this seq on, nothing in the segment belongs to the journal.
+    pub(crate) limit: Seq,
+}
+
+/// Reads the whole segment, twice, with bounded memory.
 pub(crate) fn examine(
     segment: &OpenSegment,
     header: &SegmentHeader,
     marker: Option<&DurabilityMarker>,
-    (sealed_to, limit): (Seq, Seq),
+    bounds: Bounds,
 ) -> Result<Examination, Error> {
     let marker = marker.filter(|marker| {
         (marker.journal, marker.salt, marker.name) == (header.journal, header.salt, header.name)
     });
     let mut survey = Survey::of(segment, header, marker)?;
-    survey.proven = survey.proven.max(sealed_to).min(limit);
+    survey.proven = survey.proven.max(bounds.proven_to).min(bounds.limit);
     let mut examination = Examination {
         proven: survey.proven,
         markered: marker.is_some(),
         kept_offset: FRAMES_OFFSET,
-        kept: Counts::default(),
         digest: SegmentDigest::new(),
-        carried: Carried::default(),
+        salvaged: SalvagedFrames::default(),
         valid_offset: FRAMES_OFFSET,
         valid_seq: header.start_seq(),
         lost: Vec::new(),
@@ -78,21 +81,17 @@ pub(crate) fn examine(
         first_invalid: survey.first_invalid,
         torn_bytes: 0,
         keys: Vec::new(),
-        notable: Vec::new(),
+        control: Vec::new(),
     };
-    examination.collect(segment, header, limit)?;
+    examination.collect(segment, header, bounds.limit)?;
     let torn_from = first_written(segment, examination.valid_offset, survey.written_to)?;
     examination.torn_bytes = survey.written_to.saturating_sub(torn_from);
     Ok(examination)
 }
 
-fn window_of(segment: &OpenSegment) -> Window {
-    Window::new(segment.path.clone(), Arc::clone(&segment.file), segment.len)
-}
-
 /// The first offset from `from` on, before `to`, where a byte is not zero; `to` where all are.
 fn first_written(segment: &OpenSegment, from: u64, to: u64) -> Result<u64, Error> {
-    let mut window = window_of(segment);
+    let mut window = segment.window(segment.len);
     let mut at = from;
     while at < to {
         let bytes = window.get(at, BLOCK_BYTES as usize)?;
@@ -105,12 +104,12 @@ fn first_written(segment: &OpenSegment, from: u64, to: u64) -> Result<u64, Error
     Ok(to)
 }
 
-/// What the first reading tells.
+/// The result of the first reading.
 struct Survey {
     proven: Seq,
     seen: Seq,
     first_invalid: u64,
-    /// First offset behind the last byte that is not zero.
+    /// First offset after the last byte that is not zero.
     written_to: u64,
 }
 
@@ -120,9 +119,9 @@ impl Survey {
         header: &SegmentHeader,
         marker: Option<&DurabilityMarker>,
     ) -> Result<Self, Error> {
-        let mut window = window_of(segment);
-        let mut walk = FrameWalk::new(header.salt, FRAMES_OFFSET, header.start_seq());
-        let mut proven = header.born_seq.max(marker.map_or(Seq(0), |marker| marker.seq));
+        let mut window = segment.window(segment.len);
+        let mut walk = FrameWalk::of(header);
+        let mut proven = header.initial_end.seq.max(marker.map_or(Seq(0), |marker| marker.seq));
         let mut first_invalid = None;
         while let Some(found) = walk.next(&mut window)? {
             if let Some(hole) = found.hole.filter(|hole| !hole.lost.is_empty()) {
@@ -146,8 +145,8 @@ impl Examination {
         header: &SegmentHeader,
         limit: Seq,
     ) -> Result<(), Error> {
-        let mut window = window_of(segment);
-        let mut walk = FrameWalk::new(header.salt, FRAMES_OFFSET, header.start_seq());
+        let mut window = segment.window(segment.len);
+        let mut walk = FrameWalk::of(header);
         loop {
             let offset = walk.offset();
             let Some(found) = walk.next(&mut window)? else {
@@ -158,24 +157,24 @@ impl Examination {
                 break;
             }
             if found.header.first_seq < self.proven {
-                self.note_loss(SeqRange::new(self.valid_seq, follows), offset);
+                self.add_loss(SeqRange::new(self.valid_seq, follows), offset);
                 self.keep(&found, &window);
             } else if follows == self.valid_seq.max(self.proven) {
-                self.note_loss(SeqRange::new(self.valid_seq, self.proven), offset);
-                self.carry(&found, &window, header.salt);
+                self.add_loss(SeqRange::new(self.valid_seq, self.proven), offset);
+                self.salvage(&found, &window, header.salt);
             } else {
                 break;
             }
             self.valid_offset = found.end();
             self.valid_seq = found.header.end_seq();
         }
-        self.note_loss(SeqRange::new(self.valid_seq, self.proven), self.valid_offset);
+        self.add_loss(SeqRange::new(self.valid_seq, self.proven), self.valid_offset);
         self.valid_seq = self.valid_seq.max(self.proven);
         Ok(())
     }
 
-    /// Notes that acknowledged seqs are missing; where there are too many ranges the last one grows.
-    fn note_loss(&mut self, range: SeqRange, offset: u64) {
+    /// Records that acknowledged seqs are missing; with too many ranges the last one grows.
+    fn add_loss(&mut self, range: SeqRange, offset: u64) {
         if range.is_empty() {
             return;
         }
@@ -189,34 +188,21 @@ impl Examination {
     fn keep(&mut self, found: &FoundFrame, window: &Window) {
         self.digest.absorb(found.offset, found.bytes(window));
         self.kept_offset = found.end();
-        let counts = self.look_into(found, window);
-        self.kept.add(&counts);
+        found.for_each_record(window, |record| {
+            self.control.extend(ControlRecord::of(record).map(|control| (record.seq, control)));
+        });
     }
 
-    fn carry(&mut self, found: &FoundFrame, window: &Window, salt: Salt) {
-        let counts = self.look_into(found, window);
-        self.carried.counts.add(&counts);
-        let body = found.body(window);
-        let mut cursor = RecordsCursor::new(found.header.first_seq);
-        while let Some(record) = cursor.next(body) {
-            self.keys.extend(record.key.map(|key| (key, record.seq)));
-        }
-        self.carried.push_frames(found.bytes(window), salt, found.offset);
-    }
-
-    fn look_into(&mut self, found: &FoundFrame, window: &Window) -> Counts {
+    fn salvage(&mut self, found: &FoundFrame, window: &Window, salt: Salt) {
         let records = u64::from(found.header.records);
         let mut counts = Counts { frames: 1, records, ..Counts::default() };
-        let body = found.body(window);
-        let mut cursor = RecordsCursor::new(found.header.first_seq);
-        while let Some(record) = cursor.next(body) {
+        found.for_each_record(window, |record| {
             counts.add_day(record.day);
             counts.keyed += u64::from(record.key.is_some());
-            if record.kind.is_reserved() {
-                let system = SystemRecord::decode(record.kind, record.version, record.payload);
-                self.notable.extend(system.map(|system| (record.seq, system)));
-            }
-        }
-        counts
+            self.keys.extend(record.key.map(|key| (key, record.seq)));
+            self.control.extend(ControlRecord::of(record).map(|control| (record.seq, control)));
+        });
+        self.salvaged.counts.add(&counts);
+        self.salvaged.push_frames(found.bytes(window), salt, found.offset);
     }
 }

@@ -1,21 +1,23 @@
-//! [`Journal`]: the writing handle, for programs.
+//! [`Journal`]: the handle of a program that writes a journal.
 
 use std::path::Path;
 use std::sync::Arc;
 
 use crate::entry::{LossCause, Lost};
-use crate::format::{Gap, NewRecord, SystemRecord};
-use crate::open::{self, Opening};
+use crate::format::{ControlRecord, Gap, Key, NewRecord};
 use crate::options::Options;
-use crate::stats::JournalStats;
+use crate::plan::Opening;
 use crate::view::JournalView;
-use crate::writer::{Appended, Durability, KeyCheck, Pruned, Unlinked, Writer};
-use crate::{Day, Error, Seq, SeqRange};
+use crate::writer::{
+    Appended, Durability, Failure, JournalStats, KeyCheck, Pruned, Unlinked, Writer,
+};
+use crate::{AppendCondition, Day, Error, Seq, SeqRange};
+use crate::{condition, open};
 
-/// A journal that is open for appending. Clones are handles on the same journal; all methods may be called from any
-/// thread.
+/// A journal that is open for appending.
 ///
-/// Dropping the last handle closes it as [`Journal::close`] does, without telling of errors.
+/// Clones are handles on the same journal; all methods may be called from any thread. Dropping the last handle closes it as
+/// [`Journal::close`] does, but only logs errors.
 #[derive(Debug, Clone)]
 pub struct Journal {
     writer: Arc<Writer>,
@@ -23,32 +25,32 @@ pub struct Journal {
     _closer: Arc<Closer>,
 }
 
-/// Closes the journal when the last handle goes, whoever still reads.
+/// Closes the journal when the last handle is dropped, even if readers remain.
 #[derive(Debug)]
 struct Closer(Arc<Writer>);
 
 impl Drop for Closer {
     fn drop(&mut self) {
         if let Err(error) = self.0.close() {
-            tracing::debug!(%error, "the journal was not closed cleanly");
+            tracing::debug!(%error, "journal: closing failed; the next opening recovers it");
         }
     }
 }
 
-/// Whether everything is as it should be.
+/// The health of a journal.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Health {
-    /// Acknowledged records that are gone and whose segments are not pruned yet.
+    /// Acknowledged records that are lost and whose segments are not pruned yet.
     pub gaps: Vec<SeqRange>,
-    /// Why nothing can be written now.
+    /// The failure that keeps the journal from writing now.
     pub suspended: Option<String>,
-    /// Records that wait in memory for that.
+    /// Records that wait in memory until it can write.
     pub records_in_memory: u64,
 }
 
 impl Health {
-    /// Whether something is lost or stuck.
+    /// Whether records are lost or writing is suspended.
     #[must_use]
     pub const fn is_degraded(&self) -> bool {
         !self.gaps.is_empty() || self.suspended.is_some()
@@ -56,22 +58,23 @@ impl Health {
 }
 
 impl Journal {
-    /// Opens the journal in the data directory `root`, making both where there are none, and recovers it after an
-    /// abnormal end. Reads no more than the newest segment.
+    /// Opens the journal in the data directory `root`, or creates one, and recovers it after an abnormal end.
     ///
-    /// Where a new segment is needed and cannot be written (a full disk), the journal opens all the same: it can be
-    /// read, [`Journal::health`] says why nothing can be appended, and every append tries again.
+    /// It reads no more than the newest segment.
     ///
-    /// Where the segments are gone but the file `IDENTITY`, or the journal's marker, tells that there were some, no new
-    /// journal is begun: it goes on as the same one, far behind every seq it may have given out, and [`Journal::opening`]
-    /// and [`Journal::health`] say that everything before is lost. To begin anew, move the whole directory away.
+    /// If a new segment is needed and cannot be written (a full disk), the journal opens all the same: it can be read,
+    /// [`Journal::health`] reports the failure, and every append tries again.
+    ///
+    /// If all segments are missing but `IDENTITY` or the durability marker names one, no new journal is begun. The journal
+    /// continues far after every seq that may have been used; [`Journal::opening`] and [`Journal::health`] report the
+    /// loss. To begin a new journal, move the whole directory away.
     ///
     /// A relative `root` is resolved at every call: do not change the working directory while the journal is open. The lock
-    /// belongs to the process and what it forks: a child that does not `exec` holds it beyond this process's end.
+    /// belongs to the process and its forks: a child that does not `exec` holds it after this process has ended.
     ///
     /// # Errors
     ///
-    /// [`Error::Locked`] names who writes already; [`Error::Newer`]; [`Error::Unexpected`]; [`Error::Io`].
+    /// [`Error::Locked`] names the process that writes; [`Error::Newer`]; [`Error::Unexpected`]; [`Error::Io`].
     pub fn open(root: impl AsRef<Path>, options: &Options) -> Result<Self, Error> {
         let (writer, opening) = open::open(root.as_ref(), options)?;
         let writer = Arc::new(writer);
@@ -79,7 +82,7 @@ impl Journal {
         Ok(Self { writer, opening: Arc::new(opening), _closer: closer })
     }
 
-    /// How the journal was found.
+    /// How this opening found the journal.
     #[must_use]
     pub fn opening(&self) -> &Opening {
         &self.opening
@@ -87,8 +90,8 @@ impl Journal {
 
     /// Appends a batch, all or nothing, and returns once it survives a power cut.
     ///
-    /// Concurrent callers share one sync. Where a record of the batch has a key that a retained record has,
-    /// nothing is appended and that record is returned, once it is durable itself.
+    /// Concurrent callers share one sync. If a retained record has the key of a record of the batch, nothing is appended
+    /// and the retained record is returned, once it is durable itself.
     ///
     /// # Errors
     ///
@@ -98,30 +101,59 @@ impl Journal {
         self.writer.append(batch, Durability::PowerCut, KeyCheck::Refuse)
     }
 
-    /// As [`Journal::append`], for records whose keys are known to be new: they are stored, not looked up.
+    /// As [`Journal::append`], unless a record matches a condition.
+    ///
+    /// A decision that was made from what a reader found is appended only if it still holds: no record after the last one
+    /// that was read, and none appended by another thread meanwhile, matches. Appends are linearizable: one lock orders the
+    /// conditions and the seqs. A batch with a known key is a duplicate before any condition is evaluated, so that a
+    /// repeated call never fails on its own records. A condition without `after` holds over what is retained.
     ///
     /// # Errors
     ///
-    /// Those of [`Journal::append`].
+    /// The errors of [`Journal::append`]; [`Error::Conflict`] with a record that is durable; [`Error::Ahead`] if `after` was
+    /// not reached, as in an older backup; [`Error::Pruned`] if records after `after` were pruned;
+    /// [`Error::Undecidable`] if lost records may match. Nothing was appended then.
+    pub fn append_if(
+        &self,
+        batch: &[NewRecord<'_>],
+        conditions: &[AppendCondition],
+    ) -> Result<Appended, Error> {
+        condition::append_if(&self.writer, batch, conditions)
+    }
+
+    /// The seq of the retained record with this key.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Io`] if the keys cannot be read.
+    pub fn find(&self, key: &Key) -> Result<Option<Seq>, Error> {
+        self.writer.find(key)
+    }
+
+    /// As [`Journal::append`], for records whose keys are known to be new: they are not looked up.
+    ///
+    /// # Errors
+    ///
+    /// The errors of [`Journal::append`].
     pub fn append_trusted(&self, batch: &[NewRecord<'_>]) -> Result<Seq, Error> {
         self.writer.append(batch, Durability::PowerCut, KeyCheck::Trust).map(Appended::seq)
     }
 
-    /// Appends every record as a batch of its own, all of them made durable by the same sync: damage to one costs no
-    /// other. Returns what became of each, in order.
+    /// Appends every record as a batch of its own, all with one sync; returns the result of each, in order.
     ///
-    /// Much faster than as many calls of [`Journal::append`].
+    /// Damage to one record costs no other. Much faster than as many calls of [`Journal::append`].
     #[must_use]
     pub fn append_each(&self, records: &[NewRecord<'_>]) -> Vec<Result<Appended, Error>> {
         self.writer.append_each(records, Durability::PowerCut, KeyCheck::Refuse)
     }
 
-    /// Appends a batch and returns once it survives the end of this process. It survives a power cut, and can be
-    /// read, after the next sync, whoever causes it.
+    /// Appends a batch and returns once it survives the end of this process.
+    ///
+    /// It survives a power cut, and can be read, after the next sync of any caller.
     ///
     /// # Errors
     ///
-    /// Those of [`Journal::append`].
+    /// The errors of [`Journal::append`].
     pub fn append_unsynced(&self, batch: &[NewRecord<'_>]) -> Result<Appended, Error> {
         self.writer.append(batch, Durability::ProcessCrash, KeyCheck::Refuse)
     }
@@ -141,23 +173,23 @@ impl Journal {
         JournalView::of_writer(&self.writer)
     }
 
-    /// The seq that the next record gets.
+    /// The seq of the next record.
     #[must_use]
     pub fn next_seq(&self) -> Seq {
         self.writer.lock().next_seq
     }
 
-    /// Whether everything is as it should be.
+    /// Reports gaps, and the failure of a suspended journal.
     #[must_use]
     pub fn health(&self) -> Health {
         let state = self.writer.lock();
-        let suspended = state.suspended.as_ref();
+        let suspended = state.suspended();
+        let reason = |failure: &Failure| format!("{}: {}", failure.path.display(), failure.source);
         Health {
-            gaps: state.ledger.gaps.ranges().to_vec(),
-            suspended: suspended
-                .map(|(_, failure)| format!("{}: {}", failure.path.display(), failure.source)),
+            gaps: state.pruned_and_gaps.gaps.ranges().to_vec(),
+            suspended: suspended.map(|suspended| reason(&suspended.failure)),
             records_in_memory: suspended
-                .map_or(0, |(succession, _)| succession.carried.counts.records),
+                .map_or(0, |suspended| suspended.next.salvaged.counts.records),
         }
     }
 
@@ -167,64 +199,78 @@ impl Journal {
         self.writer.lock().stats
     }
 
-    /// Journals that a reader of this journal met damage. Returns the seq of the `Gap`; `None` where it is known
-    /// already.
+    /// Appends a `Gap` for damage that a reader met. Returns its seq; `None` if the loss is known already.
     ///
     /// # Errors
     ///
-    /// Those of [`Journal::append`].
+    /// The errors of [`Journal::append`].
     pub fn report_lost(&self, lost: &Lost) -> Result<Option<Seq>, Error> {
         let _one_at_a_time = self.writer.bookkeeping();
         {
-            let ledger = &self.writer.lock().ledger;
-            if ledger.gaps.covers(lost.range) || ledger.pruned.covers(lost.range) {
+            let pruned_and_gaps = &self.writer.lock().pruned_and_gaps;
+            if pruned_and_gaps.gaps.covers(lost.range) || pruned_and_gaps.pruned.covers(lost.range)
+            {
                 return Ok(None);
             }
         }
-        tracing::error!(%lost, "the journal is damaged; recording goes on");
+        tracing::error!(%lost, "journal: records are lost; recording continues");
         if lost.cause == LossCause::Unopenable {
-            // Its records may be there again once the file can be opened.
+            // Its records may be readable again once the file can be opened.
             return Ok(None);
         }
-        let gap = SystemRecord::Gap(Gap {
+        let gap = ControlRecord::Gap(Gap {
             range: lost.range,
             segment: (lost.segment.base, lost.segment.day),
             offset: lost.offset,
             upper_bound_unknown: false,
         });
-        self.writer.append_system(&gap).map(Some)
+        self.writer.append_control(&gap).map(Some)
     }
 
-    /// Appends a tombstone for every segment whose records all tell of days up to `day`, durably. Projections apply
-    /// it like any other record; [`Journal::unlink_pruned`], or the next opening, removes the files.
+    /// Appends a tombstone for every segment whose records are all of days up to `day`, durably.
+    ///
+    /// Projections apply it like any other record; [`Journal::unlink_pruned`], or the next opening, removes the files.
     ///
     /// # Errors
     ///
-    /// Those of [`Journal::append`]; a full disk does not stand in the way while the reserve lasts.
+    /// The errors of [`Journal::append`]; a full disk is no obstacle while the reserve lasts.
     pub fn prune_through(&self, day: Day) -> Result<Pruned, Error> {
-        self.writer.prune_through(day)
+        self.writer.prune_through(day, None)
+    }
+
+    /// As [`Journal::prune_through`], if days from `wrong_from` on were set by a wrong clock.
+    ///
+    /// A record of such a day counts for the day of the records after it. Once all of them may be pruned by that day, the
+    /// tombstone names these days as a whole. Cost: segments that hold such days are read.
+    ///
+    /// # Errors
+    ///
+    /// The errors of [`Journal::prune_through`].
+    pub fn prune_around(&self, day: Day, wrong_from: Day) -> Result<Pruned, Error> {
+        self.writer.prune_through(day, Some(wrong_from))
     }
 
     /// Removes the files of all segments that tombstones name.
     ///
     /// # Errors
     ///
-    /// [`Error::Io`] where the directory cannot be listed or synced; files that cannot be removed are reported.
+    /// [`Error::Io`] if the directory cannot be listed or synced; files that cannot be removed are reported.
     pub fn unlink_pruned(&self) -> Result<Unlinked, Error> {
         self.writer.unlink_pruned()
     }
 
-    /// Gives back the space of the preallocated next segment; says whether there was any. It is made again with the
-    /// next segment but one: for a full disk, where deleting needs a little room first.
+    /// Releases the space of the preallocated next segment; returns whether there was any.
+    ///
+    /// For a full disk, on which deleting needs a little room first. The next rollover but one preallocates it again.
     ///
     /// # Errors
     ///
-    /// [`Error::Io`] where it cannot be removed; [`Error::Closed`].
-    pub fn give_up_spare(&self) -> Result<bool, Error> {
-        self.writer.give_up_spare()
+    /// [`Error::Io`] if it cannot be removed; [`Error::Closed`].
+    pub fn release_spare(&self) -> Result<bool, Error> {
+        self.writer.release_spare()
     }
 
-    /// Makes everything durable, marks the end as a clean one and releases the directory.
+    /// Makes everything durable, records a clean shutdown and releases the directory.
     ///
     /// # Errors
     ///
@@ -241,40 +287,40 @@ mod tests {
     use crate::{Day, Options};
 
     #[test]
-    fn a_gap_is_in_the_ledger_before_anybody_can_roll_and_forget_it() {
+    fn a_gap_is_applied_before_another_thread_can_roll_over() {
         let storage = Arc::new(FaultyStorage::new());
         let options = Options { storage, seed: Some(1), ..Options::default() };
         let journal = Journal::open("/data", &options).unwrap();
         let range = SeqRange::new(Seq(900), Seq(901));
         let (segment, offset) = ((Seq(1), Day(0)), 0);
-        let gap = SystemRecord::Gap(Gap { range, segment, offset, upper_bound_unknown: false });
-        journal.writer.append_system(&gap).unwrap();
-        // What another thread's append may do at this very moment.
-        journal.writer.roll(&mut journal.writer.lock_idle()).unwrap();
+        let gap = ControlRecord::Gap(Gap { range, segment, offset, upper_bound_unknown: false });
+        journal.writer.append_control(&gap).unwrap();
+        // Another thread's append may do this between the two.
+        journal.writer.roll_over(&mut journal.writer.lock_idle()).unwrap();
         journal.close().unwrap();
         let journal = Journal::open("/data", &options).unwrap();
         assert_eq!(journal.health().gaps, [range]);
     }
 
     #[test]
-    fn every_sync_is_told_to_whoever_measures() {
-        let told = Arc::new(std::sync::Mutex::new(Vec::new()));
-        let heard = Arc::clone(&told);
+    fn on_sync_is_called_for_every_sync() {
+        let durations = Arc::new(std::sync::Mutex::new(Vec::new()));
+        let measured = Arc::clone(&durations);
         let options = Options {
             storage: Arc::new(FaultyStorage::new()),
             seed: Some(1),
-            on_sync: Some(Arc::new(move |length| heard.lock().unwrap().push(length))),
+            on_sync: Some(Arc::new(move |length| measured.lock().unwrap().push(length))),
             ..Options::default()
         };
         let journal = Journal::open("/data", &options).unwrap();
         for number in 0..3_u8 {
             let (kind, payload) = (crate::Kind(1), &[number][..]);
-            let record = NewRecord { kind, version: 1, day: None, key: None, payload };
-            journal.append(&[record]).unwrap();
+            let record = NewRecord::new(kind, 1, payload);
+            let _ = journal.append(&[record]).unwrap();
         }
-        let told = told.lock().unwrap();
-        assert_eq!(told.len() as u64, journal.stats().syncs);
-        let total: u128 = told.iter().map(std::time::Duration::as_micros).sum();
+        let durations = durations.lock().unwrap();
+        assert_eq!(durations.len() as u64, journal.stats().syncs);
+        let total: u128 = durations.iter().map(std::time::Duration::as_micros).sum();
         assert_eq!(total, u128::from(journal.stats().sync_micros_total));
     }
 }

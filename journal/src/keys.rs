@@ -1,22 +1,19 @@
 //! [`KeyIndex`]: which keys the retained segments hold, and under which seqs.
 //!
-//! The active segment's keys are in memory. A sealed one's are in a file beside it, of which only a filter of ten
-//! bits a key is held, and that only once somebody looks a key up: a recorder that makes its own ids never does.
+//! The keys of the active segment are in memory. Those of a sealed one are in a file next to it. Only a filter of ten bits a
+//! key is held of that file, and only after the first lookup: a recorder that creates its own ids never looks one up.
 
 use std::collections::HashMap;
 use std::io;
 
 use crate::chain::Link;
 use crate::directory::Directory;
-use crate::format::{
-    FRAMES_OFFSET, Key, KeyFilter, KeysHeader, RecordsCursor, Salt, SegmentHeader, SegmentName,
-};
+use crate::format::{ContentEnd, Key, KeyFilter, KeysHeader, Salt, SegmentHeader, SegmentName};
 use crate::limits::BLOCK_BYTES;
-use crate::ranges::RangeSet;
 use crate::segment_end::segment_end;
+use crate::seq::RangeSet;
 use crate::storage::{Access, StorageFile, open_new, read_full};
-use crate::walk::FrameWalk;
-use crate::window::Window;
+use crate::walk::for_each_record;
 use crate::{Error, Seq};
 
 /// The keys read from one segment, and its salt.
@@ -25,9 +22,9 @@ type SegmentKeys = (Salt, Vec<(Key, Seq)>);
 #[derive(Debug, Default)]
 pub(crate) struct KeyIndex {
     active: HashMap<Key, Seq>,
-    /// `active` lacks what the segment holds before this offset: it was opened without being read.
+    /// `active` lacks the keys before this offset: the segment was opened without being read.
     active_unread_to: Option<u64>,
-    /// Keys of the other segments, by segment; `None` until somebody looks a key up.
+    /// Keys of the other segments, by segment; `None` before the first lookup.
     sealed: Option<Vec<SealedKeys>>,
 }
 
@@ -35,15 +32,15 @@ pub(crate) struct KeyIndex {
 #[derive(Debug)]
 struct SealedKeys {
     name: SegmentName,
-    /// The seq behind the segment's last record.
+    /// The seq after the segment's last record.
     end: Seq,
     filter: KeyFilter,
-    /// `None` while it cannot be written: the keys are then looked for in the segment itself.
+    /// `None` while it cannot be written: a lookup then reads the segment itself.
     file: Option<KeysFile>,
 }
 
-/// The file of a sealed segment's keys. It is opened for each look-up that the filter lets pass: there may be more
-/// segments than a process may have files open.
+/// The file of a sealed segment's keys. It is opened for each lookup that passes the filter: there may be more segments than
+/// a process may have files open.
 #[derive(Debug)]
 struct KeysFile {
     name: SegmentName,
@@ -67,7 +64,7 @@ impl KeyIndex {
     }
 
     pub(crate) fn insert(&mut self, key: Key, seq: Seq) {
-        // A trusted key may be given twice: the first record counts.
+        // A trusted key may be appended twice: the first record counts.
         self.active.entry(key).or_insert(seq);
     }
 
@@ -98,21 +95,21 @@ impl KeyIndex {
         Ok(None)
     }
 
-    /// The active segment was sealed: its keys go to a file.
+    /// Moves the keys of the active segment, which was sealed, to a file.
     pub(crate) fn seal(&mut self, directory: &Directory, header: &SegmentHeader, end: Seq) {
         self.split(directory, header, end);
         self.active.clear();
         self.active_unread_to = None;
     }
 
-    /// The active segment ended before `end`; later keys belong to its successor.
+    /// Moves the keys before `end`, where the active segment ended; later keys belong to its successor.
     pub(crate) fn split(&mut self, directory: &Directory, header: &SegmentHeader, end: Seq) {
         if end == header.name.base {
             return;
         }
         if let Err(error) = self.read_active(directory, header) {
-            // Keys that are not known now are read from the segment when one is looked up.
-            tracing::debug!(%error, "the segment's keys cannot be read");
+            // The next lookup reads them from the segment.
+            tracing::debug!(%error, "keys: the segment cannot be read; the next lookup tries again");
             self.sealed = None;
             return;
         }
@@ -130,7 +127,7 @@ impl KeyIndex {
         }
     }
 
-    /// Segments were unlinked: their keys are free again.
+    /// Removes the keys of unlinked segments: they may be used again.
     pub(crate) fn forget(&mut self, is_gone: impl Fn(SegmentName) -> bool) {
         if let Some(sealed) = &mut self.sealed {
             sealed.retain(|keys| !is_gone(keys.name));
@@ -141,7 +138,8 @@ impl KeyIndex {
         let Some(end) = self.active_unread_to else {
             return Ok(());
         };
-        let keys = read_keys(directory, header.name, (end, Seq(u64::MAX)))?;
+        let keys =
+            read_keys(directory, header.name, ContentEnd { offset: end, seq: Seq(u64::MAX) })?;
         for (key, seq) in keys.map(|(_, keys)| keys).unwrap_or_default() {
             self.active.entry(key).or_insert(seq);
         }
@@ -151,7 +149,7 @@ impl KeyIndex {
 }
 
 impl SealedKeys {
-    /// Those of a segment that was just read: `keys` are sorted.
+    /// Writes the keys of a segment, which are sorted, to its file.
     fn write(
         directory: &Directory,
         salt: Salt,
@@ -172,12 +170,13 @@ impl SealedKeys {
                 Ok(found) => return Ok(found),
                 Err(error) => {
                     let file = self.name.keys_file_name();
-                    tracing::warn!(file, %error, "a file of keys is damaged; it is made again");
+                    tracing::warn!(file, %error, "keys: the file is damaged; it is written again from the segment");
                     self.file = None;
                 }
             }
         }
-        let Some((salt, keys)) = read_keys(directory, self.name, (u64::MAX, self.end))? else {
+        let end = ContentEnd { offset: u64::MAX, seq: self.end };
+        let Some((salt, keys)) = read_keys(directory, self.name, end)? else {
             return Ok(None);
         };
         self.file = write_keys(directory, salt, self.name, &keys);
@@ -187,7 +186,7 @@ impl SealedKeys {
 }
 
 impl KeysFile {
-    /// Opens a segment's file of keys, and reads its filter; `None` where there is none that can be used.
+    /// Opens a segment's file of keys and reads its filter; `None` if it is missing or damaged.
     fn open(directory: &Directory, salt: Salt, name: SegmentName) -> Option<(Self, KeyFilter)> {
         let file = directory.storage.open(&directory.keys(name), Access::Read).ok()?;
         let mut block = [0; BLOCK_BYTES as usize];
@@ -248,43 +247,34 @@ fn load_sealed(
         let end = segment_end(&segment, successor, || Ok(pruned.clone()))?;
         if let Some((file, filter)) = KeysFile::open(directory, salt, name) {
             sealed.push(SealedKeys { name, end: end.seq, filter, file: Some(file) });
-        } else if let Some((salt, keys)) = read_keys(directory, name, (end.offset, end.seq))? {
+        } else if let Some((salt, keys)) =
+            read_keys(directory, name, ContentEnd { offset: end.offset, seq: end.seq })?
+        {
             sealed.push(SealedKeys::write(directory, salt, name, end.seq, &keys));
         }
     }
     Ok(sealed)
 }
 
-/// Reads the keys of a segment from its frames before an offset and a seq, sorted; `None` where it cannot be read at
-/// all.
+/// Reads the keys of a segment before `end`, sorted; `None` if it cannot be read at all.
 fn read_keys(
     directory: &Directory,
     name: SegmentName,
-    (limit, end): (u64, Seq),
+    end: ContentEnd,
 ) -> Result<Option<SegmentKeys>, Error> {
-    let Some(segment) = directory.open_segment(name, Access::Read)? else {
-        return Ok(None);
-    };
-    let Ok(read) = segment.header else {
-        return Ok(None);
-    };
-    let mut window = Window::new(segment.path, segment.file, limit.min(segment.len));
-    let mut walk = FrameWalk::new(read.header.salt, FRAMES_OFFSET, read.header.start_seq());
+    let Some(segment) = directory.open_segment(name, Access::Read)? else { return Ok(None) };
+    let Ok(read) = &segment.header else { return Ok(None) };
     let mut keys = Vec::new();
-    while let Some(found) = walk.next(&mut window)? {
-        let body = found.body(&window);
-        let mut cursor = RecordsCursor::new(found.header.first_seq);
-        while let Some(record) = cursor.next(body) {
-            keys.extend(record.key.filter(|_| record.seq < end).map(|key| (key, record.seq)));
-        }
-    }
+    for_each_record(&segment, end.offset.min(segment.len), |record| {
+        keys.extend(record.key.filter(|_| record.seq < end.seq).map(|key| (key, record.seq)));
+    })?;
     keys.sort_unstable();
-    // Where a trusted key was given twice, the first record counts.
+    // If a trusted key was appended twice, the first record counts.
     keys.dedup_by_key(|(key, _)| *key);
     Ok(Some((read.header.salt, keys)))
 }
 
-/// Writes the file of a segment's keys; `None` where that cannot be done now: it is derivable, and tried again.
+/// Writes the file of a segment's keys; `None` if that fails: the next lookup tries again.
 fn write_keys(
     directory: &Directory,
     salt: Salt,
@@ -293,15 +283,15 @@ fn write_keys(
 ) -> Option<KeysFile> {
     let path = directory.keys(name);
     let bytes = KeysHeader::encode_file(salt, name, keys);
-    // Under another name first: the old file may be shared with a copy.
-    let beside = path.with_extension("keys.tmp");
-    let written = open_new(&*directory.storage, &beside)
+    // Under a temporary name first: a copy may share the old file.
+    let temporary = path.with_extension("keys.tmp");
+    let written = open_new(&*directory.storage, &temporary)
         .and_then(|file| file.write_at(&bytes, 0))
-        .and_then(|()| directory.storage.rename(&beside, &path));
+        .and_then(|()| directory.storage.rename(&temporary, &path));
     if let Err(error) = written {
-        tracing::debug!(path = %path.display(), %error, "a segment's keys cannot be written");
+        tracing::debug!(path = %path.display(), %error, "keys: a write failed; the next lookup tries again");
         // Half a file would only take space.
-        let _ = directory.storage.remove(&beside);
+        let _ = directory.storage.remove(&temporary);
         return None;
     }
     KeysFile::open(directory, salt, name).map(|(file, _)| file)

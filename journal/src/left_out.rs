@@ -1,27 +1,27 @@
-//! [`LeftOut`]: the files in `journal/` that are no part of the journal, and what each of them is.
+//! [`LeftOut`]: the files in `journal/` that do not belong to the journal, and why.
 
 use std::path::PathBuf;
 
-use crate::chain::{Chain, Link, forks_off};
+use crate::chain::{Chain, Link, exists, forks_off};
 use crate::directory::{Directory, HeaderFlaw};
 use crate::format::{SegmentHeader, SegmentName};
 use crate::newest::find_newest;
 use crate::storage::Access;
 use crate::{Error, Seq};
 
-/// What a file is that has the name of a segment and is no part of the journal.
+/// Why a file with the name of a segment does not belong to the journal.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Standing {
     /// A segment of another journal.
     Foreign,
-    /// A copy of a segment that is read, or an empty file.
+    /// A copy of a segment of the journal, or an empty file.
     Superseded,
-    /// A segment of a copy of this journal that went its own way: its records were acknowledged by that copy.
+    /// A segment of a diverged copy of this journal: that copy acknowledged its records.
     Forked,
     /// A segment of this journal under another name: its records count as lost until `replay repair` renames it.
     Misnamed,
-    /// Neither header copy can be read, and nothing says that the file belongs here.
+    /// Neither header copy can be read, and no header names the file.
     Unreadable,
 }
 
@@ -31,9 +31,9 @@ pub enum Standing {
 pub struct LeftOut {
     /// The file.
     pub path: PathBuf,
-    /// What it is.
+    /// Why it does not belong to the journal.
     pub standing: Standing,
-    /// The name that its header bears, where that is another one.
+    /// The name in its header, if that is a different one.
     pub real_name: Option<SegmentName>,
 }
 
@@ -43,16 +43,16 @@ impl std::fmt::Display for LeftOut {
         match (self.standing, self.real_name) {
             (Standing::Foreign, _) => write!(
                 formatter,
-                "{path}: foreign: a segment of another journal; move it to the journal/ it came from, or delete it"
+                "{path}: foreign: a segment of another journal; move it back to its own journal/, or delete it"
             ),
             (Standing::Superseded, _) => write!(
                 formatter,
-                "{path}: superseded: a copy of a segment that is read, or empty; delete it"
+                "{path}: superseded: a copy of a segment of this journal, or empty; delete it"
             ),
             (Standing::Forked, _) => write!(
                 formatter,
-                "{path}: forked: a segment of a copy of this journal that went its own way; its records are in that copy \
-                 only: move it back there, or export it from there and ingest it here"
+                "{path}: forked: a segment of a diverged copy of this journal; only that copy has its records; move it back \
+                 there, or export the copy and ingest it here"
             ),
             (Standing::Misnamed, Some(name)) => write!(
                 formatter,
@@ -64,24 +64,26 @@ impl std::fmt::Display for LeftOut {
             }
             (Standing::Unreadable, _) => write!(
                 formatter,
-                "{path}: its header cannot be read and nothing says that it belongs here; move it away"
+                "{path}: unreadable: both header copies are damaged and no segment names the file; move it away"
             ),
         }
     }
 }
 
-/// The segments of a journal and what decides which file is one, at rest.
-pub(crate) struct Surroundings {
+/// The segments of a journal, and what decides which file is one of them.
+pub(crate) struct ChainContext {
     pub(crate) journal: [u8; 16],
     pub(crate) links: Vec<Link>,
     pub(crate) names: Vec<SegmentName>,
-    /// A later segment that is known to have been there.
+    /// A later segment that existed, and is missing.
     lost: Option<SegmentName>,
-    /// A process writes: it may have begun a segment that its marker does not name yet.
+    /// The incarnation of marker or `IDENTITY`.
+    incarnation: Option<[u8; 16]>,
+    /// Another process writes: it may have begun a segment that its marker does not name yet.
     is_live: bool,
 }
 
-impl Surroundings {
+impl ChainContext {
     /// Follows the whole chain of a journal that no process writes.
     pub(crate) fn find(directory: &Directory) -> Result<Self, Error> {
         let newest = find_newest(directory, Access::Read)?;
@@ -98,20 +100,25 @@ impl Surroundings {
         }
         let names = directory.all_names()?;
         let lost = newest.lost_from(Seq(0)).map(|lost| lost.name);
-        Ok(Self { journal, links, names, lost, is_live: false })
+        let of_marker = newest.marker.map(|marker| marker.incarnation);
+        let incarnation = of_marker.or(newest.identity.map(|identity| identity.incarnation));
+        Ok(Self { journal, links, names, lost, incarnation, is_live: false })
     }
 
-    /// Those of a journal whose segments are known.
+    /// The context of a journal with these segments.
     pub(crate) fn of(
         directory: &Directory,
         journal: [u8; 16],
         links: Vec<Link>,
     ) -> Result<Self, Error> {
         let newest = links.last().map(|link| link.name);
-        let marker = directory.read_marker().map(|marker| marker.name);
+        let marker = directory.read_marker();
+        let incarnation = marker.map(|marker| marker.incarnation);
+        let marker = marker.map(|marker| marker.name);
         let lost = marker.filter(|marker| newest.is_some_and(|newest| marker.base > newest.base));
         let is_live = directory.storage.is_locked(&directory.root).unwrap_or(false);
-        Ok(Self { journal, links, names: directory.all_names()?, lost, is_live })
+        let names = directory.all_names()?;
+        Ok(Self { journal, links, names, lost, incarnation, is_live })
     }
 
     /// Every file that is no link.
@@ -159,12 +166,16 @@ impl Surroundings {
         })
     }
 
-    /// Whether the segment after it names this very one.
+    /// Whether the next segment names this very one as its previous one.
     pub(crate) fn is_named(&self, header: &SegmentHeader) -> bool {
         let index = self.links.partition_point(|link| link.name.base <= header.name.base);
-        let previous = self.links.get(index).and_then(|link| link.previous);
-        previous
-            .is_some_and(|previous| (previous.name, previous.salt) == (header.name, header.salt))
+        let Some(next) = self.links.get(index) else { return false };
+        next.previous.is_some_and(|previous| {
+            previous.name == header.name
+                && (header.salt == previous.salt
+                    || previous.unreadable
+                        && header.is_or_replaces(previous.salt, next.incarnation))
+        })
     }
 
     fn chains_on(&self, header: &SegmentHeader) -> bool {
@@ -173,7 +184,7 @@ impl Surroundings {
         })
     }
 
-    /// Whether the segment with this header is one of the journal's that is not where it should be.
+    /// Whether the segment with this header belongs to the journal and is not in its place.
     pub(crate) fn is_missing(
         &self,
         directory: &Directory,
@@ -188,16 +199,33 @@ impl Surroundings {
             return Ok(false);
         }
         let Some(successor) = self.links.get(index) else {
-            // Newer than all: the marker names it, or it chains on from the newest one.
+            // Newer than all: the marker names it, or it continues the newest one.
             let is_first = self.links.is_empty();
-            return Ok(is_first || self.chains_on(header) || self.lost == Some(header.name));
+            let is_before_lost = self.lost.is_some_and(|lost| lost.base > base)
+                && self.incarnation == Some(header.incarnation);
+            let is_lost = self.lost == Some(header.name) || is_before_lost;
+            return Ok(is_first || is_lost || self.chains_on(header));
         };
+        // The segment before it is named too, and may prove that this one belongs to a diverged copy.
+        if let Some(known) = successor.known_before_missing()
+            && header.incarnation != successor.incarnation
+            && Link::of_header(header).excludes(known)
+            && exists(directory, known)?
+        {
+            return Ok(false);
+        }
         Ok(successor.previous.is_none_or(|previous| {
-            if previous.name == header.name {
-                previous.salt.0 == 0 || header.salt == previous.salt
+            if previous.name.base == base && previous.salt.0 == 0 {
+                // Only its seq was known.
+                true
+            } else if previous.name == header.name {
+                self.is_named(header)
             } else {
-                // What the successor names before it covers these seqs, or it is older still.
+                // The segment that the successor names covers these seqs, or is even older, or was missing before this one.
                 previous.name.base > base
+                    || previous.unreadable
+                        && base >= previous.seq
+                        && header.incarnation == successor.incarnation
             }
         }))
     }

@@ -10,9 +10,9 @@ use std::ops::Deref;
 pub struct Mapped(memmap2::Mmap);
 
 impl Mapped {
-    /// Maps the first `len` bytes of `file`, which nobody may write or cut while the mapping lives.
+    /// Maps the first `len` bytes of `file`, which no process may write or truncate while the mapping exists.
     pub(crate) fn new(file: &File, len: usize) -> io::Result<Self> {
-        // SAFETY: the mapping is read-only and private to this process. It is made of sealed segments only, which
+        // SAFETY: the mapping is read-only and private to this process. It maps sealed segments only, which
         // this program never writes or cuts again; a program that cuts one all the same ends this process with
         // SIGBUS, which is why the recorder reads with pread and only short-lived tools ask for mappings.
         let map = unsafe { memmap2::MmapOptions::new().len(len).map(file)? };

@@ -1,178 +1,98 @@
-//! [`Newest`]: which journal a directory holds, and its newest segment, for an opening and for readers where no process
-//! writes.
+//! [`Newest`]: the newest segment of a journal, for an opening and for readers at rest.
 //!
-//! Three things bear witness: the marker, `IDENTITY` and the segments themselves. Which journal it is, two of them decide.
-//! The newest segment is the one that the marker names, or what chains on from it; files that sort after it and do
-//! not chain on are left alone.
+//! It is the segment that the marker names, or the last one in the chain that continues it. Files that sort after it and
+//! do not continue it are left out.
 
-use crate::chain::{Chain, Link, forks_off};
-use crate::directory::{Directory, HeaderFlaw, Identity, OpenSegment};
-use crate::format::{
-    Ancestor, DurabilityMarker, FRAMES_OFFSET, PreviousEnd, Salt, SegmentHeader, SegmentName,
-};
-use crate::ledger::Ledger;
-use crate::notable::system_records;
-use crate::ranges::RangeSet;
+use crate::chain::{Chain, Link};
+use crate::directory::{Directory, HeaderFlaw, OpenSegment};
+use crate::evidence::{Evidence, continues_past, covers, leaves_out, pruned_before, pruned_by};
+use crate::format::{DurabilityMarker, Salt, SegmentName};
+use crate::marker_file::Identity;
+use crate::seq::RangeSet;
 use crate::storage::Access;
-use crate::walk::FrameWalk;
-use crate::window::Window;
-use crate::{Error, Seq, SeqRange};
+use crate::{Error, Seq};
 
-use std::sync::Arc;
-
-/// What is found.
+/// The newest segment, and the files that decided it.
 #[derive(Debug)]
 pub(crate) struct Newest {
-    /// Its newest segment; `None` where none is left.
+    /// The newest segment; `None` if none is left.
     pub(crate) segment: Option<OpenSegment>,
-    /// What is believed of the marker and `IDENTITY`: those of another journal or another branch are not.
+    /// The marker and `IDENTITY`, unless they belong to another journal or branch.
     pub(crate) marker: Option<DurabilityMarker>,
     pub(crate) identity: Option<Identity>,
-    /// A later segment that is known to have been there.
+    /// The segment that the marker names has another inode than the marker.
+    marked_is_copy: bool,
+    /// A later segment that existed, and is missing.
     lost: Option<LostSegment>,
-    /// The names of all files, in order.
+    /// The names of all segment files, in order.
     pub(crate) names: Vec<SegmentName>,
-    /// Those after the newest segment.
+    /// The names after the newest segment.
     pub(crate) left_out: Vec<SegmentName>,
 }
 
-/// A segment that marker or `IDENTITY` name and that is not there.
+/// A missing segment that marker or `IDENTITY` name.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct LostSegment {
     pub(crate) name: SegmentName,
     pub(crate) salt: Salt,
-    /// The seq that it reached at least.
+    /// The seq up to which it held records, at least.
     pub(crate) seq: Seq,
-    /// The marker says so, which is written after every sync: the seq is the one that it reached. `IDENTITY` knows where it
-    /// began only.
+    /// The seq comes from the marker, which is written after every sync. `IDENTITY` knows only where a segment began.
     pub(crate) is_exact: bool,
-    /// Nothing that is there says otherwise.
+    /// No existing file contradicts it.
     is_proven: bool,
 }
 
 impl LostSegment {
-    /// One that followed a sealed segment, of which nothing else is known.
+    /// One that followed a sealed segment; nothing else is known of it.
     pub(crate) const fn after(name: SegmentName) -> Self {
         Self { name, salt: Salt(0), seq: name.base, is_exact: true, is_proven: true }
     }
 }
 
 impl Newest {
-    /// The later segment that is known to have been there, where the journal reached `head` without it.
+    /// Whether the segment that the marker names is a copy: its inode is not the one in the marker.
+    pub(crate) const fn is_copy(&self) -> bool {
+        self.marked_is_copy
+    }
+
+    /// The incarnation that wrote last: to the newest segment, which an older one may have begun, or to a lost one.
+    pub(crate) fn incarnation(&self) -> Option<[u8; 16]> {
+        let of_lost = || {
+            let lost = self.lost.filter(|lost| lost.is_proven)?;
+            let marker = self.marker.filter(|marker| marker.name == lost.name);
+            let of_marker = marker.map(|marker| marker.incarnation);
+            of_marker.or(self.identity.map(|identity| identity.incarnation))
+        };
+        self.own_marker().map(|marker| marker.incarnation).or_else(of_lost)
+    }
+
+    /// The marker, if it names the newest segment.
+    fn own_marker(&self) -> Option<&DurabilityMarker> {
+        let segment = self.segment.as_ref()?;
+        let salt = segment.header.as_ref().ok()?.header.salt;
+        self.marker.as_ref().filter(|marker| (marker.name, marker.salt) == (segment.name, salt))
+    }
+
+    /// The missing later segment of a journal that reached `head` without it.
     pub(crate) fn lost_from(&self, head: Seq) -> Option<LostSegment> {
         self.lost.filter(|lost| lost.is_proven || lost.seq >= head)
     }
 
-    /// The seq from which on the newest segment holds nothing of this journal: a lost segment is proven to have held it.
+    /// The first seq that a lost segment is proven to have held: from there on the newest segment holds nothing.
     pub(crate) fn limit(&self) -> Seq {
         let proven = self.lost.filter(|lost| lost.is_proven);
         proven.map_or(Seq(u64::MAX), |lost| lost.name.base)
     }
 }
 
-/// What the directory says of itself.
-struct Evidence<'a> {
-    directory: &'a Directory,
-    access: Access,
-    journal: Option<[u8; 16]>,
-    markers: Vec<DurabilityMarker>,
-    identity: Option<Identity>,
-    names: Vec<SegmentName>,
-}
-
-/// Finds the newest segment and opens it with `access`.
+/// Finds the newest segment of a journal and opens it with `access`.
 pub(crate) fn find_newest(directory: &Directory, access: Access) -> Result<Newest, Error> {
-    let mut evidence = Evidence {
-        directory,
-        access,
-        journal: None,
-        markers: directory.read_markers(),
-        identity: directory.read_identity(),
-        names: directory.segments()?,
-    };
-    evidence.journal = evidence.decide_journal()?;
-    if let Some(journal) = evidence.journal {
-        evidence.markers.retain(|marker| marker.journal == journal);
-        evidence.identity = evidence.identity.filter(|identity| identity.journal == journal);
-    }
-    evidence.find()
+    Evidence::gather(directory, access)?.find()
 }
 
 impl Evidence<'_> {
-    /// The journal that two of marker, `IDENTITY` and newest chained segment name; the segment's where no two agree.
-    fn decide_journal(&self) -> Result<Option<[u8; 16]>, Error> {
-        let of_marker = self.markers.first().map(|marker| marker.journal);
-        let of_identity = self.identity.map(|identity| identity.journal);
-        if of_marker.is_some() && of_marker == of_identity {
-            return Ok(of_marker);
-        }
-        if let Some(marker) = self.markers.first()
-            && let Some(segment) = self.directory.open_segment(marker.name, Access::Read)?
-            && let Ok(read) = &segment.header
-            && (read.header.journal, read.header.salt) == (marker.journal, marker.salt)
-        {
-            return Ok(of_marker);
-        }
-        let is_named = |id: [u8; 16]| Some(id) == of_marker || Some(id) == of_identity;
-        let mut fallback = None;
-        for &name in self.names.iter().rev() {
-            let Some(segment) = self.directory.open_segment(name, Access::Read)? else { continue };
-            let Ok(read) = &segment.header else { continue };
-            let header = &read.header;
-            if self.is_chained(&segment, header)?
-                && (is_named(header.journal) || of_marker.or(of_identity).is_none())
-            {
-                return Ok(Some(header.journal));
-            }
-            if fallback.is_none() || is_named(header.journal) && !fallback.is_some_and(is_named) {
-                fallback = Some(header.journal);
-            }
-        }
-        Ok(fallback.or(of_marker).or(of_identity))
-    }
-
-    /// Whether the segment before it is there or was pruned, or it is the first of all.
-    fn is_chained(&self, segment: &OpenSegment, header: &SegmentHeader) -> Result<bool, Error> {
-        let Some(previous) = header.previous else { return Ok(true) };
-        let base = previous.name.base;
-        let mut ledger = Ledger::of_header(header);
-        for (_, record) in system_records(segment, header.salt, segment.len, Seq(u64::MAX))? {
-            ledger.apply(&record);
-        }
-        if ledger.pruned.covers(SeqRange::new(base, base.next())) {
-            return Ok(true);
-        }
-        let before = self.directory.open_segment(previous.name, Access::Read)?;
-        Ok(before.is_some_and(|before| {
-            before.header.is_ok_and(|read| {
-                read.header.journal == header.journal && read.header.salt == previous.salt
-            })
-        }))
-    }
-
-    fn open(&self, name: SegmentName, access: Access) -> Result<Option<OpenSegment>, Error> {
-        self.directory.open_segment(name, access)
-    }
-
-    /// The segment of this name, if it is the one with this salt, or so damaged that it may be.
-    fn named(&self, name: SegmentName, salt: Salt, seq: Seq) -> Result<Option<OpenSegment>, Error> {
-        if self.names.binary_search(&name).is_err() {
-            return Ok(None);
-        }
-        let segment = self.open(name, self.access)?;
-        Ok(segment.filter(|segment| match &segment.header {
-            Ok(read) => {
-                // A segment that held nothing durable may have been replaced since.
-                Some(read.header.journal) == self.journal
-                    && (read.header.salt == salt
-                        || read.header.replaces == salt && salt.0 != 0 && seq <= name.base)
-            }
-            Err(HeaderFlaw::Damaged | HeaderFlaw::Unopenable(_)) => true,
-            Err(HeaderFlaw::Blank | HeaderFlaw::Misnamed(_)) => false,
-        }))
-    }
-
-    fn find(self) -> Result<Newest, Error> {
+    fn find(mut self) -> Result<Newest, Error> {
         let mut marker = None;
         let mut marked = None;
         for candidate in self.markers.iter().copied() {
@@ -192,20 +112,45 @@ impl Evidence<'_> {
                 lost = Some(LostSegment { name, salt, seq, is_exact: false, is_proven });
             }
         }
-        // `IDENTITY` is written before the marker names a segment. Where the one that it names is there and the
-        // marker's is not, the marker is that of a copy.
+        // A file without a readable header, in the place of the marker's segment, does not agree with the marker.
+        if let (Some(found), Some(known), Some(identity)) = (&marked, &marker, &self.identity)
+            && found.header.is_err()
+            && !known.unnamed
+            && known.incarnation != identity.incarnation
+            && identified.as_ref().is_some_and(|identified| identified.header.is_ok())
+        {
+            (marked, marker) = (None, None);
+        }
+        // The same holds for `IDENTITY`.
+        if let (Some(found), Some(known), Some(identity)) = (&identified, &marker, &self.identity)
+            && found.header.is_err()
+            && known.incarnation != identity.incarnation
+            && marked.as_ref().is_some_and(|marked| marked.header.is_ok())
+        {
+            (identified, self.identity) = (None, None);
+        }
+        // `IDENTITY` names a segment before the marker does. If that segment exists and the marker's does not, the marker
+        // belongs to a copy.
         if marked.is_none()
             && let Some(known) = marker
         {
-            if identified.is_some() && !known.unnamed {
+            let is_of_copy = identified.is_some() || self.identity_outvotes(&known)?;
+            if is_of_copy && !known.unnamed {
                 marker = None;
             } else {
                 let DurabilityMarker { name, salt, seq, .. } = known;
                 let later = LostSegment { name, salt, seq, is_exact: true, is_proven: true };
-                lost = lost.filter(|lost| lost.seq > seq).or(Some(later));
+                // `IDENTITY` may name a later segment: one that began where the marker's ends, or after it.
+                lost = lost.filter(|lost| lost.seq > seq || lost.name.base >= seq).or(Some(later));
             }
         }
         let durable = marker.filter(|_| marked.is_some()).map_or(Seq(0), |marker| marker.seq);
+        let marked_is_copy =
+            marker.as_ref().zip(marked.as_ref()).is_some_and(|(marker, marked)| {
+                let is_it =
+                    marked.header.as_ref().is_ok_and(|read| read.header.salt == marker.salt);
+                is_it && marker.inode != 0 && marker.inode != marked.identity.1
+            });
         let newest = match (marked, identified) {
             (Some(marked), Some(identified)) => Some(self.later_of(marked, identified, durable)?),
             (Some(marked), None) => {
@@ -235,7 +180,7 @@ impl Evidence<'_> {
             let salt = newest.as_ref().and_then(|newest| newest.header.as_ref().ok());
             salt.is_none_or(|read| read.header.salt != lost.salt)
         };
-        // One of the same name is known by its salt only.
+        // A segment of the same name is identified by its salt.
         let lost =
             lost.filter(|lost| base.is_none_or(|base| lost.name.base >= base) && is_other(lost));
         let lost = lost.map(|lost| LostSegment {
@@ -243,6 +188,7 @@ impl Evidence<'_> {
             ..lost
         });
         Ok(Newest {
+            marked_is_copy,
             lost,
             left_out: self.names.get(after..).unwrap_or_default().to_vec(),
             segment: newest,
@@ -252,8 +198,10 @@ impl Evidence<'_> {
         })
     }
 
-    /// The newest segment where marker and `IDENTITY` both name one that is there: the marker's branch is the journal,
-    /// unless its segment is an older one of the branch that `IDENTITY` names, or was pruned from it.
+    /// The newest segment if marker and `IDENTITY` both name an existing one.
+    ///
+    /// The journal is the marker's branch, unless the marker's segment is an older one, or a pruned one, of the branch
+    /// that `IDENTITY` names.
     fn later_of(
         &self,
         marked: OpenSegment,
@@ -271,13 +219,9 @@ impl Evidence<'_> {
             chain.extend_to(self.directory, base)?;
             let links = chain.links_from(base);
             let is_marked = links.first().is_some_and(|link| link.salt == salt);
-            let ends_early = links
-                .get(1)
-                .and_then(|link| link.previous)
-                .is_some_and(|previous| previous.name == marked.name && previous.seq < durable);
-            let names_marked = is_marked && !ends_early;
-            let was_pruned =
-                covers(header, base) && of_marked.header.incarnation == header.incarnation;
+            let names_marked = is_marked && !leaves_out(&marked, links.get(1), durable)?;
+            let was_pruned = covers(&pruned_before(header), base)
+                && of_marked.header.incarnation == header.incarnation;
             let is_older = names_marked || was_pruned;
             if is_older {
                 return self.chain_on(identified, Seq(0));
@@ -286,8 +230,7 @@ impl Evidence<'_> {
         self.chain_on(marked, durable)
     }
 
-    /// The newest segment before the one that `IDENTITY` names and that is gone, if it comes after the newest one that the
-    /// marker's chains on to.
+    /// The newest segment before the missing one that `IDENTITY` names, if it continues the marker's branch.
     fn before_lost(
         &self,
         newest: OpenSegment,
@@ -297,7 +240,10 @@ impl Evidence<'_> {
         let Some(lost) = lost.filter(|lost| lost.name.base > newest.name.base) else {
             return Ok(newest);
         };
-        let Some(candidate) = self.newest_by_name(lost.name.base)? else { return Ok(newest) };
+        let incarnation = self.identity.map(|identity| identity.incarnation);
+        let Some(candidate) = self.newest_by_name(lost.name.base, incarnation)? else {
+            return Ok(newest);
+        };
         let (Ok(read), Ok(of_newest)) = (&candidate.header, &newest.header) else {
             return Ok(newest);
         };
@@ -308,18 +254,23 @@ impl Evidence<'_> {
         let mut chain = Chain::new(header.journal, Link::of_header(header), &self.names);
         chain.extend_to(self.directory, newest.name.base)?;
         let links = chain.links_from(newest.name.base);
-        let is_before = links.first().is_some_and(|link| link.salt == of_newest.header.salt);
-        let ends_early = links
-            .get(1)
-            .and_then(|link| link.previous)
-            .is_some_and(|previous| previous.name == newest.name && previous.seq < durable);
-        Ok(if is_before && !ends_early { candidate } else { newest })
+        let of_newest = &of_newest.header;
+        let is_before = links.first().is_some_and(|link| link.salt == of_newest.salt);
+        // A copy's segment may find its place after ours by its seqs alone.
+        let is_named = links.get(1).and_then(|link| link.previous).is_some_and(|previous| {
+            (previous.name, previous.salt) == (of_newest.name, of_newest.salt)
+        });
+        let is_ours = is_named || header.incarnation == of_newest.incarnation;
+        let follows = is_before && is_ours && !leaves_out(&newest, links.get(1), durable)?;
+        Ok(if follows { candidate } else { newest })
     }
 
-    /// The last of the segments that chain on from `anchor`; `durable` is the seq that the marker vouches for in it.
+    /// The last segment of the chain that continues `anchor`; the marker proves its records before `durable`.
     fn chain_on(&self, anchor: OpenSegment, durable: Seq) -> Result<OpenSegment, Error> {
         let inode = self.marker_inode(&anchor);
         let is_restored = inode.is_some_and(|inode| inode != anchor.identity.1);
+        // A copy continues under its own incarnation. The file that was written last is followed by its own segments only.
+        let mut may_change = inode.is_none() || is_restored;
         let mut later = Vec::new();
         let mut damaged = None;
         let after = self.names.partition_point(|name| *name <= anchor.name);
@@ -327,8 +278,12 @@ impl Evidence<'_> {
             let Some(segment) = self.open(name, Access::Read)? else { continue };
             match &segment.header {
                 Ok(read) if Some(read.header.journal) == self.journal => {
-                    let is_fresh = segment.is_blank_behind(read.header.born_offset);
-                    later.push((Link::of_header(&read.header), is_fresh));
+                    let is_fresh = segment.is_blank_after(read.header.initial_end.offset);
+                    let pruned = match is_restored {
+                        true => pruned_by(&segment, &read.header)?,
+                        false => RangeSet::default(),
+                    };
+                    later.push((Link::of_header(&read.header), is_fresh, pruned));
                 }
                 Err(HeaderFlaw::Damaged | HeaderFlaw::Unopenable(_)) => {
                     damaged.get_or_insert(name);
@@ -348,15 +303,15 @@ impl Evidence<'_> {
             let sealed = footer.map(|footer| footer.end_seq);
             let name = newest.name;
             let mut candidates = Vec::new();
-            for (link, is_fresh) in &later {
+            for (link, is_fresh, pruned) in &later {
                 let Some(previous) = link.previous else { continue };
-                // Those between are gone. Where the anchor was put back from a copy, what descends from it was there
-                // before; where it is the very file that was written last, that may be a copy's which went its own way.
+                // The segments between are gone. If the anchor was restored from a copy, its descendants existed before. If
+                // it is the file that was written last, they may belong to a diverged copy.
                 let is_descendant = previous.name != name
                     && previous.seq >= durable
                     && is_restored
                     && header.is_some_and(|header| header.incarnation == link.incarnation)
-                    && self.descends(link, (name, salt))?;
+                    && (covers(pruned, name.base) || self.descends(link, (name, salt))?);
                 if is_descendant {
                     candidates.push((link, *is_fresh));
                     continue;
@@ -365,10 +320,13 @@ impl Evidence<'_> {
                     && (previous.salt == salt || previous.salt.0 == 0 || salt.0 == 0)
                     && previous.seq >= durable
                     && link.name.base > name.base;
+                let is_own = header.is_none_or(|header| header.incarnation == link.incarnation)
+                    || self.writes_as(link.incarnation);
                 if follows
+                    && (is_own || may_change || is_named(link))
                     && (sealed == Some(previous.seq)
                         || is_named(link)
-                        || !goes_on(&newest, &previous, link.name.base)?)
+                        || !continues_past(&newest, &previous, link.name.base)?)
                 {
                     candidates.push((link, *is_fresh));
                 }
@@ -380,9 +338,9 @@ impl Evidence<'_> {
             });
             let Some((next, _)) = next else { break };
             let Some(segment) = self.open(next.name, self.access)? else { break };
-            (newest, durable) = (segment, Seq(0));
+            (newest, durable, may_change) = (segment, Seq(0), true);
         }
-        // A successor of which nothing can be read is known by its place, behind a sealed segment, or by its name.
+        // A successor without a readable header is identified by its place after a sealed segment, or by its name.
         if let Some(name) = damaged.filter(|name| *name > newest.name) {
             let footer = match &newest.header {
                 Ok(read) => newest.footer(read.header.salt)?,
@@ -397,88 +355,34 @@ impl Evidence<'_> {
         Ok(newest)
     }
 
-    /// The inode that the marker knows of a segment; `None` where it names another one.
-    fn marker_inode(&self, segment: &OpenSegment) -> Option<u64> {
-        let salt = segment.header.as_ref().map(|read| read.header.salt).ok()?;
-        let marker =
-            self.markers.iter().find(|marker| (marker.name, marker.salt) == (segment.name, salt));
-        marker.map(|marker| marker.inode).filter(|inode| *inode != 0)
-    }
-
-    /// Whether a segment names `ancestor` among those before it, and none of those between is there.
-    fn descends(&self, link: &Link, ancestor: Ancestor) -> Result<bool, Error> {
-        for &(name, salt) in link.before() {
-            if (name, salt) == ancestor {
-                return Ok(true);
-            }
-            let between = match self.names.binary_search(&name) {
-                Ok(_) => self.open(name, Access::Read)?,
-                Err(_) => None,
-            };
-            if between.is_some_and(|found| found.header.is_ok_and(|read| read.header.salt == salt))
-            {
-                return Ok(false);
-            }
-        }
-        Ok(false)
-    }
-
-    /// The newest segment where those that marker and `IDENTITY` name are gone. Where no segment is of their incarnation they
-    /// are those of a copy, and prove nothing.
+    /// The newest segment if those that marker and `IDENTITY` name are missing.
+    ///
+    /// If no segment has their incarnation, they belong to a copy and prove nothing.
     fn newest_without_names(
         &self,
         lost: &mut Option<LostSegment>,
         incarnation: Option<[u8; 16]>,
     ) -> Result<Option<OpenSegment>, Error> {
-        let newest = self.newest_by_name(Seq(u64::MAX))?;
+        let newest = self.newest_by_name(Seq(u64::MAX), None)?;
         let Some(known) = lost else { return Ok(newest) };
-        let is_copys = newest.as_ref().is_some_and(|newest| {
-            let header = newest.header.as_ref().ok();
-            header.is_some_and(|read| Some(read.header.incarnation) != incarnation)
+        let is_readable = newest.as_ref().is_some_and(|newest| newest.header.is_ok());
+        let is_of_copy = is_readable && !self.holds_segment_of(incarnation)?;
+        let continues_after = newest.as_ref().is_some_and(|newest| {
+            newest.header.as_ref().is_ok_and(|read| {
+                let end = read.header.previous.filter(|previous| previous.name == known.name);
+                self.writes_as(read.header.incarnation)
+                    && read.header.before().contains(&(known.name, known.salt))
+                    && end.is_none_or(|end| end.seq >= known.seq)
+            })
         });
-        // In a segment that held nothing durable, and whose place others took since, nothing is lost either.
-        if is_copys || known.seq <= known.name.base {
+        if continues_after {
+            return Ok(newest);
+        }
+        // A segment that held nothing durable, and was replaced since, lost nothing either.
+        if is_of_copy || known.seq <= known.name.base {
             known.is_proven = false;
             return Ok(newest);
         }
-        self.newest_by_name(known.name.base)
+        self.newest_by_name(known.name.base, incarnation)
     }
-
-    /// The newest segment by name, before a seq, that no header proves to be another's: neither marker nor `IDENTITY` names
-    /// one that is there.
-    fn newest_by_name(&self, before: Seq) -> Result<Option<OpenSegment>, Error> {
-        for &name in self.names.iter().rev().filter(|name| name.base < before) {
-            let Some(segment) = self.open(name, self.access)? else { continue };
-            let is_ours = match &segment.header {
-                Ok(read) => {
-                    Some(read.header.journal) == self.journal
-                        && !forks_off(self.directory, &read.header)?
-                }
-                Err(HeaderFlaw::Damaged | HeaderFlaw::Unopenable(_)) => true,
-                Err(HeaderFlaw::Blank | HeaderFlaw::Misnamed(_)) => false,
-            };
-            if is_ours {
-                return Ok(Some(segment));
-            }
-        }
-        Ok(None)
-    }
-}
-
-/// Whether a segment holds a record just after the place where a later one says that it ends. An opening writes such
-/// records again, so that the later one begins with them; one that does not is a copy's.
-fn goes_on(segment: &OpenSegment, end: &PreviousEnd, base: Seq) -> Result<bool, Error> {
-    let Ok(read) = &segment.header else { return Ok(false) };
-    if base == end.seq {
-        return Ok(false);
-    }
-    let mut window = Window::new(segment.path.clone(), Arc::clone(&segment.file), segment.len);
-    let mut walk = FrameWalk::new(read.header.salt, end.offset.max(FRAMES_OFFSET), end.seq);
-    let found = walk.next(&mut window)?;
-    Ok(found.is_some_and(|found| found.header.follows() == end.seq))
-}
-
-/// Whether a seq was pruned before the segment with this header was begun.
-fn covers(header: &SegmentHeader, seq: Seq) -> bool {
-    RangeSet::from_ranges(header.pruned.iter().copied()).covers(SeqRange::new(seq, seq.next()))
 }

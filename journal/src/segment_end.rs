@@ -1,28 +1,28 @@
-//! [`segment_end`]: where a segment that is no longer appended to ends, as the next one's header, its own footer or
-//! what was pruned behind it says.
+//! [`segment_end`]: the end of a segment that is no longer appended to.
+//!
+//! The header of the next segment decides; without it the footer; without it the pruned ranges.
 
 use crate::chain::Link;
 use crate::directory::OpenSegment;
-use crate::ranges::RangeSet;
+use crate::seq::RangeSet;
 use crate::{Error, Seq};
 
-/// Where a segment ends.
+/// The end of a segment.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct SegmentEnd {
-    /// First offset that does not belong to it; the length of the file where nothing says.
+    /// First offset that does not belong to it; the length of the file if unknown.
     pub(crate) offset: u64,
-    /// The seq behind its last record; frames from there on do not belong to it.
+    /// The seq after its last record; later frames do not belong to it.
     pub(crate) seq: Seq,
-    /// Digest of its content, where a header or footer says.
+    /// Digest of its content, from a header or footer.
     pub(crate) digest: Option<[u8; 32]>,
-    /// A header, a footer or a pruned range says that `seq` is really reached: less is a loss.
+    /// A header, a footer or a pruned range proves that it reached `seq`: fewer records are a loss.
     pub(crate) certain: bool,
 }
 
-/// The end of `segment`, which comes before `successor`. `pruned` is asked where no header and no footer says.
+/// The end of `segment`, which comes before `successor`. `pruned` is called if no header and no footer decides.
 ///
-/// Where the successor names another segment before it, which is gone, that one's first seq is the last that this one
-/// may reach.
+/// It never reaches past the first seq of its successor, nor of a missing segment that the successor names.
 pub(crate) fn segment_end(
     segment: &OpenSegment,
     successor: &Link,
@@ -32,10 +32,8 @@ pub(crate) fn segment_end(
     let between = successor
         .previous
         .filter(|previous| previous.name != segment.name && previous.name.base > segment.name.base);
-    match between.filter(|previous| previous.name.base < end.seq) {
-        Some(previous) => Ok(SegmentEnd { seq: previous.name.base, digest: None, ..end }),
-        None => Ok(end),
-    }
+    let next = between.map_or(successor.name.base, |previous| previous.name.base);
+    Ok(if next < end.seq { SegmentEnd { seq: next, digest: None, ..end } } else { end })
 }
 
 fn uncut_end(
@@ -58,13 +56,13 @@ fn uncut_end(
         let (offset, seq) = (footer.end_offset, footer.end_seq);
         return Ok(SegmentEnd { offset, seq, digest: Some(footer.digest), certain: true });
     }
-    // Its direct successor is gone. If that was pruned, it was from this segment's end on: what stands behind that end
-    // was given up, or went to the successor and was pruned with it.
+    // Its direct successor is gone. If that was pruned, the pruned range begins at the end of this segment: later frames
+    // were dropped, or were written to the successor and pruned with it.
     let start = successor.start;
     let gone = pruned()?;
-    let behind = gone.ranges().iter().find(|range| range.from <= start && start <= range.to);
+    let after = gone.ranges().iter().find(|range| range.from <= start && start <= range.to);
     let (offset, digest) = (segment.len, None);
-    Ok(match behind.filter(|range| range.from > segment.name.base) {
+    Ok(match after.filter(|range| range.from > segment.name.base) {
         Some(range) => SegmentEnd { offset, seq: range.from, digest, certain: true },
         None => SegmentEnd { offset, seq: successor.name.base, digest, certain: false },
     })

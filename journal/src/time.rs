@@ -1,9 +1,8 @@
-//! Time as the journal knows it: [`Timestamp`] (UTC microseconds and a local offset), [`Day`] (a local
-//! calendar day) and [`Clock`], the only place from which the journal learns what time it is.
+//! Time in the journal: [`Timestamp`] (UTC microseconds and a local offset), [`Day`] (a local calendar day) and [`Clock`],
+//! the only source of time.
 
 use std::fmt;
 use std::str::FromStr;
-use std::sync::Mutex;
 use std::time::Duration;
 
 use chrono::{DateTime, Datelike, FixedOffset, Local, NaiveDate, Offset, TimeZone, Utc};
@@ -100,7 +99,7 @@ impl Day {
         Self(self.0.saturating_sub(1))
     }
 
-    /// Whether the day lies in the range that has a four-digit name.
+    /// Whether the day has a four-digit year.
     #[must_use]
     pub const fn is_valid(self) -> bool {
         Self::MIN.0 <= self.0 && self.0 <= Self::MAX.0
@@ -120,7 +119,7 @@ impl fmt::Display for Day {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("'{text}' is not a day; expected YYYY-MM-DD, such as 2026-11-23")]
 pub struct ParseDayError {
-    /// What was given.
+    /// The given text.
     pub text: String,
 }
 
@@ -149,11 +148,11 @@ impl FromStr for Day {
 pub struct ClockReading {
     /// Wall-clock time.
     pub wall: Timestamp,
-    /// Time since an arbitrary moment that no clock adjustment changes and that goes on during suspend.
+    /// Time since an arbitrary moment; no clock adjustment changes it, and it advances during suspend.
     pub boot: Duration,
 }
 
-/// Where the journal learns what time it is.
+/// The source of time.
 pub trait Clock: fmt::Debug + Send + Sync + 'static {
     /// Reads wall-clock time and time since boot, as one pair.
     fn read(&self) -> ClockReading;
@@ -183,42 +182,53 @@ impl Clock for SystemClock {
     }
 }
 
-/// A clock for tests: it stands still until it is told to move.
-#[derive(Debug)]
-pub struct SimulatedClock {
-    reading: Mutex<ClockReading>,
-}
+#[cfg(any(test, feature = "simulation"))]
+pub use simulated::SimulatedClock;
 
-impl SimulatedClock {
-    /// A clock that shows `start` and was booted an hour before.
-    #[must_use]
-    pub fn new(start: Timestamp) -> Self {
-        let reading = ClockReading { wall: start, boot: Duration::from_secs(3600) };
-        Self { reading: Mutex::new(reading) }
+#[cfg(any(test, feature = "simulation"))]
+mod simulated {
+    use std::time::Duration;
+
+    use super::{Clock, ClockReading, Timestamp};
+    use crate::sync::Mutex;
+
+    /// A clock for tests: it advances only when a test calls [`advance`](SimulatedClock::advance).
+    #[derive(Debug)]
+    pub struct SimulatedClock {
+        reading: Mutex<ClockReading>,
     }
 
-    /// Lets time pass, for both clocks.
-    pub fn advance(&self, by: Duration) {
-        self.change(|reading| {
-            let micros = i64::try_from(by.as_micros()).unwrap_or(i64::MAX);
-            reading.wall = reading.wall.plus_micros(micros);
-            reading.boot = reading.boot.saturating_add(by);
-        });
+    impl SimulatedClock {
+        /// A clock that shows `start` and was booted an hour before.
+        #[must_use]
+        pub fn new(start: Timestamp) -> Self {
+            let reading = ClockReading { wall: start, boot: Duration::from_secs(3600) };
+            Self { reading: Mutex::new(reading) }
+        }
+
+        /// Lets time pass, for both clocks.
+        pub fn advance(&self, by: Duration) {
+            self.change(|reading| {
+                let micros = i64::try_from(by.as_micros()).unwrap_or(i64::MAX);
+                reading.wall = reading.wall.plus_micros(micros);
+                reading.boot = reading.boot.saturating_add(by);
+            });
+        }
+
+        /// Sets wall-clock time, as an NTP step or an operator would: boot time does not move.
+        pub fn step_to(&self, wall: Timestamp) {
+            self.change(|reading| reading.wall = wall);
+        }
+
+        fn change(&self, change: impl FnOnce(&mut ClockReading)) {
+            change(&mut self.reading.lock());
+        }
     }
 
-    /// Sets wall-clock time, as an NTP step or an operator would: boot time does not move.
-    pub fn step_to(&self, wall: Timestamp) {
-        self.change(|reading| reading.wall = wall);
-    }
-
-    fn change(&self, change: impl FnOnce(&mut ClockReading)) {
-        change(&mut self.reading.lock().unwrap_or_else(std::sync::PoisonError::into_inner));
-    }
-}
-
-impl Clock for SimulatedClock {
-    fn read(&self) -> ClockReading {
-        *self.reading.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+    impl Clock for SimulatedClock {
+        fn read(&self) -> ClockReading {
+            *self.reading.lock()
+        }
     }
 }
 

@@ -1,6 +1,11 @@
-//! [`FrameWalk`]: goes from frame to frame through a segment and tells padding from loss.
+//! [`FrameWalk`]: goes from frame to frame through a segment and distinguishes padding from loss.
 
-use crate::format::{FRAME_HEADER_BYTES, FrameHeader, Salt};
+use std::sync::Arc;
+
+use crate::directory::OpenSegment;
+use crate::format::{
+    FRAME_HEADER_BYTES, FRAMES_OFFSET, FrameHeader, Record, RecordsCursor, Salt, SegmentHeader,
+};
 use crate::window::Window;
 use crate::{Error, Seq, SeqRange};
 
@@ -9,18 +14,18 @@ const ALIGNMENT: u64 = 8;
 const STRIDE: usize = 64 << 10;
 const MAGIC: [u8; 4] = *b"LFRM";
 
-/// Where a walk stands: behind a frame whose successor should begin with `expected`.
+/// The state of a walk: after a frame whose successor should begin with `expected`.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct FrameWalk {
     salt: Salt,
-    /// First offset not looked at.
+    /// First offset not read yet.
     offset: u64,
     expected: Seq,
-    /// Last byte that was not zero in what belongs to no frame.
+    /// Last byte outside of all frames that was not zero.
     last_stray: Option<u64>,
 }
 
-/// A valid frame, and what lay before it.
+/// A valid frame, and the hole before it.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct FoundFrame {
     pub(crate) offset: u64,
@@ -28,12 +33,12 @@ pub(crate) struct FoundFrame {
     pub(crate) hole: Option<Hole>,
 }
 
-/// Bytes between two frames that are not the zeros of padding, or between which seqs are missing.
+/// Damage between two frames: bytes that are not the zeros of padding, or missing seqs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Hole {
     /// Where the next frame should have been.
     pub(crate) offset: u64,
-    /// The seqs missing; empty where only padding was hit.
+    /// The missing seqs; empty if only padding is damaged.
     pub(crate) lost: SeqRange,
 }
 
@@ -47,6 +52,15 @@ impl FoundFrame {
         window.held(self.offset, self.header.len() as usize)
     }
 
+    /// Calls `each` for every record of the frame, from the window that found it.
+    pub(crate) fn for_each_record(&self, window: &Window, mut each: impl FnMut(&Record<'_>)) {
+        let body = self.body(window);
+        let mut cursor = RecordsCursor::new(self.header.first_seq);
+        while let Some(record) = cursor.next(body) {
+            each(&record);
+        }
+    }
+
     /// The bytes of the frame's records, from the window that found it.
     pub(crate) fn body<'a>(&self, window: &'a Window) -> &'a [u8] {
         self.bytes(window).get(FRAME_HEADER_BYTES..).unwrap_or_default()
@@ -54,9 +68,14 @@ impl FoundFrame {
 }
 
 impl FrameWalk {
-    /// A walk from `offset` on, where a frame with the seq `expected`, or padding before it, should stand.
+    /// A walk from `offset` on, where a frame with the seq `expected`, or padding before it, should be.
     pub(crate) const fn new(salt: Salt, offset: u64, expected: Seq) -> Self {
         Self { salt, offset, expected, last_stray: None }
+    }
+
+    /// A walk through all frames of the segment with this header.
+    pub(crate) fn of(header: &SegmentHeader) -> Self {
+        Self::new(header.salt, FRAMES_OFFSET, header.start_seq())
     }
 
     pub(crate) const fn offset(&self) -> u64 {
@@ -67,7 +86,7 @@ impl FrameWalk {
         self.expected
     }
 
-    /// Gives up what is missing before `seq`: it was told.
+    /// Skips the missing seqs before `seq`, which were reported.
     pub(crate) fn skip_to(&mut self, seq: Seq) {
         self.expected = self.expected.max(seq);
     }
@@ -77,10 +96,10 @@ impl FrameWalk {
         self.last_stray
     }
 
-    /// The next valid frame below the window's limit, which the window then holds whole; `None` where there is none.
+    /// The next valid frame below the window's limit; the window then holds it whole.
     ///
-    /// What lies between is searched once, in steps of eight bytes: a candidate costs its header's CRC, and only
-    /// one whose header is right costs its body's.
+    /// Bytes between two frames are searched once, in steps of eight: a candidate costs the CRC of its header, and only
+    /// one whose header is valid costs that of its body.
     pub(crate) fn next(&mut self, window: &mut Window) -> Result<Option<FoundFrame>, Error> {
         let start = self.offset;
         let mut at = start;
@@ -105,7 +124,7 @@ impl FrameWalk {
         let Some(header) = FrameHeader::decode(bytes, self.salt, at) else {
             return Ok(None);
         };
-        // Seqs only rise: a frame from further back cannot be right here, whatever its CRC says.
+        // Seqs only rise: an earlier frame is not valid here, whatever its CRC says.
         if header.follows() < self.expected || at.saturating_add(header.len()) > window.limit() {
             return Ok(None);
         }
@@ -115,7 +134,7 @@ impl FrameWalk {
         Ok((whole && header.matches_body(body, self.salt, at)).then_some(header))
     }
 
-    /// The next offset behind `at` where a frame might begin; notes every byte passed that is not zero.
+    /// The next offset after `at` where a frame may begin; records every byte passed that is not zero.
     fn next_candidate(&mut self, window: &mut Window, at: u64) -> Result<Option<u64>, Error> {
         let mut base = at;
         loop {
@@ -135,4 +154,26 @@ impl FrameWalk {
             base += chunk.len() as u64;
         }
     }
+}
+
+impl OpenSegment {
+    /// A window on the bytes before `limit`.
+    pub(crate) fn window(&self, limit: u64) -> Window {
+        Window::new(self.path.clone(), Arc::clone(&self.file), limit)
+    }
+}
+
+/// Calls `each` for every record before `limit` (an offset); for none if the header cannot be used.
+pub(crate) fn for_each_record(
+    segment: &OpenSegment,
+    limit: u64,
+    mut each: impl FnMut(&Record<'_>),
+) -> Result<(), Error> {
+    let Ok(read) = &segment.header else { return Ok(()) };
+    let mut window = segment.window(limit);
+    let mut walk = FrameWalk::of(&read.header);
+    while let Some(found) = walk.next(&mut window)? {
+        found.for_each_record(&window, &mut each);
+    }
+    Ok(())
 }

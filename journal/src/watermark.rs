@@ -1,6 +1,6 @@
-//! [`Watermark`]: how far the journal is durable, for the readers of this process to wait on.
+//! [`Watermark`]: the durable end of the journal, on which readers of this process wait.
 
-use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
+use crate::sync::{Condvar, Mutex, MutexGuard};
 use std::time::Duration;
 
 use crate::Seq;
@@ -9,9 +9,9 @@ use crate::format::{Salt, SegmentName};
 /// The durable end of the journal.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Durable {
-    /// The seq behind the last durable record.
+    /// The seq after the last durable record.
     pub(crate) seq: Seq,
-    /// The active segment, where there is one.
+    /// The active segment, if there is one.
     pub(crate) segment: Option<(SegmentName, Salt)>,
     /// First offset of it that is not durable.
     pub(crate) offset: u64,
@@ -45,30 +45,28 @@ impl Watermark {
         self.risen.notify_all();
     }
 
-    /// Says that nothing will follow; whoever waits returns.
+    /// Wakes every waiting reader for good: nothing will follow.
     pub(crate) fn close(&self) {
         self.lock().closed = true;
         self.risen.notify_all();
     }
 
-    /// Wakes whoever waits, or is about to, though nothing rose.
+    /// Wakes every waiting reader, or its next wait, although the end is unchanged.
     pub(crate) fn nudge(&self) {
         self.lock().nudges += 1;
         self.risen.notify_all();
     }
 
-    /// Waits until the durable end lies behind `seq`, at most `timeout`, and not beyond the first nudge that the
-    /// caller has not seen.
+    /// Waits until the durable end is after `seq`, for the timeout, or until a nudge that the caller has not seen.
     pub(crate) fn wait(&self, seq: Seq, timeout: Duration, nudges_seen: &mut u64) {
         let mut state = self.lock();
         if state.durable.seq <= seq && !state.closed && state.nudges == *nudges_seen {
-            let waited = self.risen.wait_timeout(state, timeout);
-            state = waited.unwrap_or_else(PoisonError::into_inner).0;
+            self.risen.wait_for(&mut state, timeout);
         }
         *nudges_seen = state.nudges;
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+        self.state.lock()
     }
 }

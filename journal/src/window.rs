@@ -1,4 +1,4 @@
-//! [`Window`]: the bytes of a segment, a stretch at a time, with unreadable blocks shown as zeros.
+//! [`Window`]: reads the bytes of a segment in pieces, with unreadable blocks as zeros.
 
 use std::io;
 use std::path::PathBuf;
@@ -21,6 +21,8 @@ pub(crate) struct Window {
     limit: u64,
     buffer: Vec<u8>,
     buffer_start: u64,
+    /// Bytes that are read at once.
+    ahead: usize,
     unreadable_blocks: usize,
 }
 
@@ -32,17 +34,36 @@ enum Source {
 
 impl Window {
     pub(crate) const fn new(path: PathBuf, file: Arc<dyn StorageFile>, limit: u64) -> Self {
-        let source = Source::File(file);
-        Self { path, source, limit, buffer: Vec::new(), buffer_start: 0, unreadable_blocks: 0 }
+        Self::over(path, Source::File(file), limit)
     }
 
     pub(crate) const fn mapped(path: PathBuf, map: Mapped, limit: u64) -> Self {
-        let source = Source::Mapped(map);
-        Self { path, source, limit, buffer: Vec::new(), buffer_start: 0, unreadable_blocks: 0 }
+        Self::over(path, Source::Mapped(map), limit)
     }
 
-    /// Another window on the same file, to look elsewhere while this one keeps what it holds; `None` where the file is
-    /// mapped, so that everything is held.
+    const fn over(path: PathBuf, source: Source, limit: u64) -> Self {
+        Self {
+            path,
+            source,
+            limit,
+            buffer: Vec::new(),
+            buffer_start: 0,
+            ahead: READ_AHEAD_BYTES,
+            unreadable_blocks: 0,
+        }
+    }
+
+    /// Reads ahead: the next bytes will be needed.
+    pub(crate) const fn read_ahead(&mut self) {
+        self.ahead = READ_AHEAD_BYTES;
+    }
+
+    /// Reads little at once: the next bytes may not be needed.
+    pub(crate) const fn read_little(&mut self) {
+        self.ahead = BLOCK_BYTES as usize;
+    }
+
+    /// Another window on the same file, which can move while this one stays; `None` if the whole file is mapped.
     pub(crate) fn apart(&self) -> Option<Self> {
         match &self.source {
             Source::File(file) => Some(Self::new(self.path.clone(), Arc::clone(file), self.limit)),
@@ -79,7 +100,7 @@ impl Window {
         Ok(self.buffer.get(start..end).unwrap_or_default())
     }
 
-    /// The bytes at `offset` if they were just got; for use where a second look must not fail.
+    /// The bytes at `offset` that the window holds already; never reads the file.
     pub(crate) fn held(&self, offset: u64, len: usize) -> &[u8] {
         if let Source::Mapped(_) = self.source {
             return self.mapped_bytes(offset, len);
@@ -104,7 +125,7 @@ impl Window {
 
     fn fill(&mut self, offset: u64, len: usize) -> Result<(), Error> {
         let room = usize::try_from(self.limit.saturating_sub(offset)).unwrap_or(usize::MAX);
-        let wanted = len.max(READ_AHEAD_BYTES).min(room);
+        let wanted = len.max(self.ahead).min(room);
         if self.buffer.capacity() > 4 * READ_AHEAD_BYTES && wanted <= READ_AHEAD_BYTES {
             self.buffer = Vec::new();
         }
@@ -145,7 +166,7 @@ impl Window {
             }
             filled = end;
         }
-        // Beyond the limit of unreadable blocks the rest is taken for lost without asking the medium.
+        // After too many unreadable blocks the rest counts as lost and is not read.
         if let Some(rest) = self.buffer.get_mut(filled..) {
             rest.fill(0);
         }
@@ -153,7 +174,7 @@ impl Window {
     }
 }
 
-/// Whether an error means that the medium, not the request, is at fault.
+/// Whether an error comes from the medium, not from the request.
 pub(crate) fn is_unreadable(error: &io::Error) -> bool {
     use rustix::io::Errno;
     let medium = [Errno::IO, Errno::UCLEAN, Errno::BADMSG, Errno::NODATA];
@@ -168,7 +189,7 @@ mod tests {
     use crate::storage::{Access, Fault, FaultyStorage, Storage};
 
     #[test]
-    fn an_unreadable_block_shows_as_zeros_and_its_neighbours_as_they_are() {
+    fn an_unreadable_block_reads_as_zeros_and_no_other_does() {
         let storage = FaultyStorage::new();
         let path = Path::new("/file");
         let file = storage.open(path, Access::Create).unwrap();

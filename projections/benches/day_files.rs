@@ -1,4 +1,4 @@
-//! How fast the text files are made again, beside what the same records cost without any file.
+//! Speed of a rebuild of the text files, compared with reading the same records.
 //!
 //! `to /dev/null` reads, decodes and renders the same journal and writes the lines to `/dev/null`: what a rebuild cannot
 //! be faster than. `rendered only` leaves out the reading and the decoding.
@@ -10,8 +10,8 @@ use std::path::Path;
 use std::sync::Arc;
 
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
-use lenslog_engine::{Fact, Projection, RebuildOptions, Recorded, Vocabulary, rebuild, verify};
-use lenslog_events::{Event, RecorderVocabulary, render_event, testing};
+use lenslog_engine::{Fact, Projection, RebuildOptions, Recorded, rebuild, verify};
+use lenslog_events::{Event, RecorderCodec, render_event, testing};
 use lenslog_journal::storage::RealStorage;
 use lenslog_journal::{Entry, Journal, JournalView, Options, ReaderOptions, Seq};
 use lenslog_projections::jsonl::jsonl;
@@ -26,8 +26,10 @@ fn journal(directory: &Path) -> Journal {
     let journal =
         Journal::open(directory, &Options::default()).unwrap_or_else(|error| panic!("{error}"));
     for event in testing::sample(EVENTS) {
-        let encoded = RecorderVocabulary::encode(&event);
-        journal.append_unsynced(&[encoded.as_record()]).unwrap_or_else(|error| panic!("{error}"));
+        let encoded = RecorderCodec::encode(&event);
+        let _ = journal
+            .append_unsynced(&[encoded.as_record()])
+            .unwrap_or_else(|error| panic!("{error}"));
     }
     journal.sync().unwrap_or_else(|error| panic!("{error}"));
     journal
@@ -38,7 +40,7 @@ fn records(view: &JournalView, mut each: impl FnMut(&Recorded<Event>)) {
     let mut reader =
         view.reader(Seq::FIRST, ReaderOptions::default()).unwrap_or_else(|error| panic!("{error}"));
     while let Ok(Some(Entry::Record(record))) = reader.next() {
-        each(&Recorded::decode::<RecorderVocabulary>(&record));
+        each(&Recorded::decode::<RecorderCodec>(&record));
     }
 }
 
@@ -75,7 +77,7 @@ fn day_files(criterion: &mut Criterion) {
         });
     });
     drop(all);
-    let make: [(&str, Box<dyn Projection<RecorderVocabulary>>); 2] = [
+    let make: [(&str, Box<dyn Projection<RecorderCodec>>); 2] = [
         ("jsonl", Box::new(jsonl(Arc::new(RealStorage), directory.path()))),
         ("plaintext", Box::new(plaintext(Arc::new(RealStorage), directory.path(), false))),
     ];

@@ -6,10 +6,8 @@ use std::time::Instant;
 
 use chrono::{DateTime, Utc};
 use criterion::Criterion;
-use lenslog_engine::{RebuildOptions, Vocabulary, rebuild};
-use lenslog_events::{
-    BoundingBox, DetectedObject, Event, EventDetected, Metadata, RecorderVocabulary,
-};
+use lenslog_engine::{RebuildOptions, rebuild};
+use lenslog_events::{BoundingBox, DetectedObject, Event, EventDetected, Metadata, RecorderCodec};
 use lenslog_journal::{Journal, Options, Timestamp};
 use lenslog_projections::sqlite::SqliteProjection;
 use lenslog_projections::{EventQuery, EventStore};
@@ -55,8 +53,8 @@ fn event(number: u64, events: u64) -> Event {
 fn make(directory: &Path, events: u64) -> Result<EventStore, Box<dyn std::error::Error>> {
     let journal = Journal::open(directory, &Options::default())?;
     for number in 0..events {
-        journal
-            .append_unsynced(&[RecorderVocabulary::encode(&event(number, events)).as_record()])?;
+        let _ = journal
+            .append_unsynced(&[RecorderCodec::encode(&event(number, events)).as_record()])?;
     }
     journal.sync()?;
     let begun = Instant::now();

@@ -8,7 +8,7 @@
 //! {"event_id":"evt_1","event_seq":7,"llm_description":"A cat","model":"llava","duration_ms":2500,"amended_at":"2026-11-23T17:04:05+01:00","seq":9}
 //! ```
 //!
-//! It stands in the day of its event. `seq` and `amended_at` are those of the record that told it, so every `seq` is
+//! It is in the day of its event. `seq` and `amended_at` are those of its record, so every `seq` is
 //! there once in both files together.
 
 use std::borrow::Cow;
@@ -51,7 +51,7 @@ pub struct Jsonl {
     path: Option<(Day, String)>,
 }
 
-/// What every line has, to tell one from anything else.
+/// A field of every line, which no other text has.
 #[derive(Deserialize)]
 #[expect(dead_code, reason = "only whether they are there matters")]
 struct Name<'l> {
@@ -62,7 +62,7 @@ struct Name<'l> {
 
 impl Format for Jsonl {
     const NAME: &'static str = "jsonl";
-    const LOGIC: u32 = 1;
+    const VERSION: u32 = 2;
     const FILES: &'static [&'static str] = &["events.json", "amendments.json"];
     const AMENDMENTS: usize = 1;
     const SEPARATOR: &'static [u8] = b"";

@@ -1,10 +1,10 @@
-//! [`Layout`]: where the projections of a recorder are.
+//! [`DataLayout`]: where the projections of a recorder are.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use lenslog_engine::Projection;
-use lenslog_events::RecorderVocabulary;
+use lenslog_events::RecorderCodec;
 use lenslog_journal::storage::{RealStorage, Storage};
 
 use crate::jsonl::jsonl;
@@ -14,7 +14,7 @@ use crate::sqlite::SqliteProjection;
 
 /// Where the projections of a recorder are, and the options that change what they say.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Layout {
+pub struct DataLayout {
     /// The data directory.
     pub data: PathBuf,
     /// The database.
@@ -23,26 +23,26 @@ pub struct Layout {
     pub plaintext_metadata: bool,
 }
 
-impl Layout {
+impl DataLayout {
     /// The usual places below a data directory.
     #[must_use]
     pub fn of(data: &Path) -> Self {
         Self { data: data.to_owned(), database: data.join("events.db"), plaintext_metadata: false }
     }
 
-    /// Every projection of a recorder, in the order in which they are told of.
+    /// Every projection of a recorder, in the order of reports.
     #[must_use]
-    pub fn projections(&self) -> Vec<Box<dyn Projection<RecorderVocabulary>>> {
+    pub fn projections(&self) -> Vec<Box<dyn Projection<RecorderCodec>>> {
         let storage: Arc<dyn Storage> = Arc::new(RealStorage);
         self.projections_on(&storage)
     }
 
-    /// As [`Layout::projections`], their files on this storage: that of the journal which they follow.
+    /// As [`DataLayout::projections`], their files on this storage: that of the journal which they follow.
     #[must_use]
     pub fn projections_on(
         &self,
         storage: &Arc<dyn Storage>,
-    ) -> Vec<Box<dyn Projection<RecorderVocabulary>>> {
+    ) -> Vec<Box<dyn Projection<RecorderCodec>>> {
         vec![
             Box::new(SqliteProjection::new(&self.database)),
             Box::new(jsonl(Arc::clone(storage), &self.data)),

@@ -82,7 +82,7 @@ pub struct Plaintext {
 
 impl Format for Plaintext {
     const NAME: &'static str = "plaintext";
-    const LOGIC: u32 = 1;
+    const VERSION: u32 = 1;
     const FILES: &'static [&'static str] = &["events.log"];
     const AMENDMENTS: usize = 0;
     const SEPARATOR: &'static [u8] = b"\n";

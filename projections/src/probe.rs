@@ -10,7 +10,7 @@ use rustix::io::Errno;
 /// Bytes of one write.
 const BLOCK_BYTES: usize = 64 << 10;
 
-/// Tries to write `bytes` to a file without a name in `directory`, and returns what stands in the way: a full disk, a
+/// Tries to write `bytes` to a file without a name in `directory`, and returns the obstacle: a full disk, a
 /// quota, a limit on the size of files.
 ///
 /// `statvfs` knows of no quota: under one, a file system has room and takes nothing. `None` where the bytes fit, and

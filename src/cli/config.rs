@@ -7,12 +7,12 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result};
 use clap::{Args, Subcommand};
 use lenslog_tools::say;
-use lenslog_tools::{Place, find_config};
+use lenslog_tools::{GlobalArgs, find_config};
 
 use super::configuration;
-use super::exit::{EXIT_OK, Usage};
-use crate::config::{example, find_camera};
-use crate::redact::redacted;
+use crate::config::{example, find_camera, is_system_wide};
+use crate::util::redact::redacted;
+use lenslog_tools::{EXIT_OK, Usage};
 
 /// Write, check or print the configuration.
 #[derive(Debug, Args)]
@@ -39,11 +39,11 @@ enum Action {
 }
 
 impl ConfigCommand {
-    pub(super) fn run(&self, place: &Place) -> Result<u8> {
+    pub(super) fn run(&self, args: &GlobalArgs) -> Result<u8> {
         match &self.action {
             Action::Init { file, force } => init(file, *force),
-            Action::Check => check(place),
-            Action::Show => show(place),
+            Action::Check => check(args),
+            Action::Show => show(args),
         }
     }
 }
@@ -60,7 +60,7 @@ fn init(file: &PathBuf, force: bool) -> Result<u8> {
         Err(error) => return Err(error).context(format!("cannot write {}", file.display())),
     };
     opened
-        .write_all(example(find_camera().as_deref()).as_bytes())
+        .write_all(example(find_camera().as_deref(), is_system_wide(file)).as_bytes())
         .with_context(|| format!("cannot write {}", file.display()))?;
     // One in another place than those that are looked at has to be named.
     let flag = match find_config(None) {
@@ -75,9 +75,9 @@ fn same_file(one: &Path, other: &Path) -> bool {
     one.canonicalize().ok().is_some_and(|one| other.canonicalize().is_ok_and(|other| one == other))
 }
 
-fn check(place: &Place) -> Result<u8> {
-    let file = find_config(place.config.as_deref());
-    let (config, warnings) = configuration(place, None)?;
+fn check(args: &GlobalArgs) -> Result<u8> {
+    let file = find_config(args.config.as_deref());
+    let (config, warnings) = configuration(args, None)?;
     for warning in &warnings {
         say!("WARNING: {warning}");
     }
@@ -94,12 +94,13 @@ fn check(place: &Place) -> Result<u8> {
     Ok(EXIT_OK)
 }
 
-fn show(place: &Place) -> Result<u8> {
-    let (mut config, _) = configuration(place, None)?;
+fn show(args: &GlobalArgs) -> Result<u8> {
+    let (mut config, _) = configuration(args, None)?;
     for camera in config.cameras.values_mut() {
         camera.source = redacted(&camera.source);
     }
     config.description.endpoint = redacted(&config.description.endpoint);
+    config.description.proxy = redacted(&config.description.proxy);
     say!("{}", toml::to_string_pretty(&config)?.trim_end());
     Ok(EXIT_OK)
 }

@@ -1,123 +1,95 @@
 //! `lenslog describe`.
 
-use std::path::Path;
 use std::sync::Arc;
-use std::time::Duration;
 
 use anyhow::{Result, anyhow, bail};
 use clap::Args;
-use lenslog_engine::{Runner, Vocabulary};
-use lenslog_events::RecorderVocabulary;
-use lenslog_journal::storage::RealStorage;
-use lenslog_journal::{Clock, Journal, JournalView, Timestamp};
-use lenslog_tools::control::{Client, Reply, Request};
-use lenslog_tools::{Place, complain, counted, say};
+use lenslog_control::{Client, ControlRequest, Reply};
+use lenslog_journal::Timestamp;
+use lenslog_tools::{GlobalArgs, complain, counted, say};
 
-use super::exit::{EXIT_FATAL, EXIT_OK, Unavailable};
-use super::{quiet_configuration, require_mount, times};
+use super::times::{self, Repeated};
+use super::{quiet_configuration, require_mount};
 use crate::config::Config;
-use crate::description::{Places, backlog, work_off};
-use crate::layout;
-use crate::recorder::{clock, journal_options, report_losses};
-use crate::storage::Reserve;
+use crate::description::{DescriberContext, backlog, work_off};
+use crate::store::Store;
+use lenslog_tools::{EXIT_FAILED, EXIT_OK, Unavailable};
 
-/// How long projections may stand still before they are left behind.
-const PATIENCE: Duration = Duration::from_secs(10);
-
-/// Ask for sentences about the events that have none.
+/// Request sentences for events without one.
 ///
-/// Every event with a picture is meant, whether a server was configured when it was seen or not. With a recorder running
-/// it does it; else they are asked for here, newest first.
+/// Every event with a picture counts, whether a server was configured at its time or not. A running recorder does the
+/// work; without one, this command requests them, newest first.
 #[derive(Debug, Args)]
 pub(super) struct Describe {
-    /// Events from then on: "yesterday", "2026-11-23", "2h ago"
+    /// Only events at or after this time: "yesterday", "2026-11-23", "2h ago"
     #[arg(long, value_name = "TIME")]
     since: String,
-    /// Those too that were given up
+    /// Events too whose requests failed for good
     #[arg(long)]
     failed: bool,
 }
 
 impl Describe {
-    pub(super) fn run(&self, place: &Place) -> Result<u8> {
-        let config = quiet_configuration(place)?;
+    pub(super) fn run(&self, args: &GlobalArgs) -> Result<u8> {
+        let config = quiet_configuration(args)?;
         if config.description.endpoint.is_empty() {
             bail!(
                 "no language model is configured; set description.endpoint, such as \
                  \"http://127.0.0.1:11434/v1\" for Ollama on this machine"
             );
         }
-        let since =
-            times::parse(&self.since, chrono::Local::now()).map_err(|error| anyhow!(error))?;
+        let since = times::parse(&self.since, chrono::Local::now(), Repeated::First)
+            .map_err(|error| anyhow!(error))?;
         match Client::connect(&config.storage.data_dir)? {
             Some(client) => self.through_recorder(client, since),
-            None => self.alone(&config, since),
+            None => self.offline(&config, since),
         }
     }
 
     fn through_recorder(&self, mut client: Client, since: Timestamp) -> Result<u8> {
-        client
-            .send(&Request::Describe { since_utc_micros: since.utc_micros, failed: self.failed })?;
+        client.send(&ControlRequest::Describe {
+            since_utc_micros: since.utc_micros,
+            failed: self.failed,
+        })?;
         while let Some(reply) = client.reply()? {
             if let Reply::Queued { events } = reply {
                 let waiting = counted(events, "event");
                 let wait = if events == 1 { "waits" } else { "wait" };
-                say!("{waiting} {wait} for a sentence; `lenslog status` tells how many are left");
+                say!("{waiting} {wait} for a sentence; `lenslog status` shows how many are left");
             }
         }
         Ok(EXIT_OK)
     }
 
-    fn alone(&self, config: &Config, since: Timestamp) -> Result<u8> {
+    fn offline(&self, config: &Config, since: Timestamp) -> Result<u8> {
         require_mount(config)?;
-        // Nothing is made where nothing is.
-        JournalView::open(&config.storage.data_dir, Arc::new(RealStorage))?;
-        let clock: Arc<dyn Clock> = clock(config);
-        let journal = Journal::open(&config.storage.data_dir, &journal_options(config, &clock))?;
-        Reserve::of(&config.storage).give_up_if_full(&journal);
-        let (projections, queue) = layout::projections(config, &journal);
-        let runner = Arc::new(Runner::start(&journal.view(), projections, report_losses(&journal)));
-        let _ = runner.wait_for(journal.view().head()?, PATIENCE);
-        // Of its own: what else waits goes on waiting.
-        let queue = queue.beside(backlog(&journal.view(), since, self.failed)?);
+        let store = Store::open_existing(config)?;
+        store.catch_up()?;
+        // A queue of its own: other events without a sentence stay queued.
+        let queue = store.queue.beside(backlog(&store.view, since, self.failed)?);
         say!("{} to describe", counted(queue.len() as u64, "event"));
-        let places = places(&journal, &config.storage.data_dir, queue, clock);
-        let done = work_off(&config.description, places);
-        let behind = runner.wait_for(journal.view().head()?, PATIENCE);
-        runner.stop();
-        journal.close()?;
+        let append = store.append_or_log();
+        let context = DescriberContext {
+            view: store.view.clone(),
+            data: config.storage.data_dir.clone(),
+            queue,
+            clock: Arc::clone(&store.clock),
+            write: Arc::new(move |event| append(&event)),
+            measure: Arc::new(|_| ()),
+        };
+        let done = work_off(&config.description, context);
+        let behind = store.catch_up()?;
+        store.runner.stop();
+        store.journal.close()?;
         let done = done.map_err(|reason| anyhow!(reason))?;
-        say!("{} described, {} given up, {} left", done.described, done.given_up, done.left);
+        say!("{} described, {} failed, {} left", done.described, done.dropped, done.left);
         for name in &behind {
-            complain!("lenslog: {name} is not up to date; it follows later");
+            complain!("lenslog: projection {name}: behind; it catches up later");
         }
         match done.stopped {
             Some(reason) => Err(Unavailable(reason).into()),
             None if behind.is_empty() => Ok(EXIT_OK),
-            None => Ok(EXIT_FATAL),
+            None => Ok(EXIT_FAILED),
         }
-    }
-}
-
-fn places<'a>(
-    journal: &Journal,
-    data: &'a Path,
-    queue: lenslog_projections::DescriptionQueue,
-    clock: Arc<dyn Clock>,
-) -> Places<'a> {
-    let writing = journal.clone();
-    Places {
-        view: journal.view(),
-        data,
-        queue,
-        clock,
-        write: Arc::new(move |event| {
-            let record = RecorderVocabulary::encode(&event);
-            if let Err(error) = writing.append_trusted(&[record.as_record()]) {
-                let event = event.kind().name;
-                tracing::error!(%error, event, "it is not journaled; it is asked for again next time");
-            }
-        }),
-        measure: Arc::new(|_| ()),
     }
 }

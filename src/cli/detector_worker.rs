@@ -5,8 +5,9 @@ use std::path::PathBuf;
 use anyhow::Result;
 use clap::Args;
 
-use super::exit::EXIT_OK;
-use crate::detector::{Layout, run_worker};
+use crate::detector::run_worker;
+use lenslog_tools::EXIT_OK;
+use lenslog_vision::detection::Layout;
 
 /// Run a model for a recorder.
 #[derive(Debug, Args)]
@@ -20,7 +21,7 @@ pub(super) struct DetectorWorker {
     /// The library that runs it
     #[arg(long, value_name = "FILE")]
     onnxruntime: Option<PathBuf>,
-    /// What it is less sure of is not told
+    /// Candidates below this confidence are not reported
     #[arg(long, value_name = "NUMBER")]
     confidence_min: f64,
 }

@@ -4,13 +4,14 @@ use std::path::PathBuf;
 
 use anyhow::Result;
 use clap::{Args, Subcommand};
-use lenslog_tools::{Place, say};
+use lenslog_tools::{GlobalArgs, say};
 
-use super::exit::EXIT_OK;
 use super::quiet_configuration;
-use crate::detector::{Layout, ModelCheck, check_model};
+use crate::detector::{ModelCheck, check_model};
+use lenslog_tools::EXIT_OK;
+use lenslog_vision::detection::Layout;
 
-/// Tell what a model is, and how long it takes.
+/// Inspect and time a model.
 #[derive(Debug, Args)]
 pub(super) struct ModelCommand {
     #[command(subcommand)]
@@ -19,7 +20,7 @@ pub(super) struct ModelCommand {
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    /// Load a model, tell what it is, and measure how long a picture takes
+    /// Load a model, print its shape and measure the time per picture
     Check(Check),
 }
 
@@ -40,9 +41,9 @@ struct Check {
 }
 
 impl ModelCommand {
-    pub(super) fn run(&self, place: &Place) -> Result<u8> {
+    pub(super) fn run(&self, args: &GlobalArgs) -> Result<u8> {
         let Command::Check(check) = &self.command;
-        let configured = quiet_configuration(place)?.detector.onnxruntime;
+        let configured = quiet_configuration(args)?.detector.onnxruntime;
         let configured = Some(configured).filter(|path| !path.as_os_str().is_empty());
         let checked = check_model(&ModelCheck {
             program: std::env::current_exe()?,

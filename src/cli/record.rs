@@ -3,16 +3,17 @@
 use anyhow::Result;
 use clap::Args;
 use lenslog_journal::Timestamp;
-use lenslog_tools::Place;
+use lenslog_tools::GlobalArgs;
 use lenslog_tools::{complain, say};
 
-use super::exit::{EXIT_FATAL, EXIT_OK, EXIT_STORAGE_FULL, EXIT_UNAVAILABLE, Usage};
+use super::times::{self, Repeated};
 use super::{configuration, init_logging};
 use crate::config::Seconds;
 use crate::recorder::{
-    RecordOptions, Recorder, STORAGE_LIMIT, Signals, SourceFlags, StartError, Verdict, summary,
-    wait_for_mount,
+    HealthVerdict, RecordOptions, Recorder, RecorderStartError, STORAGE_LIMIT, Signals,
+    SourceFlags, summary, wait_for_mount,
 };
+use lenslog_tools::{EXIT_FAILED, EXIT_OK, EXIT_STORAGE_FULL, EXIT_UNAVAILABLE, Usage};
 
 /// Record from the configured cameras, or from one source.
 #[derive(Debug, Args)]
@@ -27,7 +28,7 @@ pub(super) struct Record {
     /// Take the frames of a file as fast as possible instead of in real time
     #[arg(long)]
     no_pace: bool,
-    /// When the first frame of a file was taken, as 2026-11-23T10:00:00+01:00 [default: its last modification]
+    /// When the first frame of a file was taken: today, 14:32, 2026-11-23 14:32 or RFC 3339 [default: its last modification]
     #[arg(long, value_name = "TIME")]
     start: Option<String>,
     /// End at once if a camera cannot be opened at the start (exit code 4)
@@ -36,9 +37,9 @@ pub(super) struct Record {
 }
 
 impl Record {
-    pub(super) fn run(&self, place: &Place) -> Result<u8> {
+    pub(super) fn run(&self, args: &GlobalArgs) -> Result<u8> {
         let start = self.start.as_deref().map(parse_start).transpose()?;
-        let (config, warnings) = configuration(place, self.source.as_deref())?;
+        let (config, warnings) = configuration(args, self.source.as_deref())?;
         let logging = init_logging(&config);
         for warning in warnings {
             tracing::warn!("{warning}");
@@ -53,31 +54,34 @@ impl Record {
         if !wait_for_mount(&config.storage.require_mount, &signals) {
             return Ok(EXIT_OK);
         }
-        let (place, source, stop) = (place.clone(), self.source.clone(), signals.clone());
+        let (args, source, stop) = (args.clone(), self.source.clone(), signals.clone());
         let options = RecordOptions {
             sources: SourceFlags { pace: !self.no_pace, start },
             duration: self.duration.map(|duration| duration.0),
             fail_fast: self.fail_fast,
             logging,
-            reload: Box::new(move || configuration(&place, source.as_deref())),
+            reload: Box::new(move || configuration(&args, source.as_deref())),
             signals,
             program: std::env::current_exe()?,
         };
         let started = Recorder::start(config.clone(), options, &mut |item| match item.verdict {
-            Verdict::Warning => tracing::warn!("{item}"),
+            HealthVerdict::Warning => tracing::warn!("{item}"),
             _ => tracing::info!("{item}"),
         });
         let recorder = match started {
             Ok(recorder) => recorder,
             // It was cut off while it loaded a model.
-            Err(StartError::Detector(_)) if stop.is_stopped() => return Ok(EXIT_OK),
-            Err(StartError::Journal(error)) => return Err(error.into()),
+            Err(RecorderStartError::Detector(_)) if stop.is_stopped() => return Ok(EXIT_OK),
+            Err(RecorderStartError::Journal(error)) => return Err(error.into()),
             Err(error) => return Err(error.into()),
         };
         let session = recorder.run();
         say!("{}", summary(&config, &session).trim_end());
         for name in &session.behind {
-            tracing::warn!(projection = name, "it has not caught up; it will at the next start");
+            tracing::warn!(
+                projection = name,
+                "projection is behind; it catches up at the next start"
+            );
         }
         for (camera, reason) in &session.failed {
             complain!("lenslog: camera {camera}: {reason}");
@@ -89,20 +93,19 @@ impl Record {
             return Err(error.into());
         }
         if session.lost.is_any() {
-            return Ok(EXIT_FATAL);
+            return Ok(EXIT_FAILED);
         }
         Ok(match session.failed.is_empty() {
             true => EXIT_OK,
             false if self.fail_fast => EXIT_UNAVAILABLE,
-            // A camera that is lost while somebody ends the recorder is no failure of the recorder.
-            false if session.reason == "the end of all sources" => EXIT_FATAL,
+            // A camera that is lost when the recorder is stopped is no failure of the recorder.
+            false if session.reason == "the end of all sources" => EXIT_FAILED,
             false => EXIT_OK,
         })
     }
 }
 
 fn parse_start(text: &str) -> Result<Timestamp, Usage> {
-    chrono::DateTime::parse_from_rfc3339(text).map(Timestamp::from_local).map_err(|error| {
-        Usage(format!("--start {text}: {error}; expected 2026-11-23T10:00:00+01:00"))
-    })
+    times::parse(text, chrono::Local::now(), Repeated::First)
+        .map_err(|error| Usage(format!("--start: {error}")))
 }

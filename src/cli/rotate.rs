@@ -2,48 +2,43 @@
 
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
-use std::time::Duration;
 
 use anyhow::{Result, bail};
 use clap::Args;
-use lenslog_engine::Runner;
+use lenslog_control::{Client, ControlRequest, GoneDay, Reply, RotationReport};
+use lenslog_journal::JournalView;
 use lenslog_journal::storage::RealStorage;
-use lenslog_journal::{Clock, Journal, JournalView};
-use lenslog_tools::Place;
-use lenslog_tools::control::{Client, GoneDay, Reply, Request, RotationReport};
+use lenslog_tools::GlobalArgs;
 use lenslog_tools::{complain, say};
 
-use super::exit::{EXIT_FATAL, EXIT_OK, EXIT_STORAGE_FULL};
 use super::{quiet_configuration, require_mount};
 use crate::config::Config;
-use crate::layout;
-use crate::recorder::{clock, journal_options, report_losses};
-use crate::storage::{LogRotator, Megabytes, Mode, Reserve, StorageMonitor, Surveyor, dry_run};
+use crate::storage::{LogRotator, Megabytes, Mode, RetentionPlanner, StorageMonitor};
+use crate::store::{Store, clock};
+use lenslog_tools::{EXIT_FAILED, EXIT_OK, EXIT_STORAGE_FULL};
 
-/// How long projections may stand still before the rotation begins without them.
-const PATIENCE: Duration = Duration::from_secs(10);
-
-/// Delete the oldest days where there is no more room.
+/// Delete the oldest days until the storage limit holds.
 ///
-/// What is too old (max_retention_days, images_retention_days) goes, and above 90 % the oldest days until less than
-/// 80 % are used. Never today, never what min_retention_days protects. With a recorder running it does it.
+/// Days older than max_retention_days and pictures older than images_retention_days are deleted. Above 90 % of the
+/// limit, the oldest days are deleted until less than 80 % is used. Today and the days that min_retention_days
+/// protects stay. A running recorder does the work.
 #[derive(Debug, Args)]
 pub(super) struct Rotate {
-    /// Begin below 90 % too; where less than 80 % are used already, delete one day
+    /// Rotate below 90 % too; below 80 %, delete one day
     #[arg(long)]
     force: bool,
-    /// Delete nothing: print what would go, how much that frees, and what protects the rest
+    /// Delete nothing; print the plan, the room it frees, and why other days stay
     #[arg(long)]
     dry_run: bool,
 }
 
 impl Rotate {
-    pub(super) fn run(&self, place: &Place) -> Result<u8> {
-        let config = quiet_configuration(place)?;
+    pub(super) fn run(&self, args: &GlobalArgs) -> Result<u8> {
+        let config = quiet_configuration(args)?;
         let report = match Client::connect(&config.storage.data_dir)? {
             Some(client) => self.through_recorder(client)?,
-            None if self.dry_run => self.look(&config)?,
-            None => self.alone(&config)?,
+            None if self.dry_run => self.plan(&config)?,
+            None => self.offline(&config)?,
         };
         print(&report);
         for problem in &report.problems {
@@ -52,12 +47,12 @@ impl Rotate {
         Ok(match (report.is_over_limit, report.problems.is_empty()) {
             (true, _) => EXIT_STORAGE_FULL,
             (false, true) => EXIT_OK,
-            (false, false) => EXIT_FATAL,
+            (false, false) => EXIT_FAILED,
         })
     }
 
     fn through_recorder(&self, mut client: Client) -> Result<RotationReport> {
-        client.send(&Request::Rotate { force: self.force, dry_run: self.dry_run })?;
+        client.send(&ControlRequest::Rotate { force: self.force, dry_run: self.dry_run })?;
         let mut found = None;
         while let Some(reply) = client.reply()? {
             if let Reply::Rotated { report } = reply {
@@ -70,39 +65,32 @@ impl Rotate {
         }
     }
 
-    fn look(&self, config: &Config) -> Result<RotationReport> {
+    fn plan(&self, config: &Config) -> Result<RotationReport> {
         require_mount(config)?;
         let view = JournalView::open(&config.storage.data_dir, Arc::new(RealStorage))?;
         let opened = view.head()?;
         let monitor = Arc::new(StorageMonitor::new(config));
-        let surveyor = Surveyor::new(config, monitor, view, clock(config), opened);
+        let planner = RetentionPlanner::new(config, monitor, view, clock(config), opened);
         let mode = if self.force { Mode::Forced } else { Mode::Check };
-        Ok(dry_run(&surveyor.survey(mode, None, &Default::default())?))
+        Ok(planner.plan(mode, None, &Default::default())?.dry_run())
     }
 
-    fn alone(&self, config: &Config) -> Result<RotationReport> {
+    fn offline(&self, config: &Config) -> Result<RotationReport> {
         require_mount(config)?;
-        // Nothing is made where nothing is.
-        JournalView::open(&config.storage.data_dir, Arc::new(RealStorage))?;
-        let clock: Arc<dyn Clock> = clock(config);
-        let options = journal_options(config, &clock);
-        let journal = Reserve::of(&config.storage)
-            .open(|| Journal::open(&config.storage.data_dir, &options))?;
-        let opened = journal.next_seq();
-        let (projections, _) = layout::projections(config, &journal);
-        let runner = Arc::new(Runner::start(&journal.view(), projections, report_losses(&journal)));
-        let head = journal.view().head()?;
-        for name in runner.wait_for(head, PATIENCE) {
-            tracing::warn!(projection = name, "it is not up to date; it follows later");
+        let store = Store::open_existing(config)?;
+        for name in store.catch_up()? {
+            tracing::warn!("projection {name}: behind; it catches up later");
         }
         let monitor = Arc::new(StorageMonitor::new(config));
-        let surveyor = Surveyor::new(config, monitor, journal.view(), clock, opened);
-        let (storage, stop) = (&config.storage, Arc::new(AtomicBool::new(false)));
-        let rotator =
-            LogRotator::new(journal.clone(), Arc::clone(&runner), surveyor, storage, stop);
+        let clock = Arc::clone(&store.clock);
+        let planner =
+            RetentionPlanner::new(config, monitor, store.view.clone(), clock, store.opened);
+        let (journal, runner) = (store.journal.clone(), Arc::clone(&store.runner));
+        let stop = Arc::new(AtomicBool::new(false));
+        let rotator = LogRotator::new(journal, runner, planner, &config.storage, stop);
         let report = rotator.rotate_logs(self.force)?;
-        runner.stop();
-        journal.close()?;
+        store.runner.stop();
+        store.journal.close()?;
         Ok(report)
     }
 }

@@ -2,19 +2,19 @@
 
 use anyhow::{Result, anyhow};
 use clap::Args;
+use lenslog_control::{ANSWER_TIMEOUT, Client, ControlRequest, Reply, Status};
 use lenslog_journal::Error;
-use lenslog_tools::Place;
-use lenslog_tools::control::{ANSWER_TIMEOUT, Client, Reply, Request, Status};
+use lenslog_tools::GlobalArgs;
 use lenslog_tools::say;
 
-use super::exit::{EXIT_FATAL, EXIT_OK};
 use super::quiet_configuration;
 use crate::config::Config;
-use crate::layout::layout;
 use crate::recorder::storage_status;
 use crate::storage::StorageMonitor;
+use crate::store::layout;
+use lenslog_tools::{EXIT_FAILED, EXIT_OK};
 
-/// Tell how the recorder fares.
+/// Show recorder status.
 #[derive(Debug, Args)]
 pub(super) struct StatusCommand {
     /// One JSON object
@@ -23,23 +23,23 @@ pub(super) struct StatusCommand {
 }
 
 impl StatusCommand {
-    pub(super) fn run(&self, place: &Place) -> Result<u8> {
-        let config = quiet_configuration(place)?;
+    pub(super) fn run(&self, args: &GlobalArgs) -> Result<u8> {
+        let config = quiet_configuration(args)?;
         let status = status(&config)?;
         if self.json {
             say!("{}", serde_json::to_string_pretty(&status)?);
         } else {
             say!("{status}");
         }
-        Ok(if status.problems().is_empty() { EXIT_OK } else { EXIT_FATAL })
+        Ok(if status.problems().is_empty() { EXIT_OK } else { EXIT_FAILED })
     }
 }
 
-/// What the recorder says, or what reading the directory tells where none runs.
+/// The status of the running recorder; without one, that of the data directory.
 fn status(config: &Config) -> Result<Status> {
     if let Some(mut client) = Client::connect(&config.storage.data_dir)? {
         client.wait_at_most(ANSWER_TIMEOUT)?;
-        client.send(&Request::Status)?;
+        client.send(&ControlRequest::Status)?;
         if let Some(Reply::Status(status)) = client.reply()? {
             return Ok(*status);
         }

@@ -1,17 +1,17 @@
-//! What can be wrong with a configuration, told with file, line and remedy.
+//! Errors of the configuration, with file, line and remedy.
 
 use std::path::PathBuf;
 
 /// Where in the configuration something is wrong.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Place {
+pub(super) struct Origin {
     /// The file, or `environment variable …`, or `flag …`.
     pub(super) origin: String,
     /// Line in the file, from 1.
     pub(super) line: Option<usize>,
 }
 
-impl std::fmt::Display for Place {
+impl std::fmt::Display for Origin {
     fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self.line {
             Some(line) => write!(formatter, "{} line {line}", self.origin),

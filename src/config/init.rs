@@ -15,9 +15,17 @@ pub fn find_camera() -> Option<PathBuf> {
     stable.or_else(|| Some(PathBuf::from("/dev/video0")).filter(|path| path.exists()))
 }
 
-/// The text of a configuration file with every key, its default and what it means.
+/// Whether a configuration there is the machine's: data does not belong below `/etc`.
 #[must_use]
-pub fn example(camera: Option<&Path>) -> String {
+pub fn is_system_wide(file: &Path) -> bool {
+    std::path::absolute(file).is_ok_and(|path| path.starts_with("/etc"))
+}
+
+/// The text of a configuration file with every key, its default and what it means.
+///
+/// `system_wide`: its data is in `/var/lib/lenslog`, not next to the file.
+#[must_use]
+pub fn example(camera: Option<&Path>, system_wide: bool) -> String {
     let (said, source) = match camera {
         Some(device) => (
             "# This camera was found. A path below /dev/v4l/by-id stays the same when cables change places.\n",
@@ -30,7 +38,12 @@ pub fn example(camera: Option<&Path>) -> String {
     };
     let source = toml::Value::String(source).to_string();
     let prompt = toml::Value::String(Description::default().prompt).to_string();
-    TEMPLATE.replace("{camera}", said).replace("{source}", &source).replace("{prompt}", &prompt)
+    let state = if system_wide { "/var/lib/lenslog/" } else { "" };
+    TEMPLATE
+        .replace("{state}", state)
+        .replace("{camera}", said)
+        .replace("{source}", &source)
+        .replace("{prompt}", &prompt)
 }
 
 const TEMPLATE: &str = r#"# Lenslog. Every key is here; those in comments have their defaults and need not be set.
@@ -39,9 +52,9 @@ const TEMPLATE: &str = r#"# Lenslog. Every key is here; those in comments have t
 # Relative paths are relative to this file. Lengths of time are seconds, or "500ms", "30s", "10m", "2h", "1d".
 
 [storage]
-data_dir = "data"
-# db_path = "data/events.db"
-# log_dir = "logs"
+data_dir = "{state}data"
+# db_path = "{state}data/events.db"
+# log_dir = "{state}logs"
 max_storage_gb = 4.0                  # 1 GB = 1,000,000,000 bytes; 0.001 to 1,000,000
 # min_retention_days = 7              # the newest days with events are kept
 # max_retention_days = 0              # as many days are kept at most, whatever the disk says; 0: no upper bound
@@ -51,7 +64,7 @@ when_full = "overwrite_oldest"        # what `min_retention_days` keeps goes too
 # require_mount = ""                  # a directory that must be mounted before anything is written
 
 {camera}[cameras.camera_1]                    # 64 cameras at most, each with an id of its own: A-Z a-z 0-9 _ -
-name = "front door"                   # as it stands in events.log; empty: the id
+name = "front door"                   # as events.log shows it; empty: the id
 source = {source}
 # v4l2:/dev/video0, rtsp://USER:PASSWORD@HOST/PATH, http://HOST/PATH (MJPEG or a picture a request), rpicam:0,
 # exec:COMMAND (MJPEG on its standard output), dir:PATH (pictures that appear), file:PATH (MJPEG), test: (a scene)
@@ -61,8 +74,11 @@ source = {source}
 # masks = [[[0.0, 0.0], [1.0, 0.0], [1.0, 0.2], [0.0, 0.2]]]   # polygons in fractions of the picture: ignored
 # privacy_masks = []                  # painted over before anything is stored
 # zones = []                          # where any are given, only motion that touches one counts
+# time = "auto"                       # of dir:, what a picture claims while it is possible; "claimed", "arrival": always
+# zone = ""                           # of dir:, where its clock does not show local time: "+00:00"
+# late_by = "30d"                     # of dir:, pictures may arrive so late; never more than is kept; 0s to 3650d
 # motion = { threshold_percent = 2.0 }                         # for this camera; also min_area_percent, learning_frames
-# events = { deduplication_window = "30s" }                    # for this camera; also max_event, min_duration, newcomers
+# events = { deduplication_window = "30s" }                    # for this camera; also max_event, min_duration, split_on_new_object
 
 [motion]
 # threshold_percent = 2.0             # changed pixels, in per cent of the picture; 0.01 to 100
@@ -71,23 +87,23 @@ source = {source}
 # frozen_after = "5m"                 # the same picture for so long is a lost camera; 0: it is not
 # blind_after = "10s"                 # a black or covered picture for so long, too
 
-# Without a model motion alone makes events. docs/OPERATIONS.md tells where to get one.
+# Without a model, motion alone makes events. docs/operations/detection.md says where to get one.
 [detector]
 # model = ""                          # an ONNX file of the YOLOX or YOLOv8 family
 # labels = ""                         # the names of its classes, one a line
-# layout = "yolox"                    # or "yolov8"; `lenslog model check FILE` tells which
+# layout = "yolox"                    # or "yolov8"; `lenslog model check FILE` shows which
 # track = ["person", "bicycle", "car", "motorcycle", "bus", "truck", "bird", "cat", "dog"]
-# blacklist = []                      # never an event, even where it is tracked
+# ignore = []                         # never an event, even where it is tracked
 # min_object_confidence = 0.5         # 0 to 1
 # required = true                     # end at the start without a detector; false: motion alone until it works
 # onnxruntime = ""                    # path of libonnxruntime.so, which is faster; empty: the built-in one
-# timeout = "20s"                     # of one picture, 100ms to 10m; then the detector is started anew
+# timeout = "20s"                     # of one picture, 100ms to 10m; then the detector is restarted
 
 [events]
 # deduplication_window = "30s"        # begins again at every sighting
 # max_event = "10m"                   # then it ends, and the next sighting is a new one; 0: every sighting is
 # min_duration = "0s"                 # what is not seen for so long begins no event: headlights, birds
-# newcomers = true                    # more things at once than before are a new event
+# split_on_new_object = true          # more things at once than before are a new event
 
 [images]
 # keep = "annotated"                  # "clean", "both", "none"
@@ -101,6 +117,7 @@ source = {source}
 # prompt = {prompt}
 # daily_budget = 0                    # requests a day; 0: as many as there are events
 # api_key_file = ""                   # a file that holds the key, where the server wants one
+# proxy = ""                          # "http://HOST:PORT"; "environment": as HTTPS_PROXY says. Cameras use none
 
 [metrics]
 # metrics_interval = "60s"            # a line in logs/metrics.json, the status line; 1s to 1d
@@ -120,12 +137,14 @@ mod tests {
     use std::collections::BTreeMap;
 
     use super::*;
-    use crate::config::{Overrides, WhenFull, load_text};
+    use crate::config::load::load_text;
+    use crate::config::{Overrides, WhenFull};
 
     #[test]
     fn the_example_names_every_key_in_its_table() {
-        let text = example(None);
-        for key in super::super::keys::known() {
+        let text = example(None, false);
+        let known = super::super::keys::known().into_iter();
+        for key in known.filter(|key| !super::super::keys::OLD_NAMES.contains(&key.as_str())) {
             let (table, rest) = key.split_once('.').unwrap();
             let head =
                 if table == "cameras" { "\n[cameras.".to_owned() } else { format!("\n[{table}]") };
@@ -140,9 +159,36 @@ mod tests {
     }
 
     #[test]
+    fn a_configuration_below_etc_keeps_its_data_elsewhere() {
+        let file = Path::new("/etc/lenslog/lenslog.toml");
+        assert!(is_system_wide(file) && !is_system_wide(Path::new("lenslog.toml")));
+        let uncommented =
+            example(None, true).replace("# db_path", "db_path").replace("# log_dir", "log_dir");
+        for text in [example(None, true), uncommented] {
+            let loaded = load_text(&text, Some(file), &BTreeMap::new(), &Overrides::default());
+            let storage = loaded.unwrap().0.storage;
+            for path in [storage.data_dir, storage.db_path, storage.log_dir] {
+                assert!(path.starts_with("/var/lib/lenslog"), "{}", path.display());
+            }
+        }
+    }
+
+    #[test]
+    fn the_page_of_the_configuration_has_the_example() {
+        let page = include_str!("../../docs/operations/configuration.md");
+        let (_, block) = page.split_once("```toml\n").unwrap();
+        let block = block.split("```").next().unwrap();
+        assert_eq!(
+            block,
+            example(None, false),
+            "write the output of `lenslog config init` to the page"
+        );
+    }
+
+    #[test]
     fn the_example_is_valid_and_its_commented_values_are_the_defaults() {
         for camera in [None, Some(Path::new("/dev/video0"))] {
-            let text = example(camera);
+            let text = example(camera, false);
             let uncommented: String = text
                 .lines()
                 .map(|line| match line.strip_prefix("# ") {
@@ -166,7 +212,7 @@ mod tests {
                 assert_eq!(config.cameras.len(), 1);
                 config.cameras.clear();
                 let (mut expected, _) = read("");
-                // What a camera is expected to do, and nobody gets without a file that says so.
+                // The default of the code is the mission's; a new configuration overwrites.
                 expected.storage.when_full = WhenFull::OverwriteOldest;
                 assert_eq!(config, expected);
             }

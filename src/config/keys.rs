@@ -1,12 +1,19 @@
-//! Which keys exist, where they stand in a file, and which one was probably meant.
+//! Which keys exist, where each one is set, and which one was probably meant.
+
+use std::collections::BTreeMap;
 
 use toml::de::{DeTable, DeValue};
 
+use super::Seconds;
+use super::error::{ConfigError, Origin};
 use super::types::{Camera, CameraEvents, CameraMotion, Config};
-use super::{ConfigError, Seconds};
 
 /// Stands for the id of any camera in the names of keys.
 const ANY: &str = "*";
+
+/// Names that keys had before; the types read them as aliases.
+pub(super) const OLD_NAMES: [&str; 3] =
+    ["detector.blacklist", "events.newcomers", "cameras.*.events.newcomers"];
 
 /// Every key there is, as `table.key`, cameras under `cameras.*`. Derived from the types, so that none is forgotten.
 pub(super) fn known() -> Vec<String> {
@@ -20,7 +27,7 @@ pub(super) fn known() -> Vec<String> {
             deduplication_window: Some(Seconds::new(1)),
             max_event: Some(Seconds::new(1)),
             min_duration: Some(Seconds::new(1)),
-            newcomers: Some(true),
+            split_on_new_object: Some(true),
         },
         ..Camera::default()
     };
@@ -29,6 +36,7 @@ pub(super) fn known() -> Vec<String> {
     if let Ok(toml::Value::Table(table)) = toml::Value::try_from(&config) {
         collect(&table, "", &mut keys);
     }
+    keys.extend(OLD_NAMES.map(str::to_owned));
     keys
 }
 
@@ -45,7 +53,7 @@ fn collect(table: &toml::Table, prefix: &str, keys: &mut Vec<String>) {
     }
 }
 
-/// The key as it stands in [`known`].
+/// The key as spelled in [`known`].
 fn generic(path: &[&str]) -> String {
     let parts = path.iter().enumerate().map(|(index, part)| match (index, path.first()) {
         (1, Some(&"cameras")) => ANY,
@@ -108,7 +116,7 @@ pub(super) fn unknown(path: &[&str], place: String, known: &[String]) -> ConfigE
             .iter()
             .map(String::as_str)
             .chain(tables)
-            .map(|name| (distance(&key, name), name))
+            .map(|name| (strsim::levenshtein(&key, name), name))
             .min()
             .filter(|(distance, name)| *distance <= (name.len() / 3).max(2))
             .map(|(_, name)| name)
@@ -158,22 +166,23 @@ pub(super) fn line_of_key(text: &str, path: &[&str]) -> Option<usize> {
     Some(line_of(text, key.span().start))
 }
 
-/// Number of letters to insert, delete or replace, to make one word of the other.
-fn distance(one: &str, other: &str) -> usize {
-    let other: Vec<char> = other.chars().collect();
-    let mut row: Vec<usize> = (0..=other.len()).collect();
-    for (index, letter) in one.chars().enumerate() {
-        let mut diagonal = index;
-        if let Some(first) = row.first_mut() {
-            *first = index + 1;
+/// Where each key was set.
+pub(super) struct Origins<'a> {
+    pub(super) text: &'a str,
+    pub(super) origin: &'a str,
+    /// Keys set elsewhere than in the file, and where.
+    pub(super) elsewhere: BTreeMap<String, String>,
+}
+
+impl Origins<'_> {
+    /// Where the key was set, for a message.
+    pub(super) fn of(&self, path: &[&str]) -> String {
+        if let Some(place) = self.elsewhere.get(&path.join(".")) {
+            return place.clone();
         }
-        for (column, candidate) in other.iter().enumerate() {
-            let replaced = diagonal + usize::from(letter != *candidate);
-            diagonal = row[column + 1];
-            row[column + 1] = replaced.min(row[column] + 1).min(diagonal + 1);
-        }
+        let line = line_of_key(self.text, path);
+        Origin { origin: self.origin.to_owned(), line }.to_string()
     }
-    row.last().copied().unwrap_or_default()
 }
 
 #[cfg(test)]
@@ -225,15 +234,5 @@ mod tests {
     fn names_of_controls_are_free() {
         let text = "[cameras.door]\ncontrols = { power_line_frequency = 1 }\n";
         assert!(check(text, "x").is_ok());
-    }
-
-    #[test]
-    fn distances_are_those_of_levenshtein() {
-        for (one, other, expected) in
-            [("", "abc", 3), ("kitten", "sitting", 3), ("same", "same", 0), ("ab", "ba", 2)]
-        {
-            assert_eq!(distance(one, other), expected, "{one} {other}");
-            assert_eq!(distance(other, one), expected, "{other} {one}");
-        }
     }
 }

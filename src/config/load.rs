@@ -3,15 +3,13 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-use super::error::Place;
-use super::keys;
+use lenslog_tools::{LayoutKeys, VARIABLE_PREFIX as PREFIX};
+
+use super::error::Origin;
+use super::keys::{self, Origins};
 use super::validate::{Warning, validate};
 use super::{Camera, Config, ConfigError};
 
-/// Prefix of environment variables that override a key: `LENSLOG__STORAGE__MAX_STORAGE_GB=2`.
-const PREFIX: &str = "LENSLOG__";
-/// Environment variable that names the data directory, as `--data` does.
-const DATA: &str = "LENSLOG_DATA";
 /// Environment variable that overrides `log.level`.
 const LEVEL: &str = "LENSLOG_LOG";
 /// Id of the camera that `--source` makes.
@@ -24,6 +22,8 @@ pub struct Overrides {
     pub data: Option<PathBuf>,
     /// `--source`: a camera's source. It is `camera_1`, or takes the place of all that are configured.
     pub source: Option<String>,
+    /// `-v`, `-q`: the log level.
+    pub log_level: Option<&'static str>,
 }
 
 /// Reads a configuration file, or none, and lays the environment and the flags over it.
@@ -36,9 +36,8 @@ pub fn load(
     overrides: &Overrides,
 ) -> Result<(Config, Vec<Warning>), ConfigError> {
     let environment = environment()?;
-    // A path need not be UTF-8.
-    let data = std::env::var_os(DATA).filter(|value| !value.is_empty()).map(PathBuf::from);
-    let overrides = Overrides { data: overrides.data.clone().or(data), ..overrides.clone() };
+    let data = lenslog_tools::data_flag(overrides.data.as_deref());
+    let overrides = Overrides { data, ..overrides.clone() };
     let Some(path) = file else {
         return load_text("", None, &environment, &overrides);
     };
@@ -75,7 +74,7 @@ pub fn load_text(
 ) -> Result<(Config, Vec<Warning>), ConfigError> {
     let origin = path.map_or_else(|| "the defaults".to_owned(), |path| path.display().to_string());
     let syntax = |error: &toml::de::Error| ConfigError::Syntax {
-        place: Place {
+        place: Origin {
             origin: origin.clone(),
             line: error.span().map(|span| keys::line_of(text, span.start)),
         }
@@ -83,27 +82,22 @@ pub fn load_text(
         message: with_key(error.span().and_then(|span| keys::key_at(text, span.start)), error),
     };
     keys::check(text, &origin)?;
-    // Read alone first: types that are wrong are told with their line and key.
+    // Parsed alone first: an error of a type then names its line and key.
     let mut config: Config = toml::from_str(text).map_err(|error| syntax(&error))?;
-    let mut places = Places { text, origin: &origin, elsewhere: BTreeMap::new() };
+    let mut origins = Origins { text, origin: &origin, elsewhere: BTreeMap::new() };
     if environment.keys().any(|name| name.starts_with(PREFIX)) {
         let mut table: toml::Table = toml::from_str(text).map_err(|error| syntax(&error))?;
         for (name, value) in environment.iter().filter(|(name, _)| name.starts_with(PREFIX)) {
-            config = set(&mut table, name, value, &mut places)?;
+            config = set(&mut table, name, value, &mut origins)?;
         }
     }
-    resolve(&mut config, path.and_then(Path::parent));
-    let configured = config.storage.data_dir.clone();
+    resolve(&mut config, path.and_then(Path::parent).unwrap_or(Path::new("")), &overrides.data);
     if let Some(level) = environment.get(LEVEL).filter(|level| !level.is_empty()) {
         config.log.level.clone_from(level);
-        places.elsewhere.insert("log.level".to_owned(), format!("environment variable {LEVEL}"));
+        origins.elsewhere.insert("log.level".to_owned(), format!("environment variable {LEVEL}"));
     }
-    if let Some(data) = &overrides.data {
-        config.storage.data_dir.clone_from(data);
-    }
-    // The database belongs to the directory it is configured with: another one must not be made into it.
-    if config.storage.data_dir != configured {
-        config.storage.db_path = PathBuf::new();
+    if let Some(level) = overrides.log_level {
+        config.log.level = level.to_owned();
     }
     if let Some(source) = &overrides.source {
         let (id, mut camera) = config
@@ -112,31 +106,11 @@ pub fn load_text(
             .filter(|_| config.cameras.is_empty())
             .unwrap_or_else(|| (CAMERA.to_owned(), Camera::default()));
         camera.source.clone_from(source);
-        places.elsewhere.insert(format!("cameras.{id}.source"), "flag --source".to_owned());
+        origins.elsewhere.insert(format!("cameras.{id}.source"), "flag --source".to_owned());
         config.cameras = BTreeMap::from([(id, camera)]);
     }
-    fill_in(&mut config);
-    let warnings = validate(&config, &places)?;
+    let warnings = validate(&config, &origins)?;
     Ok((config, warnings))
-}
-
-/// Where each key was set.
-pub(super) struct Places<'a> {
-    text: &'a str,
-    origin: &'a str,
-    /// Keys set elsewhere than in the file, and where.
-    elsewhere: BTreeMap<String, String>,
-}
-
-impl Places<'_> {
-    /// Where the key was set, for a message.
-    pub(super) fn of(&self, path: &[&str]) -> String {
-        if let Some(place) = self.elsewhere.get(&path.join(".")) {
-            return place.clone();
-        }
-        let line = keys::line_of_key(self.text, path);
-        Place { origin: self.origin.to_owned(), line }.to_string()
-    }
 }
 
 /// An error of a value's type, in words, with the key that has it.
@@ -166,7 +140,7 @@ fn set(
     table: &mut toml::Table,
     name: &str,
     value: &str,
-    places: &mut Places<'_>,
+    origins: &mut Origins<'_>,
 ) -> Result<Config, ConfigError> {
     let key = name.strip_prefix(PREFIX).unwrap_or(name).to_lowercase();
     let path: Vec<&str> = key.split("__").collect();
@@ -174,53 +148,24 @@ fn set(
     if !keys::exists(&path, &known) {
         return Err(keys::unknown(&path, format!("environment variable {name}"), &known));
     }
-    places.elsewhere.insert(path.join("."), format!("environment variable {name}"));
-    // `2`, `true` and `["a"]` are TOML; anything else is a string, and so is what only looks like TOML.
-    let parsed = toml::from_str::<toml::Table>(&format!("value = {value}"));
-    let parsed = parsed.ok().and_then(|mut table| table.remove("value"));
-    let string = toml::Value::String(value.to_owned());
-    let mut first_error = None;
-    for value in parsed.into_iter().chain([string]) {
-        let mut changed = table.clone();
-        insert(&mut changed, &path, value);
-        match changed.clone().try_into() {
-            Ok(config) => {
-                *table = changed;
-                return Ok(config);
-            }
-            Err(error) => first_error = first_error.or(Some(error)),
-        }
-    }
-    Err(ConfigError::Syntax {
+    origins.elsewhere.insert(path.join("."), format!("environment variable {name}"));
+    lenslog_tools::override_key(table, &path, value).map_err(|error| ConfigError::Syntax {
         place: format!("environment variable {name}"),
-        message: first_error
-            .map_or_else(String::new, |error| with_key(Some(key.replace("__", ".")), &error)),
+        message: with_key(Some(key.replace("__", ".")), &error),
     })
 }
 
-/// Sets a key of a table, and makes the tables above it.
-fn insert(table: &mut toml::Table, path: &[&str], value: toml::Value) {
-    let Some((last, tables)) = path.split_last() else { return };
-    let mut table = table;
-    for part in tables {
-        let inner = table
-            .entry((*part).to_owned())
-            .or_insert_with(|| toml::Value::Table(toml::Table::new()));
-        let toml::Value::Table(inner) = inner else { return };
-        table = inner;
-    }
-    table.insert((*last).to_owned(), value);
-}
-
-/// Relative paths in a file are relative to it.
-fn resolve(config: &mut Config, directory: Option<&Path>) {
-    let Some(directory) = directory.filter(|directory| !directory.as_os_str().is_empty()) else {
-        return;
-    };
+/// Resolves the paths: relative ones in a file are relative to its directory `base`. `data`: the flag.
+fn resolve(config: &mut Config, base: &Path, data: &Option<PathBuf>) {
     let storage = &mut config.storage;
+    let layout = LayoutKeys {
+        data_dir: storage.data_dir.clone(),
+        db_path: storage.db_path.clone(),
+        plaintext_metadata: config.log.plaintext_metadata,
+    }
+    .resolve(base, data.as_deref());
+    (storage.data_dir, storage.db_path) = (layout.data, layout.database);
     for path in [
-        &mut storage.data_dir,
-        &mut storage.db_path,
         &mut storage.log_dir,
         &mut storage.require_mount,
         &mut config.detector.model,
@@ -229,35 +174,31 @@ fn resolve(config: &mut Config, directory: Option<&Path>) {
         &mut config.description.api_key_file,
     ] {
         if !path.as_os_str().is_empty() {
-            *path = directory.join(&*path);
+            *path = base.join(&*path);
         }
+    }
+    if storage.log_dir.as_os_str().is_empty() {
+        storage.log_dir = storage.data_dir.parent().unwrap_or(Path::new("")).join("logs");
+    }
+    if base.as_os_str().is_empty() {
+        return;
     }
     for camera in config.cameras.values_mut() {
         for kind in ["file:", "dir:"] {
             if let Some(path) = camera.source.strip_prefix(kind)
                 && !path.is_empty()
             {
-                camera.source = format!("{kind}{}", directory.join(path).display());
+                camera.source = format!("{kind}{}", base.join(path).display());
                 break;
             }
         }
     }
 }
 
-/// Paths that follow from others.
-fn fill_in(config: &mut Config) {
-    let storage = &mut config.storage;
-    if storage.db_path.as_os_str().is_empty() {
-        storage.db_path = storage.data_dir.join("events.db");
-    }
-    if storage.log_dir.as_os_str().is_empty() {
-        let parent = storage.data_dir.parent().unwrap_or(Path::new(""));
-        storage.log_dir = parent.join("logs");
-    }
-}
-
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
     use crate::config::Seconds;
 
@@ -305,7 +246,7 @@ mod tests {
         assert_eq!(config.storage.max_storage_gb, 2.0);
         assert_eq!(config.events.max_event, Seconds::new(120));
         let environment = [("LENSLOG_LOG", "debug")];
-        let overrides = Overrides { data: Some("/flag".into()), source: None };
+        let overrides = Overrides { data: Some("/flag".into()), ..Overrides::default() };
         let config = read_with(text, &environment, &overrides).unwrap();
         assert_eq!(config.storage.data_dir, Path::new("/flag"));
         assert_eq!(config.log.level, "debug");
@@ -314,7 +255,7 @@ mod tests {
 
     #[test]
     fn a_source_flag_makes_a_camera_or_takes_the_place_of_the_only_one() {
-        let overrides = Overrides { data: None, source: Some("test:".into()) };
+        let overrides = Overrides { source: Some("test:".into()), ..Overrides::default() };
         let config = read_with("", &[], &overrides).unwrap();
         assert_eq!(config.cameras["camera_1"].source, "test:");
         let text = "[cameras.door]\nname = 'front door'\nsource = 'file:x'\n";
@@ -402,10 +343,75 @@ mod tests {
         ] {
             let text = format!("[metrics]\nlisten = '{listen}'\n");
             let loaded = load_text(&text, None, &BTreeMap::new(), &Overrides::default());
-            let (config, told) = loaded.unwrap();
+            let (config, found_warnings) = loaded.unwrap();
             let found = config.metrics.address().map(|address| address.to_string());
             assert_eq!(found.as_deref(), address, "{listen}");
-            assert_eq!(told.len(), warnings, "{listen} {told:?}");
+            assert_eq!(found_warnings.len(), warnings, "{listen} {found_warnings:?}");
+        }
+    }
+
+    /// A value of a path, as a file or a variable may have it.
+    fn path_text() -> impl Strategy<Value = String> {
+        let texts = vec![
+            "",
+            "d",
+            "/srv/d",
+            "a b",
+            "7",
+            "true",
+            "2026-11-23",
+            "'q'",
+            "[1]",
+            "x = 1",
+            "d/",
+            "é",
+        ];
+        prop::sample::select(texts).prop_map(str::to_owned)
+    }
+
+    proptest! {
+        /// `lenslog` and `replay` find the data in the same place.
+        #[test]
+        fn both_programs_resolve_the_same_layout(
+            data_dir in prop::option::of(path_text()),
+            db_path in prop::option::of(path_text()),
+            metadata in any::<bool>(),
+            variables in prop::collection::btree_map(
+                prop::sample::select(vec!["STORAGE__DATA_DIR", "STORAGE__DB_PATH", "storage__data_dir"]),
+                path_text(),
+                0..3,
+            ),
+            metadata_variable in prop::option::of(any::<bool>()),
+            flag in prop::option::of(prop::sample::select(vec!["d", "/etc/lenslog/d", "/srv/d", "7"])),
+            base in prop::sample::select(vec!["/etc/lenslog", ""]),
+        ) {
+            let line = |name: &str, value: &Option<String>| {
+                value.as_ref().map_or_else(String::new, |value| {
+                    format!("{name} = {}\n", toml::Value::String(value.clone()))
+                })
+            };
+            let text = format!(
+                "[storage]\n{}{}[log]\nplaintext_metadata = {metadata}\n",
+                line("data_dir", &data_dir),
+                line("db_path", &db_path),
+            );
+            let mut environment: BTreeMap<String, String> = variables
+                .into_iter()
+                .map(|(name, value)| (format!("{PREFIX}{name}"), value))
+                .collect();
+            if let Some(metadata) = metadata_variable {
+                let name = format!("{PREFIX}LOG__PLAINTEXT_METADATA");
+                environment.insert(name, metadata.to_string());
+            }
+            let (base, flag) = (Path::new(base), flag.map(PathBuf::from));
+            let overrides = Overrides { data: flag.clone(), ..Overrides::default() };
+            let file = base.join("lenslog.toml");
+            let (config, _) = load_text(&text, Some(&file), &environment, &overrides).unwrap();
+            let keys = LayoutKeys::read(&text, &environment).unwrap();
+            let layout = keys.resolve(base, flag.as_deref());
+            prop_assert_eq!(&layout.data, &config.storage.data_dir);
+            prop_assert_eq!(&layout.database, &config.storage.db_path);
+            prop_assert_eq!(layout.plaintext_metadata, config.log.plaintext_metadata);
         }
     }
 }

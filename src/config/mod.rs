@@ -12,11 +12,12 @@ mod types;
 mod validate;
 
 pub use error::ConfigError;
-pub use init::{example, find_camera};
-pub use load::{Overrides, load, load_text};
+pub use init::{example, find_camera, is_system_wide};
+pub use load::{Overrides, load};
 pub use seconds::Seconds;
 pub use types::{
-    Camera, CameraEvents, CameraMotion, Config, Description, Detector, Events, Images, KeepImages,
-    Log, LogFormat, Metrics, Motion, Storage, Time, WhenFull,
+    Camera, Config, Description, DetectorConfig, Images, KeepImages, Log, LogFormat, StorageConfig,
+    WhenFull, offset_minutes,
 };
+pub(crate) use validate::PROXY_OF_ENVIRONMENT;
 pub use validate::Warning;

@@ -7,22 +7,22 @@ use std::path::PathBuf;
 use serde::{Deserialize, Serialize};
 
 use super::Seconds;
-use crate::source::PictureSize;
+use crate::source::{ClockSettings, PictureSize, PictureTime};
 
 /// Everything that can be set.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Config {
     /// Where data is kept and how much of it.
-    pub storage: Storage,
+    pub storage: StorageConfig,
     /// The cameras, by their ids.
     pub cameras: BTreeMap<String, Camera>,
     /// When a change of the picture is motion.
-    pub motion: Motion,
+    pub motion: MotionSection,
     /// Which objects count.
-    pub detector: Detector,
+    pub detector: DetectorConfig,
     /// When a sighting is a new event.
-    pub events: Events,
+    pub events: EventsConfig,
     /// Which pictures are kept.
     pub images: Images,
     /// Sentences about events.
@@ -38,7 +38,7 @@ pub struct Config {
 /// Where data is kept and how much of it.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
-pub struct Storage {
+pub struct StorageConfig {
     /// The data directory.
     pub data_dir: PathBuf,
     /// The database; empty: `events.db` in the data directory.
@@ -61,7 +61,7 @@ pub struct Storage {
     pub require_mount: PathBuf,
 }
 
-impl Default for Storage {
+impl Default for StorageConfig {
     fn default() -> Self {
         Self {
             data_dir: PathBuf::from("data"),
@@ -108,6 +108,12 @@ pub struct Camera {
     pub privacy_masks: Vec<Vec<(f64, f64)>>,
     /// Where any are given, only motion that touches one counts.
     pub zones: Vec<Vec<(f64, f64)>>,
+    /// Which time the pictures of a folder get.
+    pub time: PictureTime,
+    /// The offset from UTC of the clock of what sends them; empty: it shows local time.
+    pub zone: String,
+    /// How late they may arrive for the claimed time to be believed.
+    pub late_by: Seconds,
     /// Overrides of `[motion]` for this camera.
     #[serde(skip_serializing_if = "CameraMotion::is_empty")]
     pub motion: CameraMotion,
@@ -127,6 +133,9 @@ impl Default for Camera {
             masks: Vec::new(),
             privacy_masks: Vec::new(),
             zones: Vec::new(),
+            time: PictureTime::default(),
+            zone: String::new(),
+            late_by: Seconds(ClockSettings::default().late_by),
             motion: CameraMotion::default(),
             events: CameraEvents::default(),
         }
@@ -136,7 +145,7 @@ impl Default for Camera {
 /// When a change of the picture is motion.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
-pub struct Motion {
+pub struct MotionSection {
     /// Changed pixels, in per cent of the picture without its masks.
     pub threshold_percent: f64,
     /// What is smaller does not count, in per cent of the picture.
@@ -149,7 +158,7 @@ pub struct Motion {
     pub blind_after: Seconds,
 }
 
-impl Default for Motion {
+impl Default for MotionSection {
     fn default() -> Self {
         Self {
             threshold_percent: 2.0,
@@ -161,17 +170,17 @@ impl Default for Motion {
     }
 }
 
-/// [`Motion`] for one camera, where it differs.
+/// [`MotionSection`] for one camera, where it differs.
 #[derive(Debug, Clone, Copy, PartialEq, Default, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct CameraMotion {
-    /// See [`Motion::threshold_percent`].
+    /// See [`MotionSection::threshold_percent`].
     #[serde(skip_serializing_if = "Option::is_none")]
     pub threshold_percent: Option<f64>,
-    /// See [`Motion::min_area_percent`].
+    /// See [`MotionSection::min_area_percent`].
     #[serde(skip_serializing_if = "Option::is_none")]
     pub min_area_percent: Option<f64>,
-    /// See [`Motion::learning_frames`].
+    /// See [`MotionSection::learning_frames`].
     #[serde(skip_serializing_if = "Option::is_none")]
     pub learning_frames: Option<u32>,
 }
@@ -185,7 +194,7 @@ impl CameraMotion {
 /// Which objects count.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
-pub struct Detector {
+pub struct DetectorConfig {
     /// The model, an ONNX file; empty: motion alone makes events.
     pub model: PathBuf,
     /// The names of its classes, one a line.
@@ -195,26 +204,27 @@ pub struct Detector {
     /// Classes that count.
     pub track: Vec<String>,
     /// Classes that never count.
-    pub blacklist: Vec<String>,
+    #[serde(alias = "blacklist")]
+    pub ignore: Vec<String>,
     /// Least confidence of an object that counts, 0 to 1.
     pub min_object_confidence: f64,
     /// Whether recording without a working detector is an error.
     pub required: bool,
     /// Path of libonnxruntime.so; empty: the built-in one.
     pub onnxruntime: PathBuf,
-    /// How long one picture may take before the detector is started anew.
+    /// How long one picture may take before the detector is restarted.
     pub timeout: Seconds,
 }
 
-impl Default for Detector {
+impl Default for DetectorConfig {
     fn default() -> Self {
-        let policy = crate::policy::PolicyConfig::default();
+        let policy = lenslog_vision::policy::PolicyConfig::default();
         Self {
             model: PathBuf::new(),
             labels: PathBuf::new(),
             layout: "yolox".to_owned(),
             track: policy.track,
-            blacklist: policy.blacklist,
+            ignore: policy.ignore,
             min_object_confidence: policy.min_object_confidence,
             required: true,
             onnxruntime: PathBuf::new(),
@@ -226,44 +236,45 @@ impl Default for Detector {
 /// When a sighting is a new event.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
-pub struct Events {
+pub struct EventsConfig {
     /// A sighting within this time of the last one continues its event.
     pub deduplication_window: Seconds,
     /// An event that lasts this long is ended; the next sighting begins another.
     pub max_event: Seconds,
     /// What is not seen for so long begins no event.
     pub min_duration: Seconds,
-    /// Whether more things at once than an event has had so far begin another: somebody else came.
-    pub newcomers: bool,
+    /// Whether more objects at once than an event has had so far begin another event.
+    #[serde(alias = "newcomers")]
+    pub split_on_new_object: bool,
 }
 
-impl Default for Events {
+impl Default for EventsConfig {
     fn default() -> Self {
         Self {
             deduplication_window: Seconds::new(30),
             max_event: Seconds::new(600),
             min_duration: Seconds::new(0),
-            newcomers: true,
+            split_on_new_object: true,
         }
     }
 }
 
-/// [`Events`] for one camera, where it differs.
+/// [`EventsConfig`] for one camera, where it differs.
 #[derive(Debug, Clone, Copy, PartialEq, Default, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct CameraEvents {
-    /// See [`Events::deduplication_window`].
+    /// See [`EventsConfig::deduplication_window`].
     #[serde(skip_serializing_if = "Option::is_none")]
     pub deduplication_window: Option<Seconds>,
-    /// See [`Events::max_event`].
+    /// See [`EventsConfig::max_event`].
     #[serde(skip_serializing_if = "Option::is_none")]
     pub max_event: Option<Seconds>,
-    /// See [`Events::min_duration`].
+    /// See [`EventsConfig::min_duration`].
     #[serde(skip_serializing_if = "Option::is_none")]
     pub min_duration: Option<Seconds>,
-    /// See [`Events::newcomers`].
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub newcomers: Option<bool>,
+    /// See [`EventsConfig::split_on_new_object`].
+    #[serde(skip_serializing_if = "Option::is_none", alias = "newcomers")]
+    pub split_on_new_object: Option<bool>,
 }
 
 impl CameraEvents {
@@ -320,6 +331,8 @@ pub struct Description {
     pub daily_budget: u32,
     /// A file that holds the key; empty: `description_api_key` in the credentials directory, if there is one.
     pub api_key_file: PathBuf,
+    /// Proxy of the requests; empty: none. `environment`: the one that `HTTPS_PROXY` and the like name.
+    pub proxy: String,
 }
 
 impl Default for Description {
@@ -335,6 +348,7 @@ impl Default for Description {
                     .to_owned(),
             daily_budget: 0,
             api_key_file: PathBuf::new(),
+            proxy: String::new(),
         }
     }
 }
@@ -405,17 +419,23 @@ impl Time {
     /// The fixed offset from UTC, in minutes; `None` for the machine's time zone, and for what is no offset.
     #[must_use]
     pub fn offset_minutes(&self) -> Option<i16> {
-        let (sign, rest) = match self.zone.split_at_checked(1)? {
-            ("+", rest) => (1, rest),
-            ("-", rest) => (-1, rest),
-            _ => return (self.zone == "Z" || self.zone == "UTC").then_some(0),
-        };
-        let (hours, minutes) = rest.split_once(':')?;
-        let two_digits = |text: &str| {
-            let digits = text.len() == 2 && text.bytes().all(|byte| byte.is_ascii_digit());
-            digits.then(|| text.parse::<i16>().ok()).flatten()
-        };
-        let (hours, minutes) = (two_digits(hours)?, two_digits(minutes)?);
-        (hours <= 18 && minutes < 60).then_some(sign * (hours * 60 + minutes))
+        offset_minutes(&self.zone)
     }
+}
+
+/// An offset from UTC such as `+01:00`, `Z` or `UTC`, in minutes; `None` for what is none.
+#[must_use]
+pub fn offset_minutes(text: &str) -> Option<i16> {
+    let (sign, rest) = match text.split_at_checked(1)? {
+        ("+", rest) => (1, rest),
+        ("-", rest) => (-1, rest),
+        _ => return (text == "Z" || text == "UTC").then_some(0),
+    };
+    let (hours, minutes) = rest.split_once(':')?;
+    let two_digits = |text: &str| {
+        let digits = text.len() == 2 && text.bytes().all(|byte| byte.is_ascii_digit());
+        digits.then(|| text.parse::<i16>().ok()).flatten()
+    };
+    let (hours, minutes) = (two_digits(hours)?, two_digits(minutes)?);
+    (hours <= 18 && minutes < 60).then_some(sign * (hours * 60 + minutes))
 }

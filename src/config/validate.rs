@@ -4,12 +4,13 @@ use std::fmt;
 use std::ops::RangeInclusive;
 use std::time::Duration;
 
-use super::load::Places;
-use super::{Camera, Config, ConfigError, Detector, KeepImages};
-use crate::detector::Layout;
-use crate::motion::{LEARNING_FRAMES_MAX, Polygon, THRESHOLD_PERCENT_MIN};
-use crate::picture::Quality;
+use super::keys::Origins;
+use super::{Camera, Config, ConfigError, DetectorConfig, KeepImages, offset_minutes};
 use crate::source::{FrameRate, SourceSpec};
+use lenslog_vision::detection::Layout;
+use lenslog_vision::drawing::Quality;
+use lenslog_vision::geometry::Polygon;
+use lenslog_vision::motion::{LEARNING_FRAMES_MAX, THRESHOLD_PERCENT_MIN};
 
 /// Most cameras one recorder takes.
 const CAMERAS_MAX: usize = 64;
@@ -25,11 +26,14 @@ const PROMPT_BYTES_MAX: usize = 10_000;
 const DESCRIPTION_TIMES: RangeInclusive<Duration> =
     Duration::from_secs(1)..=Duration::from_secs(3600);
 
+/// How late a picture can be.
+const LATE_BY_MAX: Duration = Duration::from_secs(3650 * 86_400);
+
 /// How often metrics can be written.
 const METRICS_INTERVALS: RangeInclusive<Duration> =
     Duration::from_secs(1)..=Duration::from_secs(86_400);
 
-/// Something that is set and has no effect yet, or not the one somebody may expect.
+/// A key that is set and has no effect, or not the expected one.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Warning {
     /// Where it was set.
@@ -46,8 +50,11 @@ impl fmt::Display for Warning {
     }
 }
 
-pub(super) fn validate(config: &Config, places: &Places<'_>) -> Result<Vec<Warning>, ConfigError> {
-    let check = Check { places };
+pub(super) fn validate(
+    config: &Config,
+    origins: &Origins<'_>,
+) -> Result<Vec<Warning>, ConfigError> {
+    let check = Check { origins };
     let storage = &config.storage;
     check.range(&["storage", "max_storage_gb"], storage.max_storage_gb, 0.001, 1_000_000.0)?;
     let max = storage.max_retention_days;
@@ -93,11 +100,18 @@ pub(super) fn validate(config: &Config, places: &Places<'_>) -> Result<Vec<Warni
     )?;
     let endpoint = &config.description.endpoint;
     check.that(
-        endpoint.is_empty() || crate::description::is_endpoint(endpoint),
+        endpoint.is_empty() || is_endpoint(endpoint),
         &["description", "endpoint"],
         // It may hold a password.
-        format!("'{}'", crate::redact::redacted(endpoint)),
+        format!("'{}'", crate::util::redact::redacted(endpoint)),
         "empty, or http://HOST/v1 or https://HOST/v1 without a password (keys come from api_key_file)",
+    )?;
+    let proxy = &config.description.proxy;
+    check.that(
+        is_proxy(proxy),
+        &["description", "proxy"],
+        format!("'{}'", crate::util::redact::redacted(proxy)),
+        "empty, 'environment', or http://HOST:PORT",
     )?;
     let prompt = &config.description.prompt;
     check.that(
@@ -141,33 +155,33 @@ pub(super) fn validate(config: &Config, places: &Places<'_>) -> Result<Vec<Warni
         format!("'{}'", config.time.zone),
         "empty for the machine's time zone, or an offset such as +01:00",
     )?;
-    Ok(not_yet(config, places))
+    Ok(not_yet(config, origins))
 }
 
-/// What later versions act on: accepted, so that one file serves them all, and told.
-fn not_yet(config: &Config, places: &Places<'_>) -> Vec<Warning> {
+/// Warns of keys that have no effect with the others as they are.
+fn not_yet(config: &Config, origins: &Origins<'_>) -> Vec<Warning> {
     let default = Config::default();
     let mut warnings = Vec::new();
-    let mut tell = |differs: bool, key: &'static str, problem: &'static str| {
+    let mut warn = |differs: bool, key: &'static str, problem: &'static str| {
         if differs {
             let path: Vec<&str> = key.split('.').collect();
-            warnings.push(Warning { place: places.of(&path), key, problem });
+            warnings.push(Warning { place: origins.of(&path), key, problem });
         }
     };
     let has_model = !config.detector.model.as_os_str().is_empty();
     let no_detector = "without detector.model motion alone makes events, and the rest of [detector] has no effect";
-    tell(!has_model && config.detector != default.detector, "detector.model", no_detector);
+    warn(!has_model && config.detector != default.detector, "detector.model", no_detector);
     let unkept = !config.description.endpoint.is_empty() && config.images.keep == KeepImages::None;
     let no_picture = "no picture is kept, so that there is nothing to describe; set images.keep";
-    tell(unkept, "description.endpoint", no_picture);
+    warn(unkept, "description.endpoint", no_picture);
     let open = config.metrics.address().is_some_and(|address| !address.ip().is_loopback());
     let problem = "everybody who reaches this address can read the metrics, unencrypted";
-    tell(open, "metrics.listen", problem);
+    warn(open, "metrics.listen", problem);
     warnings
 }
 
 struct Check<'a> {
-    places: &'a Places<'a>,
+    origins: &'a Origins<'a>,
 }
 
 impl Check<'_> {
@@ -182,7 +196,7 @@ impl Check<'_> {
             return Ok(());
         }
         Err(ConfigError::Value {
-            place: self.places.of(path),
+            place: self.origins.of(path),
             key: path.join("."),
             found: found.to_string(),
             expected: expected.to_string(),
@@ -190,7 +204,7 @@ impl Check<'_> {
     }
 
     fn refused(&self, path: &[&str], problem: impl fmt::Display) -> ConfigError {
-        let (place, key) = (self.places.of(path), path.join("."));
+        let (place, key) = (self.origins.of(path), path.join("."));
         ConfigError::Refused { place, key, problem: problem.to_string() }
     }
 
@@ -211,7 +225,7 @@ impl Check<'_> {
         )
     }
 
-    fn detector(&self, detector: &Detector) -> Result<(), ConfigError> {
+    fn detector(&self, detector: &DetectorConfig) -> Result<(), ConfigError> {
         let key = |name| ["detector", name];
         if let Err(problem) = detector.layout.parse::<Layout>() {
             return Err(self.refused(&key("layout"), problem));
@@ -239,7 +253,7 @@ impl Check<'_> {
         let key = |name| ["cameras", id, name];
         if let Err(error) = camera.source.parse::<SourceSpec>() {
             // A misspelt URL may still hold a password.
-            let problem = crate::redact::redacted(&error.to_string());
+            let problem = crate::util::redact::redacted(&error.to_string());
             return Err(self.refused(&key("source"), problem));
         }
         self.that(
@@ -248,6 +262,14 @@ impl Check<'_> {
             camera.fps,
             format!("{} to {}", FrameRate::MIN.fps(), FrameRate::MAX.fps()),
         )?;
+        self.that(
+            camera.zone.is_empty() || offset_minutes(&camera.zone).is_some(),
+            &key("zone"),
+            format!("'{}'", camera.zone),
+            "empty where its clock shows local time, or an offset such as +01:00",
+        )?;
+        let late_by = camera.late_by;
+        self.that(LATE_BY_MAX >= late_by.0, &key("late_by"), late_by, "0s to 3650d")?;
         let name_max = lenslog_events::limits::CAMERA_NAME_BYTES_MAX;
         let name = format!("{} bytes long", camera.name.len());
         let short = format!("at most {name_max} bytes");
@@ -274,4 +296,21 @@ impl Check<'_> {
         }
         Ok(())
     }
+}
+/// Whether `text` is an http or https address without a password.
+fn is_endpoint(text: &str) -> bool {
+    let rest = text.strip_prefix("http://").or_else(|| text.strip_prefix("https://"));
+    rest.is_some_and(|rest| {
+        let host = rest.split(['/', '?', '#']).next().unwrap_or_default();
+        !host.is_empty() && !host.contains('@') && rest.chars().all(|c| c.is_ascii_graphic())
+    })
+}
+
+/// The proxy that the environment variables name.
+pub(crate) const PROXY_OF_ENVIRONMENT: &str = "environment";
+
+/// Whether `text` is a valid `proxy` key: empty, `environment`, or an http address.
+pub(crate) fn is_proxy(text: &str) -> bool {
+    let is_address = || text.starts_with("http://") && ureq::Proxy::new(text).is_ok();
+    text.is_empty() || text == PROXY_OF_ENVIRONMENT || is_address()
 }

@@ -3,8 +3,10 @@
 use std::collections::BTreeMap;
 
 use lenslog_engine::{Fact, Recorded};
-use lenslog_events::{Event, EventRef, RecorderVocabulary};
-use lenslog_journal::{Entry, Error, JournalView, ReaderOptions, Seq, SystemRecord, Timestamp};
+use lenslog_events::{Event, EventRef, RecorderCodec, kind};
+use lenslog_journal::{
+    ControlRecord, Entry, Error, JournalView, Kind, Query, ReaderOptions, Seq, Timestamp,
+};
 use lenslog_projections::Waiting;
 use lenslog_projections::descriptions::WAITING_MAX;
 
@@ -16,10 +18,13 @@ use lenslog_projections::descriptions::WAITING_MAX;
 /// Those of reading the journal.
 pub fn backlog(view: &JournalView, since: Timestamp, failed: bool) -> Result<Vec<Waiting>, Error> {
     let mut found: BTreeMap<Seq, Waiting> = BTreeMap::new();
-    let mut reader = view.reader(view.floor()?, ReaderOptions::default())?;
+    let kinds = [kind::EVENT_DETECTED, kind::DESCRIPTION_ADDED, kind::DESCRIPTION_FAILED];
+    let kinds = kinds.map(Kind).into_iter().chain([ControlRecord::PRUNED_THROUGH]);
+    let query = Query::kinds(kinds);
+    let mut reader = view.reader(view.floor()?, ReaderOptions::default().query(query))?;
     while let Some(entry) = reader.next()? {
         let Entry::Record(record) = entry else { continue };
-        let record = Recorded::decode::<RecorderVocabulary>(&record);
+        let record = Recorded::decode::<RecorderCodec>(&record);
         match record.fact {
             Fact::Event(Event::Detected(event)) => {
                 let is_wanted = event.timestamp.utc_micros >= since.utc_micros
@@ -43,8 +48,8 @@ pub fn backlog(view: &JournalView, since: Timestamp, failed: bool) -> Result<Vec
             Fact::Event(Event::DescriptionFailed(gone)) if !failed => {
                 found.remove(&gone.event.event_seq);
             }
-            Fact::Journal(SystemRecord::PrunedThrough(pruned)) => {
-                found.retain(|_, waiting| waiting.event.event_day > pruned.day);
+            Fact::Journal(ControlRecord::PrunedThrough(pruned)) => {
+                found.retain(|_, waiting| !pruned.days().contains(waiting.event.event_day));
             }
             _ => {}
         }

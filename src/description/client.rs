@@ -7,12 +7,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use ureq::http::{StatusCode, header};
-use ureq::{Agent, Body};
+use ureq::{Agent, Body, Proxy};
 
 use super::answer;
-use crate::config::Description;
-use crate::interrupt::Interrupt;
-use crate::source::Cancel;
+use crate::config::{Description, PROXY_OF_ENVIRONMENT};
+use crate::util::{CancellationToken, Interrupt};
 
 /// Longest answer that is read. A sentence has a few hundred bytes.
 pub const ANSWER_BYTES_MAX: u64 = 1 << 20;
@@ -27,8 +26,8 @@ const CREDENTIAL: &str = "description_api_key";
 
 /// Why there is no sentence.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum Trouble {
-    /// The server cannot be reached or lets nobody in now: nothing to do with this picture.
+pub(super) enum DescribeError {
+    /// The server cannot be reached or lets no one in now: nothing to do with this picture.
     Server {
         /// What happened.
         reason: String,
@@ -62,8 +61,16 @@ impl Client {
     ///
     /// # Errors
     ///
-    /// Why the key cannot be read.
-    pub(super) fn new(config: &Description, cancel: &Cancel) -> Result<Self, String> {
+    /// Why the key cannot be read, or the proxy cannot be used.
+    pub(super) fn new(config: &Description, cancel: &CancellationToken) -> Result<Self, String> {
+        let proxy =
+            match config.proxy.as_str() {
+                "" => None,
+                PROXY_OF_ENVIRONMENT => Proxy::try_from_env(),
+                address => Some(Proxy::new(address).map_err(|error| {
+                    format!("description.proxy: {error}; write http://HOST:PORT")
+                })?),
+            };
         let http = Agent::config_builder()
             .http_status_as_error(false)
             // A key is for the server that was named, and for no other.
@@ -71,6 +78,7 @@ impl Client {
             .max_response_header_size(HEADER_BYTES_MAX)
             // A kept connection may just be closed by the other side when it is used again.
             .max_idle_connections(0)
+            .proxy(proxy)
             .timeout_global(Some(config.timeout.0))
             .timeout_connect(Some(CONNECT_MAX))
             .user_agent(concat!("lenslog/", env!("CARGO_PKG_VERSION")))
@@ -78,7 +86,7 @@ impl Client {
         let credentials = std::env::var_os("CREDENTIALS_DIRECTORY");
         let key = key(&config.api_key_file, credentials.as_deref().map(Path::new))?;
         Ok(Self {
-            http: Interrupt::new(http, cancel),
+            http: Interrupt::new(Agent::new_with_config(http), cancel),
             url: format!("{}/chat/completions", config.endpoint.trim_end_matches('/')),
             model: config.model.clone(),
             prompt: config.prompt.clone(),
@@ -92,7 +100,7 @@ impl Client {
     }
 
     /// A sentence about a picture.
-    pub(super) fn describe(&self, jpeg: &[u8]) -> Result<String, Trouble> {
+    pub(super) fn describe(&self, jpeg: &[u8]) -> Result<String, DescribeError> {
         let mut request = self.http.agent().post(&self.url);
         if let Some(authorization) = &self.authorization {
             request = request.header(header::AUTHORIZATION, authorization);
@@ -107,58 +115,61 @@ impl Client {
         let status = response.status();
         let body = self.read(response.body_mut())?;
         if status.is_success() {
-            return answer::sentence(&body).map_err(Trouble::Answer);
+            return answer::sentence(&body).map_err(DescribeError::Answer);
         }
         let reason = format!("it answers {status}: {}", answer::complaint(&body));
         Err(match status {
-            StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => Trouble::Server {
+            StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => DescribeError::Server {
                 reason: format!("{reason}; check description.api_key_file"),
                 pause,
             },
-            StatusCode::NOT_FOUND | StatusCode::METHOD_NOT_ALLOWED => Trouble::Server {
+            StatusCode::NOT_FOUND | StatusCode::METHOD_NOT_ALLOWED => DescribeError::Server {
                 reason: format!("{reason}; check description.endpoint and description.model"),
                 pause,
             },
             StatusCode::TOO_MANY_REQUESTS | StatusCode::SERVICE_UNAVAILABLE => {
-                Trouble::Server { reason, pause }
+                DescribeError::Server { reason, pause }
             }
-            status if status.is_redirection() => Trouble::Server {
+            status if status.is_redirection() => DescribeError::Server {
                 reason: format!("{reason}; write the address it points to"),
                 pause,
             },
             StatusCode::PAYLOAD_TOO_LARGE | StatusCode::UNSUPPORTED_MEDIA_TYPE => {
-                Trouble::Picture(reason)
+                DescribeError::Picture(reason)
             }
-            _ => Trouble::Answer(reason),
+            _ => DescribeError::Answer(reason),
         })
     }
 
-    fn read(&self, body: &mut Body) -> Result<Vec<u8>, Trouble> {
+    fn read(&self, body: &mut Body) -> Result<Vec<u8>, DescribeError> {
         let mut bytes = Vec::new();
         let mut reader = body.as_reader().take(ANSWER_BYTES_MAX + 1);
         reader.read_to_end(&mut bytes).map_err(|error| {
             let inner = error.get_ref().and_then(|inner| inner.downcast_ref::<ureq::Error>());
-            inner.map_or_else(|| Trouble::Answer(error.to_string()), |inner| self.failed(inner))
+            inner.map_or_else(
+                || DescribeError::Answer(error.to_string()),
+                |inner| self.failed(inner),
+            )
         })?;
         if bytes.len() as u64 > ANSWER_BYTES_MAX {
-            return Err(Trouble::Answer(format!(
+            return Err(DescribeError::Answer(format!(
                 "its answer has more than {ANSWER_BYTES_MAX} bytes"
             )));
         }
         Ok(bytes)
     }
 
-    fn failed(&self, error: &ureq::Error) -> Trouble {
+    fn failed(&self, error: &ureq::Error) -> DescribeError {
         match error {
             // A picture may be more than a slow machine can look at in time; the next one may not.
             ureq::Error::Timeout(ureq::Timeout::Connect | ureq::Timeout::Resolve) => {
                 let reason = format!("{} cannot be reached in time", self.url);
-                Trouble::Server { reason, pause: None }
+                DescribeError::Server { reason, pause: None }
             }
             ureq::Error::Timeout(_) => {
-                Trouble::Answer("it does not answer in time (description.timeout)".to_owned())
+                DescribeError::Answer("it does not answer in time (description.timeout)".to_owned())
             }
-            error => Trouble::Server {
+            error => DescribeError::Server {
                 reason: format!("{} cannot be reached: {error}", self.url),
                 pause: None,
             },
@@ -189,7 +200,10 @@ fn key(file: &Path, credentials: Option<&Path>) -> Result<Option<String>, String
 
 #[cfg(test)]
 mod tests {
+    use std::sync::atomic::{AtomicU32, Ordering};
+
     use super::*;
+    use crate::testing::own_process;
 
     #[test]
     fn a_key_and_a_picture_go_to_no_server_that_another_one_points_to() {
@@ -213,13 +227,72 @@ mod tests {
             );
             std::io::Write::write_all(&mut asked, answer.as_bytes()).unwrap();
         });
-        let client = Client::new(&config, &Cancel::new()).unwrap();
-        let trouble = client.describe(b"x").unwrap_err();
+        let client = Client::new(&config, &CancellationToken::new()).unwrap();
+        let error = client.describe(b"x").unwrap_err();
         server.join().unwrap();
-        let Trouble::Server { reason, .. } = trouble else { panic!("{trouble:?}") };
+        let DescribeError::Server { reason, .. } = error else { panic!("{error:?}") };
         assert!(reason.contains("write the address it points to"), "{reason}");
         other.set_nonblocking(true).unwrap();
-        assert!(other.accept().is_err(), "nobody came");
+        assert!(other.accept().is_err(), "no one came");
+    }
+
+    #[test]
+    fn requests_go_through_the_configured_proxy() {
+        let proxy = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let config = Description {
+            endpoint: "http://192.0.2.1/v1".to_owned(),
+            proxy: format!("http://{}", proxy.local_addr().unwrap()),
+            ..Description::default()
+        };
+        let server = std::thread::spawn(move || {
+            let (asked, _) = proxy.accept().unwrap();
+            let mut line = String::new();
+            std::io::BufRead::read_line(&mut std::io::BufReader::new(asked), &mut line).unwrap();
+            line
+        });
+        let client = Client::new(&config, &CancellationToken::new()).unwrap();
+        assert!(client.describe(b"x").is_err());
+        assert!(server.join().unwrap().contains("192.0.2.1"));
+    }
+
+    /// A server that ends every connection at once: its address, and how many there were.
+    fn counted() -> (std::net::SocketAddr, Arc<AtomicU32>) {
+        let server = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let (address, count) = (server.local_addr().unwrap(), Arc::new(AtomicU32::new(0)));
+        let counter = Arc::clone(&count);
+        std::thread::spawn(move || {
+            for stream in server.incoming() {
+                counter.fetch_add(1, Ordering::Relaxed);
+                drop(stream);
+            }
+        });
+        (address, count)
+    }
+
+    #[test]
+    fn requests_go_through_the_proxy_of_the_environment_only_where_the_key_says_so() {
+        let name = "description::client::tests::\
+                    requests_go_through_the_proxy_of_the_environment_only_where_the_key_says_so";
+        // The environment is a process' own.
+        let Ok(named) = std::env::var("LENSLOG_TEST_SERVER") else {
+            let ((server, at_server), (proxy, at_proxy)) = (counted(), counted());
+            let variables = format!(
+                "export LENSLOG_TEST_SERVER={server} HTTP_PROXY=http://{proxy}; unset NO_PROXY no_proxy;"
+            );
+            let ran = own_process(name, &variables).unwrap();
+            assert!(ran.status.success(), "{}", String::from_utf8_lossy(&ran.stdout));
+            let count = |connections: &AtomicU32| connections.load(Ordering::Relaxed);
+            assert_eq!((count(&at_server), count(&at_proxy)), (1, 1));
+            return;
+        };
+        for proxy in ["", PROXY_OF_ENVIRONMENT] {
+            // Only the proxy takes a request for another host.
+            let host = if proxy.is_empty() { &named } else { "192.0.2.1" };
+            let (endpoint, proxy) = (format!("http://{host}/v1"), proxy.to_owned());
+            let config = Description { endpoint, proxy, ..Description::default() };
+            let client = Client::new(&config, &CancellationToken::new()).unwrap();
+            assert!(matches!(client.describe(b"x"), Err(DescribeError::Server { .. })));
+        }
     }
 
     #[test]

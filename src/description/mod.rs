@@ -15,34 +15,20 @@ mod backlog;
 mod client;
 mod worker;
 
-use std::path::Path;
-use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::Duration;
 
+use lenslog_control::DescriptionStatus;
 use lenslog_events::{DescriptionDeferred, Event};
-use lenslog_journal::{Clock, JournalView, Timestamp};
+use lenslog_journal::Timestamp;
 use lenslog_projections::{DescriptionQueue, Waiting};
-use lenslog_tools::control::DescriptionStatus;
 
 use crate::config::Description;
-use crate::source::Cancel;
-pub use answer::SENTENCE_CHARS_MAX;
+use crate::util::CancellationToken;
 pub use backlog::backlog;
-pub use client::ANSWER_BYTES_MAX;
 use client::Client;
-pub use worker::{ATTEMPTS_MAX, LONE_ATTEMPTS_MAX, PICTURE_BYTES_MAX, WorkedOff};
-use worker::{Problem, Surroundings, Worker};
-
-/// Whether a text is the address of a server: http or https, without a password in it.
-#[must_use]
-pub fn is_endpoint(text: &str) -> bool {
-    let rest = text.strip_prefix("http://").or_else(|| text.strip_prefix("https://"));
-    rest.is_some_and(|rest| {
-        let host = rest.split(['/', '?', '#']).next().unwrap_or_default();
-        !host.is_empty() && !host.contains('@') && rest.chars().all(|c| c.is_ascii_graphic())
-    })
-}
+pub use worker::{DescriberContext, WorkedOff};
+use worker::{Problem, Worker};
 
 /// The events that say that what has waited for longer than `hold` waits no more in the files.
 #[must_use]
@@ -55,44 +41,23 @@ pub fn deferrals(queue: &DescriptionQueue, now: Timestamp, hold: Duration) -> Ve
 /// event waits for the next start.
 #[derive(Debug)]
 pub struct Describer {
-    cancel: Cancel,
+    cancel: CancellationToken,
     thread: Option<JoinHandle<()>>,
     problem: Problem,
     queue: DescriptionQueue,
 }
 
-/// Where a describer finds and leaves things.
-pub struct Places<'a> {
-    /// The journal.
-    pub view: JournalView,
-    /// The data directory, for the pictures.
-    pub data: &'a Path,
-    /// The events that wait.
-    pub queue: DescriptionQueue,
-    /// What time it is.
-    pub clock: Arc<dyn Clock>,
-    /// Journals an event.
-    pub write: Arc<dyn Fn(Event) + Send + Sync>,
-    /// Takes note of how long a sentence took.
-    pub measure: Arc<dyn Fn(Duration) + Send + Sync>,
-}
-
-impl std::fmt::Debug for Places<'_> {
-    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        formatter.debug_struct("Places").field("data", &self.data).finish_non_exhaustive()
-    }
-}
-
 impl Describer {
-    /// Begins to work off the queue; `None` where no server is configured. A key that cannot be read is told, and
-    /// nothing is described: recording is what counts.
+    /// Begins to work off the queue; `None` where no server is configured. A key that cannot be read is
+    /// logged, and nothing is described: recording goes on.
     #[must_use]
-    pub fn start(config: &Description, places: Places<'_>) -> Option<Self> {
+    pub fn start(config: &Description, context: DescriberContext) -> Option<Self> {
         if config.endpoint.is_empty() {
             return None;
         }
-        let (cancel, problem, queue) = (Cancel::new(), Problem::default(), places.queue.clone());
-        let thread = Self::worker(config, places, &cancel, &problem).and_then(|worker| {
+        let (cancel, problem, queue) =
+            (CancellationToken::new(), Problem::default(), context.queue.clone());
+        let thread = Self::worker(config, context, &cancel, &problem).and_then(|worker| {
             let cancel = cancel.clone();
             let run = move || worker.run(&cancel);
             let thread = std::thread::Builder::new().name("descriptions".into()).spawn(run);
@@ -113,15 +78,12 @@ impl Describer {
 
     fn worker(
         config: &Description,
-        places: Places<'_>,
-        cancel: &Cancel,
+        context: DescriberContext,
+        cancel: &CancellationToken,
         problem: &Problem,
     ) -> Result<Worker, String> {
         let client = Client::new(config, cancel)?;
-        let Places { view, data, queue, clock, write, measure } = places;
-        let data = data.to_owned();
-        let around = Surroundings { view, data, queue, clock, write, measure };
-        Ok(Worker::new(client, around, config.daily_budget, problem.clone()))
+        Ok(Worker::new(client, context, config.daily_budget, problem.clone()))
     }
 
     /// How many events wait, and why nothing is described at present.
@@ -136,9 +98,9 @@ impl Describer {
 /// # Errors
 ///
 /// Why the key cannot be read.
-pub fn work_off(config: &Description, places: Places<'_>) -> Result<WorkedOff, String> {
-    let cancel = Cancel::new();
-    let worker = Describer::worker(config, places, &cancel, &Problem::default())?;
+pub fn work_off(config: &Description, context: DescriberContext) -> Result<WorkedOff, String> {
+    let cancel = CancellationToken::new();
+    let worker = Describer::worker(config, context, &cancel, &Problem::default())?;
     Ok(worker.work_off(&cancel))
 }
 

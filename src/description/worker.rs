@@ -1,26 +1,27 @@
 //! [`Worker`]: takes one event after another from the queue, asks for a sentence about it, and has the answer journaled.
 //!
 //! It never holds up detection. A server that is away is tried less and less often; an event that it does not answer
-//! about is given up after a few attempts, so that one picture cannot stop the others.
+//! about is dropped after a few attempts, so that one picture cannot stop the others.
 
 use std::collections::HashMap;
 use std::fs::{self, File};
 use std::io::{self, Read};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use lenslog_engine::{Fact, Recorded};
 use lenslog_events::{
-    DescriptionAdded, DescriptionFailed, Event, EventDetected, RecorderVocabulary, parse_image_path,
+    DescriptionAdded, DescriptionFailed, Event, EventDetected, RecorderCodec, parse_image_path,
 };
-use lenslog_journal::{Clock, Day, Entry, JournalView, ReaderOptions, Seq};
+use lenslog_journal::{Clock, Day, Error as JournalError, JournalView, Seq};
 use lenslog_projections::{DescriptionQueue, Waiting};
+use parking_lot::Mutex;
 use rustix::fs::OFlags;
 
-use super::client::{Client, Trouble};
-use crate::source::Cancel;
+use super::client::{Client, DescribeError};
+use crate::util::CancellationToken;
 
 /// Attempts at one event before it stays without a sentence, given that the server answers about others.
 pub const ATTEMPTS_MAX: u32 = 5;
@@ -38,16 +39,20 @@ const IDLE: Duration = Duration::from_millis(250);
 /// Events whose attempts are remembered.
 const REMEMBERED_MAX: usize = 10_000;
 
-/// What a worker needs of the recorder around it.
-pub(super) struct Surroundings {
-    pub(super) view: JournalView,
-    pub(super) data: PathBuf,
-    pub(super) queue: DescriptionQueue,
-    pub(super) clock: Arc<dyn Clock>,
+/// The parts of a recorder, or of a command, that describing works with.
+pub struct DescriberContext {
+    /// The journal.
+    pub view: JournalView,
+    /// The data directory, for the pictures.
+    pub data: PathBuf,
+    /// The events that wait.
+    pub queue: DescriptionQueue,
+    /// The clock of the day's budget.
+    pub clock: Arc<dyn Clock>,
     /// Journals an event.
-    pub(super) write: Arc<dyn Fn(Event) + Send + Sync>,
-    /// Takes note of how long a sentence took.
-    pub(super) measure: Arc<dyn Fn(Duration) + Send + Sync>,
+    pub write: Arc<dyn Fn(Event) + Send + Sync>,
+    /// Notes how long a sentence took.
+    pub measure: Arc<dyn Fn(Duration) + Send + Sync>,
 }
 
 /// What one step came to.
@@ -69,7 +74,7 @@ pub struct WorkedOff {
     /// Events that have a sentence now.
     pub described: u64,
     /// Events that will have none.
-    pub given_up: u64,
+    pub dropped: u64,
     /// Events that still wait.
     pub left: u64,
     /// Why some were left.
@@ -79,15 +84,15 @@ pub struct WorkedOff {
 /// Works off the queue.
 pub(super) struct Worker {
     client: Client,
-    around: Surroundings,
+    context: DescriberContext,
     daily_budget: u32,
     attempts: HashMap<Seq, Attempts>,
     /// Failures in a row.
     failures: u32,
     /// Sentences so far.
     sentences: u64,
-    /// Events given up so far.
-    given_up: u64,
+    /// Events dropped so far.
+    dropped: u64,
     /// Requests of the day.
     made: Option<(Day, u64)>,
     problem: Problem,
@@ -109,36 +114,36 @@ pub(super) struct Problem(Arc<Mutex<Option<String>>>);
 
 impl Problem {
     pub(super) fn get(&self) -> Option<String> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        self.0.lock().clone()
     }
 
     pub(super) fn set(&self, problem: Option<String>) {
-        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = problem;
+        *self.0.lock() = problem;
     }
 }
 
 impl Worker {
     pub(super) fn new(
         client: Client,
-        around: Surroundings,
+        context: DescriberContext,
         daily_budget: u32,
         problem: Problem,
     ) -> Self {
         Self {
             client,
-            around,
+            context,
             daily_budget,
             attempts: HashMap::new(),
             failures: 0,
             sentences: 0,
-            given_up: 0,
+            dropped: 0,
             made: None,
             problem,
         }
     }
 
     /// Works until `cancel` is thrown.
-    pub(super) fn run(mut self, cancel: &Cancel) {
+    pub(super) fn run(mut self, cancel: &CancellationToken) {
         let mut was_spent = false;
         while !cancel.is_cancelled() {
             let step = self.step(cancel);
@@ -163,9 +168,9 @@ impl Worker {
     }
 
     /// Works until nothing waits any more, the budget is used up, or the server does not answer.
-    pub(super) fn work_off(mut self, cancel: &Cancel) -> WorkedOff {
+    pub(super) fn work_off(mut self, cancel: &CancellationToken) -> WorkedOff {
         let mut stopped = None;
-        while !self.around.queue.is_empty() {
+        while !self.context.queue.is_empty() {
             let pause = match self.step(cancel) {
                 Step::Settled => Duration::ZERO,
                 Step::Spent => {
@@ -181,21 +186,21 @@ impl Worker {
             };
             cancel.wait_until(Instant::now().checked_add(pause));
         }
-        let left = self.around.queue.len() as u64;
-        WorkedOff { described: self.sentences, given_up: self.given_up, left, stopped }
+        let left = self.context.queue.len() as u64;
+        WorkedOff { described: self.sentences, dropped: self.dropped, left, stopped }
     }
 
     /// Takes the newest event that is due and asks for its sentence.
-    pub(super) fn step(&mut self, cancel: &Cancel) -> Step {
+    pub(super) fn step(&mut self, cancel: &CancellationToken) -> Step {
         let now = Instant::now();
         let is_not_due = |seq| self.attempts.get(&seq).is_some_and(|attempts| attempts.due > now);
-        let Some(waiting) = self.around.queue.newest(is_not_due) else { return Step::Idle };
+        let Some(waiting) = self.context.queue.newest(is_not_due) else { return Step::Idle };
         if self.is_spent() {
             return Step::Spent;
         }
         let jpeg = match self.picture(&waiting) {
             Ok(jpeg) => jpeg,
-            Err(NoPicture::Never(reason)) => return self.give_up(&waiting, reason),
+            Err(NoPicture::Never(reason)) => return self.drop_event(&waiting, reason),
             Err(NoPicture::Unreadable(reason)) => return self.try_later(&waiting, reason, now),
             Err(NoPicture::NotNow(reason)) => return self.leave_alone(&reason, None),
         };
@@ -207,9 +212,9 @@ impl Worker {
             Ok(sentence) => self.describe(&waiting, sentence, asked.elapsed()),
             // An answer that was cut off says nothing about the server or the picture.
             Err(_) if cancel.is_cancelled() => Step::Idle,
-            Err(Trouble::Picture(reason)) => self.give_up(&waiting, reason),
-            Err(Trouble::Server { reason, pause }) => self.leave_alone(&reason, pause),
-            Err(Trouble::Answer(reason)) => self.try_later(&waiting, reason, now),
+            Err(DescribeError::Picture(reason)) => self.drop_event(&waiting, reason),
+            Err(DescribeError::Server { reason, pause }) => self.leave_alone(&reason, pause),
+            Err(DescribeError::Answer(reason)) => self.try_later(&waiting, reason, now),
         }
     }
 
@@ -233,7 +238,7 @@ impl Worker {
         let answers_others = self.sentences > attempts.sentences;
         let most = if answers_others { ATTEMPTS_MAX } else { LONE_ATTEMPTS_MAX };
         if attempts.count >= most {
-            return self.give_up(waiting, reason);
+            return self.drop_event(waiting, reason);
         }
         if self.attempts.len() >= REMEMBERED_MAX {
             self.attempts.clear();
@@ -255,7 +260,7 @@ impl Worker {
             tracing::info!("events are described again");
             self.problem.set(None);
         }
-        (self.around.measure)(took);
+        (self.context.measure)(took);
         self.settle(
             waiting,
             Event::DescriptionAdded(DescriptionAdded {
@@ -267,9 +272,9 @@ impl Worker {
         )
     }
 
-    fn give_up(&mut self, waiting: &Waiting, reason: String) -> Step {
+    fn drop_event(&mut self, waiting: &Waiting, reason: String) -> Step {
         tracing::warn!(event = waiting.event.event_id, reason, "an event stays without a sentence");
-        self.given_up += 1;
+        self.dropped += 1;
         let reason: String = reason.chars().take(REASON_CHARS_MAX).collect();
         let event = waiting.event.clone();
         self.settle(waiting, Event::DescriptionFailed(DescriptionFailed { event, reason }))
@@ -279,20 +284,20 @@ impl Worker {
         let seq = waiting.event.event_seq;
         self.attempts.remove(&seq);
         // Before it is journaled: the projection that keeps the queue may be slower than the next step.
-        self.around.queue.take(seq);
-        (self.around.write)(event);
+        self.context.queue.take(seq);
+        (self.context.write)(event);
         Step::Settled
     }
 
     fn today(&self) -> Day {
-        self.around.clock.read().wall.day()
+        self.context.clock.read().wall.day()
     }
 
     /// Whether as many requests were made today as may be. Those before this start that led to something count.
     fn is_spent(&mut self) -> bool {
         let today = self.today();
         if self.made.is_none_or(|(day, _)| day != today) {
-            let before = self.around.queue.settled_on(today);
+            let before = self.context.queue.settled_on(today);
             self.made = Some((today, before));
         }
         let made = self.made.map_or(0, |(_, made)| made);
@@ -302,17 +307,17 @@ impl Worker {
     /// The picture of an event.
     fn picture(&self, waiting: &Waiting) -> Result<Vec<u8>, NoPicture> {
         let never = NoPicture::Never;
-        let event = read_event(&self.around.view, waiting.event.event_seq)
+        let event = read_event(&self.context.view, waiting.event.event_seq)
             .map_err(NoPicture::NotNow)?
             .ok_or_else(|| never("the event is not in the journal any more".to_owned()))?;
         let image = event.image_path.ok_or_else(|| never("the event has no picture".to_owned()))?;
-        for path in candidates(&self.around.data, &image) {
+        for path in candidates(&self.context.data, &image) {
             if let Some(jpeg) = read_picture(&path)? {
                 return Ok(jpeg);
             }
         }
         // With the whole directory away, no picture is there, and all of them come back.
-        let data = &self.around.data;
+        let data = &self.context.data;
         match data.join("journal").try_exists() {
             Ok(true) => Err(never(format!("its picture {image} is gone"))),
             _ => Err(NoPicture::NotNow(format!("{} is gone", data.display()))),
@@ -330,7 +335,7 @@ enum NoPicture {
     NotNow(String),
 }
 
-/// The bytes of a picture; `None` where there is no such file. What stands in its place is not sent to anybody: a link may
+/// The bytes of a picture; `None` where there is no such file. Anything else at its path is not sent: a link may
 /// lead to a file that is none of ours, and a pipe has no end.
 fn read_picture(path: &Path) -> Result<Option<Vec<u8>>, NoPicture> {
     match open_picture(path) {
@@ -379,19 +384,15 @@ fn doubled(times: u32) -> Duration {
 /// An event of the journal by its seq; `None` where it is not there, or was pruned or lost.
 fn read_event(view: &JournalView, seq: Seq) -> Result<Option<EventDetected>, String> {
     let read = || -> Result<Option<EventDetected>, lenslog_journal::Error> {
-        let mut reader = view.reader(seq.max(view.floor()?), ReaderOptions::default())?;
-        while let Some(entry) = reader.next()? {
-            let Entry::Record(record) = entry else { continue };
-            if record.seq != seq {
-                return Ok(None);
-            }
-            let decoded = Recorded::decode::<RecorderVocabulary>(&record);
-            return Ok(match decoded.fact {
-                Fact::Event(Event::Detected(event)) => Some(event),
-                _ => None,
-            });
-        }
-        Ok(None)
+        let found = match view.get(seq) {
+            Err(JournalError::Pruned { .. } | JournalError::Lost(_)) => None,
+            found => found?,
+        };
+        let decoded = found.map(|record| Recorded::decode::<RecorderCodec>(&record.as_record()));
+        Ok(match decoded.map(|decoded| decoded.fact) {
+            Some(Fact::Event(Event::Detected(event))) => Some(event),
+            _ => None,
+        })
     };
     read().map_err(|error| format!("the journal cannot be read: {error}"))
 }
@@ -406,7 +407,6 @@ fn candidates(data: &Path, image_path: &str) -> Vec<PathBuf> {
 
 #[cfg(test)]
 mod tests {
-    use lenslog_engine::Vocabulary;
     use lenslog_events::{EventRef, Metadata};
     use lenslog_journal::{Journal, Options, SimulatedClock, Timestamp};
 
@@ -426,7 +426,7 @@ mod tests {
             let directory = data.join("events").join(time.day().to_string());
             std::fs::create_dir_all(&directory).unwrap();
             std::fs::write(directory.join(format!("{event_id}.jpg")), b"x").unwrap();
-            let record = RecorderVocabulary::encode(&Event::Detected(EventDetected {
+            let record = RecorderCodec::encode(&Event::Detected(EventDetected {
                 event_id: event_id.clone(),
                 timestamp: time,
                 camera_id: "door".to_owned(),
@@ -444,7 +444,7 @@ mod tests {
         }
         let config =
             Description { endpoint: "http://127.0.0.1:1".to_owned(), ..Description::default() };
-        let around = Surroundings {
+        let context = DescriberContext {
             view: journal.view(),
             data: data.to_owned(),
             queue: DescriptionQueue::default().beside(waiting),
@@ -452,8 +452,8 @@ mod tests {
             write: Arc::new(|_| ()),
             measure: Arc::new(|_| ()),
         };
-        let client = Client::new(&config, &Cancel::new()).unwrap();
-        Worker::new(client, around, daily_budget, Problem::default())
+        let client = Client::new(&config, &CancellationToken::new()).unwrap();
+        Worker::new(client, context, daily_budget, Problem::default())
     }
 
     #[test]
@@ -461,7 +461,7 @@ mod tests {
         let data = tempfile::tempdir().unwrap();
         let clock = Arc::new(SimulatedClock::new(Timestamp::default()));
         let mut worker = worker(data.path(), &clock, 2, 3);
-        let cancel = Cancel::new();
+        let cancel = CancellationToken::new();
         for _ in 0..2 {
             for _ in 0..3 {
                 assert!(matches!(worker.step(&cancel), Step::Pause(_)));
@@ -477,13 +477,17 @@ mod tests {
         let clock = Arc::new(SimulatedClock::new(Timestamp::default()));
         let mut worker = worker(data.path(), &clock, 1, 0);
         std::fs::rename(data.path().join("journal"), data.path().join("away")).unwrap();
-        assert!(matches!(worker.step(&Cancel::new()), Step::Pause(_)));
+        assert!(matches!(worker.step(&CancellationToken::new()), Step::Pause(_)));
         std::fs::rename(data.path().join("events"), data.path().join("pictures")).unwrap();
-        assert!(matches!(worker.step(&Cancel::new()), Step::Pause(_)));
-        assert_eq!(worker.given_up, 0);
+        assert!(matches!(worker.step(&CancellationToken::new()), Step::Pause(_)));
+        assert_eq!(worker.dropped, 0);
         std::fs::rename(data.path().join("away"), data.path().join("journal")).unwrap();
-        assert_eq!(worker.step(&Cancel::new()), Step::Settled, "the pictures alone are gone");
-        assert_eq!(worker.given_up, 1);
+        assert_eq!(
+            worker.step(&CancellationToken::new()),
+            Step::Settled,
+            "the pictures alone are gone"
+        );
+        assert_eq!(worker.dropped, 1);
     }
 
     #[test]
@@ -514,8 +518,8 @@ mod tests {
                     }
                 }
             }
-            assert_eq!(worker.step(&Cancel::new()), Step::Settled, "{what}");
-            assert_eq!(worker.given_up, 1, "{what}");
+            assert_eq!(worker.step(&CancellationToken::new()), Step::Settled, "{what}");
+            assert_eq!(worker.dropped, 1, "{what}");
         }
     }
 }

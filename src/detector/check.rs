@@ -1,17 +1,15 @@
-//! [`check_model`]: what a model is, and how long a picture takes, for whoever chooses one.
+//! [`check_model`]: the shape of a model and the time per picture, to choose one by.
 
 use std::fmt;
 use std::path::PathBuf;
 use std::time::Duration;
 
 use super::DetectorError;
-use super::labels::Labels;
-use super::layout::Layout;
-use super::letterbox::PADDING_LEVEL;
-use super::settings::CONFIDENCE_FLOOR;
+use super::settings::{CONFIDENCE_FLOOR, read_labels};
 use super::wire::ModelReport;
 use super::worker_process::{Arguments, Failure, LOADING_MAX, WorkerProcess};
-use crate::source::Cancel;
+use crate::util::CancellationToken;
+use lenslog_vision::detection::{Layout, PADDING_LEVEL};
 
 /// Pictures that are measured.
 const MEASURED: usize = 10;
@@ -47,7 +45,7 @@ pub struct CheckedModel {
 ///
 /// [`DetectorError`]: why it cannot be used.
 pub fn check_model(check: &ModelCheck) -> Result<CheckedModel, DetectorError> {
-    let labels = check.labels.as_deref().map(Labels::read).transpose()?;
+    let labels = check.labels.as_deref().map(read_labels).transpose()?;
     let arguments = Arguments {
         program: &check.program,
         model: &check.model,
@@ -55,7 +53,7 @@ pub fn check_model(check: &ModelCheck) -> Result<CheckedModel, DetectorError> {
         onnxruntime: check.onnxruntime.as_ref(),
         confidence_min: CONFIDENCE_FLOOR,
     };
-    let (mut worker, report) = WorkerProcess::start(arguments, &Cancel::new())?;
+    let (mut worker, report) = WorkerProcess::start(arguments, &CancellationToken::new())?;
     if let (Some(labels), Some(path)) = (&labels, &check.labels) {
         report.fit(labels, path)?;
     }

@@ -3,23 +3,21 @@
 
 use std::fmt;
 use std::path::PathBuf;
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use image::RgbImage;
 use lenslog_events::DetectedObject;
+use parking_lot::{FairMutex, Mutex};
 
 use super::DetectorError;
-use super::boxes::Candidate;
-use super::labels::Labels;
-use super::letterbox::Letterbox;
-use super::model::ModelShape;
-use super::settings::DetectorSettings;
+use super::settings::{DetectorSettings, read_labels};
 use super::wire::{ModelReport, Reply};
 use super::worker_process::{Arguments, Failure, WorkerProcess};
-use crate::source::Cancel;
+use crate::util::CancellationToken;
+use lenslog_vision::detection::{Candidate, Labels, Letterbox, ModelShape};
 
-/// How long after a failure a new worker is started; it doubles up to [`PAUSE_MAX`], and begins anew with an answer.
+/// How long after a failure a new worker is started; it doubles up to [`PAUSE_MAX`], and begins again with an answer.
 const PAUSE_MIN: Duration = Duration::from_secs(1);
 const PAUSE_MAX: Duration = Duration::from_secs(300);
 
@@ -27,7 +25,7 @@ const PAUSE_MAX: Duration = Duration::from_secs(300);
 #[derive(Debug, Clone, PartialEq)]
 pub struct Detection {
     /// The objects, in pixels of the picture, the most certain first; at most
-    /// [`OBJECTS_MAX`](crate::policy::OBJECTS_MAX).
+    /// [`OBJECTS_MAX`](lenslog_vision::detection::OBJECTS_MAX).
     pub objects: Vec<DetectedObject>,
     /// How long the model took, without waiting for its turn.
     pub inference: Duration,
@@ -42,7 +40,7 @@ pub enum NoDetection {
     Cancelled,
 }
 
-/// Told of each failure after which there is no detector for a while.
+/// Called at each failure after which there is no detector for a while.
 pub type OnFailure = dyn Fn(&str) + Send + Sync;
 
 /// Asks a model what is in the pictures of all cameras.
@@ -54,13 +52,13 @@ struct Shared {
     settings: DetectorSettings,
     /// The program that workers are processes of.
     program: PathBuf,
-    cancel: Cancel,
+    cancel: CancellationToken,
     on_failure: Box<OnFailure>,
-    /// The failure that was told last, until there is an answer again.
-    told: Mutex<Option<String>>,
+    /// The failure that was reported last, until there is an answer again.
+    reported: Mutex<Option<String>>,
     state: Mutex<State>,
-    turns: Mutex<Turns>,
-    next: Condvar,
+    /// Held by the caller whose picture is with the worker. Fair: callers get it in the order in which they ask.
+    turn: FairMutex<()>,
 }
 
 enum State {
@@ -79,23 +77,6 @@ struct Loaded {
     labels: Labels,
 }
 
-/// Who is next: numbers as they are drawn in a shop.
-#[derive(Default)]
-struct Turns {
-    drawn: u64,
-    served: u64,
-}
-
-/// A turn that was drawn; dropped, the next one has it.
-struct Turn<'a>(&'a Shared);
-
-impl Drop for Turn<'_> {
-    fn drop(&mut self) {
-        lock(&self.0.turns).served += 1;
-        self.0.next.notify_all();
-    }
-}
-
 impl Detector {
     /// Starts a worker of `program` and waits until it has loaded the model.
     ///
@@ -105,7 +86,7 @@ impl Detector {
     pub fn start(
         settings: DetectorSettings,
         program: PathBuf,
-        cancel: &Cancel,
+        cancel: &CancellationToken,
         on_failure: Box<OnFailure>,
     ) -> Result<Self, DetectorError> {
         let shared = Shared::new(settings, program, cancel, on_failure);
@@ -114,12 +95,12 @@ impl Detector {
         Ok(Self { shared: Arc::new(shared) })
     }
 
-    /// As [`Self::start`], but where that fails, it is told and tried again whenever somebody asks.
+    /// As [`Self::start`], but where that fails, it is reported and tried again whenever a camera asks.
     #[must_use]
     pub fn start_or_retry(
         settings: DetectorSettings,
         program: PathBuf,
-        cancel: &Cancel,
+        cancel: &CancellationToken,
         on_failure: Box<OnFailure>,
     ) -> Self {
         let shared = Shared::new(settings, program, cancel, on_failure);
@@ -136,7 +117,7 @@ impl Detector {
     /// What was loaded; `None` while it does not work.
     #[must_use]
     pub fn report(&self) -> Option<ModelReport> {
-        match &*lock(&self.shared.state) {
+        match &*self.shared.state.lock() {
             State::Up { loaded, .. } => Some(loaded.report.clone()),
             State::Down { .. } | State::Starting { .. } => None,
         }
@@ -145,7 +126,7 @@ impl Detector {
     /// Why it does not work; `None` while it does.
     #[must_use]
     pub fn problem(&self) -> Option<String> {
-        match &*lock(&self.shared.state) {
+        match &*self.shared.state.lock() {
             State::Up { .. } => None,
             State::Down { why, .. } | State::Starting { why } => Some(why.clone()),
         }
@@ -162,8 +143,8 @@ impl Detector {
             return Err(NoDetection::Unavailable);
         }
         let shared = &*self.shared;
-        let _turn = shared.turn();
-        // The worker of whoever was asking is gone then, which is no reason to do without it.
+        let _turn = shared.turn.lock();
+        // The other caller's worker is gone then; this call starts the next one.
         if shared.cancel.is_cancelled() {
             return Err(NoDetection::Cancelled);
         }
@@ -175,7 +156,7 @@ impl Detector {
             Ok(Reply { candidates: Ok(candidates), inference_ms }) => {
                 let objects = loaded.objects(&letterbox, &candidates);
                 shared.come_up(worker, loaded, PAUSE_MIN);
-                lock(&shared.told).take();
+                shared.reported.lock().take();
                 let inference = Duration::try_from_secs_f64(inference_ms / 1e3).unwrap_or_default();
                 Ok(Detection { objects, inference })
             }
@@ -187,7 +168,7 @@ impl Detector {
 
     /// Whether it works; where it is time to try, a thread starts it again.
     fn is_up(&self) -> bool {
-        let mut state = lock(&self.shared.state);
+        let mut state = self.shared.state.lock();
         let (why, pause) = match &*state {
             State::Up { .. } => return true,
             State::Down { why, until, pause } if Instant::now() >= *until => (why.clone(), *pause),
@@ -208,7 +189,7 @@ impl Shared {
     fn new(
         settings: DetectorSettings,
         program: PathBuf,
-        cancel: &Cancel,
+        cancel: &CancellationToken,
         on_failure: Box<OnFailure>,
     ) -> Self {
         Self {
@@ -216,16 +197,15 @@ impl Shared {
             program,
             cancel: cancel.child(),
             on_failure,
-            told: Mutex::default(),
+            reported: Mutex::default(),
             state: Mutex::new(State::Starting { why: "it is being started".to_owned() }),
-            turns: Mutex::default(),
-            next: Condvar::new(),
+            turn: FairMutex::new(()),
         }
     }
 
     fn load(&self) -> Result<(WorkerProcess, Arc<Loaded>), DetectorError> {
         let settings = &self.settings;
-        let labels = Labels::read(&settings.labels).map_err(|error| error.of("detector.labels"))?;
+        let labels = read_labels(&settings.labels).map_err(|error| error.of("detector.labels"))?;
         let arguments = Arguments {
             program: &self.program,
             model: &settings.model,
@@ -254,11 +234,11 @@ impl Shared {
     }
 
     fn come_up(&self, worker: WorkerProcess, loaded: Arc<Loaded>, pause: Duration) {
-        *lock(&self.state) = State::Up { worker: Some(worker), loaded, pause };
+        *self.state.lock() = State::Up { worker: Some(worker), loaded, pause };
     }
 
     fn take_worker(&self) -> Option<(WorkerProcess, Arc<Loaded>)> {
-        match &mut *lock(&self.state) {
+        match &mut *self.state.lock() {
             State::Up { worker, loaded, .. } => Some((worker.take()?, Arc::clone(loaded))),
             State::Down { .. } | State::Starting { .. } => None,
         }
@@ -266,11 +246,11 @@ impl Shared {
 
     /// The worker that was asked is no more.
     fn broken(&self, why: &str) -> NoDetection {
-        // Whoever ends a recorder may end its worker with it.
+        // A signal that ends a recorder may end its worker too.
         if self.cancel.is_cancelled() {
             return NoDetection::Cancelled;
         }
-        let pause = match &*lock(&self.state) {
+        let pause = match &*self.state.lock() {
             State::Up { pause, .. } | State::Down { pause, .. } => *pause,
             State::Starting { .. } => PAUSE_MIN,
         };
@@ -278,25 +258,14 @@ impl Shared {
         NoDetection::Unavailable
     }
 
-    /// Notes a failure, and tells of it once, however often it repeats itself without an answer in between.
+    /// Notes a failure, and logs it once, however often it repeats itself without an answer in between.
     fn fail(&self, why: String, pause: Duration) {
         let until = Instant::now() + pause;
-        let is_new = lock(&self.told).replace(why.clone()).as_ref() != Some(&why);
+        let is_new = self.reported.lock().replace(why.clone()).as_ref() != Some(&why);
         if is_new {
             (self.on_failure)(&why);
         }
-        *lock(&self.state) = State::Down { why, until, pause: (pause * 2).min(PAUSE_MAX) };
-    }
-
-    /// Waits until it is this caller's turn: whoever asked before has got an answer, or none, within the time-out.
-    fn turn(&self) -> Turn<'_> {
-        let mut turns = lock(&self.turns);
-        let mine = turns.drawn;
-        turns.drawn += 1;
-        while turns.served != mine {
-            turns = self.next.wait(turns).unwrap_or_else(PoisonError::into_inner);
-        }
-        Turn(self)
+        *self.state.lock() = State::Down { why, until, pause: (pause * 2).min(PAUSE_MAX) };
     }
 }
 
@@ -324,17 +293,13 @@ impl fmt::Debug for Detector {
     }
 }
 
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
 #[cfg(test)]
 mod tests {
     use std::path::Path;
     use std::process::Command;
 
-    use super::super::layout::Layout;
     use super::*;
+    use lenslog_vision::detection::Layout;
 
     /// A worker that has loaded a model of two classes, answers as many pictures, and ends.
     const WORKER: &str = r#"#!/bin/sh
@@ -346,16 +311,16 @@ done
 head -c 3072 >/dev/null
 "#;
 
-    struct Lab {
+    struct TestEnv {
         folder: tempfile::TempDir,
-        told: Arc<Mutex<Vec<String>>>,
+        reported: Arc<Mutex<Vec<String>>>,
     }
 
-    impl Lab {
+    impl TestEnv {
         fn new(labels: &str) -> Self {
             let folder = tempfile::tempdir().unwrap();
             std::fs::write(folder.path().join("labels.txt"), labels).unwrap();
-            Self { folder, told: Arc::default() }
+            Self { folder, reported: Arc::default() }
         }
 
         fn path(&self, name: &str) -> PathBuf {
@@ -387,23 +352,28 @@ head -c 3072 >/dev/null
         }
 
         fn on_failure(&self) -> Box<OnFailure> {
-            let told = Arc::clone(&self.told);
-            Box::new(move |why: &str| lock(&told).push(why.to_owned()))
+            let reported = Arc::clone(&self.reported);
+            Box::new(move |why: &str| reported.lock().push(why.to_owned()))
         }
 
         fn detector(&self, program: &Path) -> Detector {
             let (settings, program) = (self.settings(), program.to_owned());
-            Detector::start_or_retry(settings, program, &Cancel::new(), self.on_failure())
+            Detector::start_or_retry(
+                settings,
+                program,
+                &CancellationToken::new(),
+                self.on_failure(),
+            )
         }
     }
 
     /// Lets the pause pass and has it started again.
     fn start_again(detector: &Detector) {
-        if let State::Down { until, .. } = &mut *lock(&detector.shared.state) {
+        if let State::Down { until, .. } = &mut *detector.shared.state.lock() {
             *until = Instant::now();
         }
         assert_eq!(detector.detect(&picture()), Err(NoDetection::Unavailable));
-        while matches!(*lock(&detector.shared.state), State::Starting { .. }) {
+        while matches!(*detector.shared.state.lock(), State::Starting { .. }) {
             std::thread::yield_now();
         }
     }
@@ -413,7 +383,7 @@ head -c 3072 >/dev/null
     fn fails_for(detector: &Detector, seconds: u64, fail: impl FnOnce()) {
         let (before, pause) = (Instant::now(), Duration::from_secs(seconds));
         fail();
-        let State::Down { until, .. } = *lock(&detector.shared.state) else { panic!("it works") };
+        let State::Down { until, .. } = *detector.shared.state.lock() else { panic!("it works") };
         let pauses = before + pause..=Instant::now() + pause;
         assert!(pauses.contains(&until), "not {seconds} s but {:?}", until - before);
     }
@@ -424,42 +394,49 @@ head -c 3072 >/dev/null
 
     #[test]
     fn a_worker_that_cannot_be_started_is_tried_less_and_less_often_and_told_once() {
-        let lab = Lab::new("a\nb\n");
-        let detector = lab.detector(&lab.path("none"));
+        let env = TestEnv::new("a\nb\n");
+        let detector = env.detector(&env.path("none"));
         for seconds in [2, 4, 8, 16, 32, 64, 128, 256, 300, 300] {
             fails_for(&detector, seconds, || start_again(&detector));
         }
-        let told = lock(&lab.told).clone();
-        assert!(told.len() == 1 && told[0].contains("cannot be started"), "{told:?}");
+        let reported = env.reported.lock().clone();
+        assert!(reported.len() == 1 && reported[0].contains("cannot be started"), "{reported:?}");
     }
 
     #[test]
     fn a_worker_that_ends_at_each_picture_is_tried_less_and_less_often_until_one_answers() {
-        let lab = Lab::new("a\nb\n");
-        let detector = lab.detector(&lab.worker(""));
+        let env = TestEnv::new("a\nb\n");
+        let detector = env.detector(&env.worker(""));
         let ask = || assert_eq!(detector.detect(&picture()), Err(NoDetection::Unavailable));
         for seconds in [1, 2, 4] {
             fails_for(&detector, seconds, ask);
             start_again(&detector);
             assert_eq!(detector.problem(), None);
         }
-        assert_eq!(lock(&lab.told).len(), 1, "it is the same failure");
+        assert_eq!(env.reported.lock().len(), 1, "it is the same failure");
         fails_for(&detector, 8, ask);
-        lab.worker("once");
+        env.worker("once");
         start_again(&detector);
         assert!(detector.detect(&picture()).is_ok());
         fails_for(&detector, 1, ask);
-        let told = lock(&lab.told).clone();
-        assert!(told.len() == 2 && told.iter().all(|why| why.contains("ended: ")), "{told:?}");
+        let reported = env.reported.lock().clone();
+        assert!(
+            reported.len() == 2 && reported.iter().all(|why| why.contains("ended: ")),
+            "{reported:?}"
+        );
     }
 
     #[test]
     fn a_model_of_more_classes_than_there_are_names_is_refused() {
-        let lab = Lab::new("a\n");
-        let start =
-            Detector::start(lab.settings(), lab.worker("once"), &Cancel::new(), lab.on_failure());
+        let env = TestEnv::new("a\n");
+        let start = Detector::start(
+            env.settings(),
+            env.worker("once"),
+            &CancellationToken::new(),
+            env.on_failure(),
+        );
         let refused = start.map(drop).unwrap_err().to_string();
-        let expected = "it has 1 labels, and m tells 2 classes apart; each needs its name";
+        let expected = "it has 1 labels, and m distinguishes 2 classes; each needs its name";
         assert!(refused.starts_with("detector.labels ") && refused.contains(expected), "{refused}");
     }
 }

@@ -10,9 +10,8 @@ use ort::session::builder::{GraphOptimizationLevel, SessionBuilder};
 use ort::value::{Outlet, TensorElementType, TensorRef, ValueType};
 
 use super::DetectorError;
-use super::layout::Layout;
 use super::library;
-use super::model::{ModelShape, shown};
+use lenslog_vision::detection::{Layout, ModelShape, advice, shown};
 
 /// Largest model, in bytes.
 pub const MODEL_BYTES_MAX: u64 = 512 << 20;
@@ -71,7 +70,10 @@ impl ModelSession {
         let refused = |problem: String| DetectorError::refused(path, problem);
         let bytes = read(path).map_err(refused)?;
         let session = open(backend, &bytes).map_err(|error| {
-            refused(format!("it is no ONNX model that can be used, or not a whole one: {error}"))
+            refused(format!(
+                "it is no ONNX model that can be used, or not a whole one: {error}; export it with a fixed size, \
+                 nms=False, dynamic=False and half=False"
+            ))
         })?;
         let (input, output) = only_ones(&session).map_err(refused)?;
         let (input_shape, output_shape) = (numbers(input), numbers(output));
@@ -83,7 +85,8 @@ impl ModelSession {
             None => {
                 let (input, output) = (shown(&input_shape), shown(&output_shape));
                 let problem = format!(
-                    "its input is {input} and its output {output}, which fits neither layout"
+                    "its input is {input} and its output {output}, which fits neither layout{}",
+                    advice(&output_shape)
                 );
                 return Err(refused(problem));
             }
@@ -163,7 +166,7 @@ fn only_ones(session: &Session) -> Result<(&Outlet, &Outlet), String> {
     match (session.inputs(), session.outputs()) {
         ([input], [output]) => Ok((input, output)),
         (inputs, outputs) => Err(format!(
-            "it has {} inputs and {} outputs; expected one of each",
+            "it has {} inputs and {} outputs; expected one of each: export a detection model with nms=False",
             inputs.len(),
             outputs.len()
         )),
@@ -174,7 +177,7 @@ fn numbers(outlet: &Outlet) -> Result<Vec<i64>, String> {
     match outlet.dtype() {
         ValueType::Tensor { ty: TensorElementType::Float32, shape, .. } => Ok(shape.to_vec()),
         ValueType::Tensor { ty, .. } => Err(format!(
-            "'{}' is of {ty} numbers; expected a model of 32-bit floats (export without half precision)",
+            "'{}' is of {ty} numbers; expected a model of 32-bit floats ; export it with half=False",
             outlet.name()
         )),
         _ => Err(format!("'{}' is no tensor", outlet.name())),

@@ -1,4 +1,4 @@
-//! What the recorder and its worker tell each other: a line of JSON from the worker, then pictures of a fixed length to
+//! The protocol of the recorder and its worker: a line of JSON from the worker, then pictures of a fixed length to
 //! it and a line of JSON back for each.
 
 use std::io::{self, BufRead};
@@ -7,8 +7,7 @@ use std::path::Path;
 use serde::{Deserialize, Serialize};
 
 use super::DetectorError;
-use super::boxes::Candidate;
-use super::labels::Labels;
+use lenslog_vision::detection::{Candidate, Labels};
 
 /// Longest line from a worker.
 const LINE_BYTES_MAX: u64 = 1 << 20;
@@ -28,7 +27,7 @@ pub struct ModelReport {
     pub height: u32,
     /// Places at which it looks for something.
     pub anchors: usize,
-    /// Classes it tells apart.
+    /// Classes it distinguishes.
     pub classes: usize,
     /// How long loading took, in milliseconds.
     pub load_ms: f64,
@@ -44,7 +43,7 @@ impl ModelReport {
             return Ok(());
         }
         let problem = format!(
-            "it has {count} labels, and {model} tells {classes} classes apart; each needs its name"
+            "it has {count} labels, and {model} distinguishes {classes} classes; each needs its name"
         );
         Err(DetectorError::refused(path, problem))
     }

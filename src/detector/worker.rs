@@ -10,12 +10,9 @@ use std::time::{Duration, Instant};
 use signal_hook::consts::{SIGINT, SIGTERM};
 
 use super::DetectorError;
-use super::boxes::keep_best;
-use super::decode::decode;
-use super::layout::Layout;
-use super::letterbox::PADDING_LEVEL;
 use super::session::{Backend, ModelSession};
 use super::wire::{Hello, ModelReport, Reply};
+use lenslog_vision::detection::{Layout, PADDING_LEVEL, decode, keep_best};
 
 /// How much less urgent it is than the recorder, which must not miss a frame because of it.
 const NICENESS: i32 = 5;
@@ -68,7 +65,7 @@ fn step_back() {
     // Each of them is a courtesy: without it the worker works all the same.
     let _ = rustix::process::nice(NICENESS);
     let _ = std::fs::write("/proc/self/oom_score_adj", OUT_OF_MEMORY_SCORE);
-    // A service manager tells all processes of a service to end at once. The recorder, which is asked too, still waits for
+    // A service manager ends all processes of a service at once. The recorder, which is asked too, still waits for
     // an answer, and would take this one for broken.
     for signal in [SIGINT, SIGTERM] {
         let _ = signal_hook::flag::register(signal, Arc::new(AtomicBool::new(false)));

@@ -4,14 +4,16 @@ use std::io::{BufRead, BufReader, Read, Write};
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, Command, Stdio};
+use std::sync::Arc;
 use std::sync::mpsc::{SyncSender, sync_channel};
-use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
+use parking_lot::Mutex;
+
 use super::DetectorError;
-use super::layout::Layout;
 use super::wire::{Hello, ModelReport, Reply, read_line};
-use crate::source::{Cancel, Mailbox, Taken};
+use crate::util::{BoundedQueue, CancellationToken, Taken};
+use lenslog_vision::detection::Layout;
 
 /// How long loading a model may take. A worker that takes longer is ended.
 pub const LOADING_MAX: Duration = Duration::from_secs(120);
@@ -21,7 +23,7 @@ const LINES_KEPT_MAX: usize = 4;
 /// Longest of them.
 const LINE_BYTES_MAX: u64 = 400;
 
-/// What a worker is told by its arguments.
+/// The arguments of a worker.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Arguments<'a> {
     pub(super) program: &'a Path,
@@ -36,7 +38,7 @@ pub(super) struct Arguments<'a> {
 pub(super) struct WorkerProcess {
     child: Child,
     pictures: Option<SyncSender<Vec<u8>>>,
-    replies: Arc<Mailbox<Answer>>,
+    replies: Arc<BoundedQueue<Answer>>,
     printed: Arc<Mutex<Vec<String>>>,
 }
 
@@ -63,14 +65,14 @@ impl WorkerProcess {
     /// What the worker said of the model; [`DetectorError::Unavailable`] where it says nothing.
     pub(super) fn start(
         arguments: Arguments<'_>,
-        cancel: &Cancel,
+        cancel: &CancellationToken,
     ) -> Result<(Self, ModelReport), DetectorError> {
         let unavailable = |what: String| DetectorError::Unavailable(what);
         let mut child = command(arguments).spawn().map_err(|error| {
             unavailable(format!("the detector's process cannot be started: {error}"))
         })?;
         let pipes = (child.stdin.take(), child.stdout.take(), child.stderr.take());
-        let replies = Mailbox::new(1, cancel.clone());
+        let replies = BoundedQueue::new(1, cancel.clone());
         let printed = Arc::default();
         let (pictures, jobs) = sync_channel(1);
         let (answers, lines) = (Arc::clone(&replies), Arc::clone(&printed));
@@ -108,7 +110,7 @@ impl WorkerProcess {
     fn wait(&mut self, timeout: Duration) -> Result<Answer, Failure> {
         match self.replies.take(Instant::now().checked_add(timeout)) {
             Taken::Item { item, .. } => {
-                self.printed.lock().unwrap_or_else(PoisonError::into_inner).clear();
+                self.printed.lock().clear();
                 Ok(item)
             }
             Taken::Cancelled => Err(Failure::Cancelled),
@@ -134,7 +136,7 @@ impl WorkerProcess {
         let _ = self.child.kill();
         let status =
             self.child.wait().map_or_else(|error| error.to_string(), |status| status.to_string());
-        let printed = self.printed.lock().unwrap_or_else(PoisonError::into_inner);
+        let printed = self.printed.lock();
         let printed: Vec<&str> = printed.iter().map(String::as_str).collect();
         match printed.is_empty() {
             true => format!("ended: {status}"),
@@ -160,7 +162,7 @@ fn command(arguments: Arguments<'_>) -> Command {
         command.arg("--onnxruntime").arg(library);
     }
     command.env("RUST_BACKTRACE", "0");
-    // A Ctrl-C at the terminal reaches the recorder alone, which ends its worker when nobody needs it any more.
+    // A Ctrl-C at the terminal reaches the recorder alone, which ends its worker when no one needs it any more.
     command.process_group(0);
     command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
     command
@@ -176,7 +178,7 @@ fn talk(
     mut stdin: ChildStdin,
     mut stdout: impl BufRead,
     jobs: &std::sync::mpsc::Receiver<Vec<u8>>,
-    answers: &Mailbox<Answer>,
+    answers: &BoundedQueue<Answer>,
 ) {
     if let Ok(hello) = read_line(&mut stdout) {
         let _ = answers.offer(Answer::Hello(hello));
@@ -205,7 +207,7 @@ fn listen(mut stderr: impl BufRead, printed: &Mutex<Vec<String>>) {
         if is_backtrace || line.starts_with("note: ") || line.is_empty() {
             continue;
         }
-        let mut printed = printed.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut printed = printed.lock();
         if printed.len() < LINES_KEPT_MAX {
             printed.push(line);
         }

@@ -1,6 +1,6 @@
-//! Ingest: lines of JSON become events, whoever wrote them.
+//! Ingest: appends events from lines of JSON.
 //!
-//! A bad line is told with its number and stops no other. An event whose id a retained segment knows already is
+//! A bad line is reported with its number and stops no other. An event whose id a retained segment knows already is
 //! refused as a duplicate and acknowledged with the seq of the first.
 
 mod lines;
@@ -11,13 +11,14 @@ use std::collections::HashSet;
 use std::io::{self, Read};
 use std::sync::Arc;
 
-use lenslog_engine::{Encoded, Vocabulary};
+use lenslog_control::{IngestOutcome, Totals};
+use lenslog_engine::Encoded;
 use lenslog_events::limits::LINE_BYTES_MAX;
-use lenslog_events::{Event, RecorderVocabulary, parse_line};
-use lenslog_journal::{Appended, Clock, Error, Journal, Seq, Timestamp};
-use lenslog_tools::control::{Outcome, Totals};
+use lenslog_events::{Event, RecorderCodec, parse_line};
+use lenslog_journal::{Appended, Clock, Error, Journal, Timestamp};
 
 use crate::metrics::{MetricsCollector, label_of};
+use crate::storage::Admission;
 
 use lines::{Line, LineReader};
 
@@ -25,20 +26,8 @@ use lines::{Line, LineReader};
 const BATCH_LINES_MAX: usize = 1000;
 /// Bytes of events that share one sync at most.
 const BATCH_BYTES_MAX: usize = 8 << 20;
-/// Names of unknown fields that are told; further ones are kept without a word.
+/// Names of unknown fields that are reported; further ones are kept silently.
 const UNKNOWN_NAMES_MAX: usize = 100;
-
-/// Whether there is room for more events.
-pub trait Admission {
-    /// Asked before a batch: may wait, a bounded time. `false`: everything is full.
-    fn admit(&self) -> bool;
-
-    /// A batch was appended; the journal has come this far.
-    fn note(&self, head: Seq);
-
-    /// The file system has no room: waits, a bounded time, for some to be made. `true`: it is worth trying again.
-    fn make_room(&self) -> bool;
-}
 
 /// Makes events of lines.
 pub struct Ingestor<'a> {
@@ -46,7 +35,7 @@ pub struct Ingestor<'a> {
     clock: Arc<dyn Clock>,
     admission: &'a dyn Admission,
     metrics: Option<Arc<MetricsCollector>>,
-    told: HashSet<String>,
+    reported_names: HashSet<String>,
     totals: Totals,
 }
 
@@ -68,7 +57,7 @@ impl<'a> Ingestor<'a> {
             clock,
             admission,
             metrics: None,
-            told: HashSet::new(),
+            reported_names: HashSet::new(),
             totals: Totals::default(),
         }
     }
@@ -80,16 +69,15 @@ impl<'a> Ingestor<'a> {
         self
     }
 
-    /// Reads `input` to its end. `tell` hears of every line; where it fails, nobody listens any more and the
-    /// ingest ends.
+    /// Reads `input` to its end. `report` gets the outcome of every line; its failure ends the ingest.
     ///
     /// # Errors
     ///
-    /// Those of reading `input` and of `tell`. What was told as accepted is durable.
+    /// Those of reading `input` and of `report`. Every event reported as accepted is durable.
     pub fn run(
         mut self,
         input: impl Read,
-        tell: &mut dyn FnMut(Vec<Outcome>) -> io::Result<()>,
+        report: &mut dyn FnMut(Vec<IngestOutcome>) -> io::Result<()>,
     ) -> io::Result<Totals> {
         let mut reader = LineReader::new(input, LINE_BYTES_MAX);
         let mut line = Vec::new();
@@ -110,7 +98,7 @@ impl<'a> Ingestor<'a> {
                         Err(outcome) => outcomes.push(outcome),
                     }
                 }
-                Some(Line::TooLong) => outcomes.push(Outcome::Refused {
+                Some(Line::TooLong) => outcomes.push(IngestOutcome::Refused {
                     line: reader.number(),
                     reason: format!("it is longer than {LINE_BYTES_MAX} bytes"),
                     storage_full: false,
@@ -118,14 +106,14 @@ impl<'a> Ingestor<'a> {
                 None => {}
             }
             let full = batch.len() >= BATCH_LINES_MAX || bytes >= BATCH_BYTES_MAX;
-            // Whoever sends one line and waits for its acknowledgement is not kept waiting for a second.
+            // A sender that waits for an acknowledgement after one line is not kept waiting for a second.
             if full || read.is_none() || !reader.has_line() {
                 self.append(&mut batch, &mut outcomes);
                 bytes = 0;
             }
             self.count(&outcomes);
             if !outcomes.is_empty() {
-                tell(outcomes)?;
+                report(outcomes)?;
             }
             if read.is_none() {
                 return Ok(self.totals);
@@ -138,32 +126,34 @@ impl<'a> Ingestor<'a> {
         line: &[u8],
         number: u64,
         now: Timestamp,
-        outcomes: &mut Vec<Outcome>,
-    ) -> Result<Pending, Outcome> {
-        let parsed = parse_line(line, now).map_err(|error| Outcome::Refused {
+        outcomes: &mut Vec<IngestOutcome>,
+    ) -> Result<Pending, IngestOutcome> {
+        let parsed = parse_line(line, now).map_err(|error| IngestOutcome::Refused {
             line: number,
             reason: error.to_string(),
             storage_full: false,
         })?;
         for name in parsed.unknown_fields() {
-            if self.told.len() < UNKNOWN_NAMES_MAX && self.told.insert(name.clone()) {
-                outcomes.push(Outcome::UnknownField { line: number, name: name.clone() });
+            if self.reported_names.len() < UNKNOWN_NAMES_MAX
+                && self.reported_names.insert(name.clone())
+            {
+                outcomes.push(IngestOutcome::UnknownField { line: number, name: name.clone() });
             }
         }
         let event = parsed.into_event(|| format!("evt_{}", uuid::Uuid::now_v7()));
         let event_id = event.event_id.clone();
         let (camera_id, label) = (event.camera_id.clone(), label_of(&event).to_owned());
-        let encoded = RecorderVocabulary::encode(&Event::Detected(event));
+        let encoded = RecorderCodec::encode(&Event::Detected(event));
         Ok(Pending { line: number, event_id, camera_id, label, encoded })
     }
 
     /// Appends a batch; every line's outcome is settled then.
-    fn append(&self, batch: &mut Vec<Pending>, outcomes: &mut Vec<Outcome>) {
+    fn append(&self, batch: &mut Vec<Pending>, outcomes: &mut Vec<IngestOutcome>) {
         if batch.is_empty() {
             return;
         }
         if !self.admission.admit() {
-            let refused = batch.drain(..).map(|pending| Outcome::Refused {
+            let refused = batch.drain(..).map(|pending| IngestOutcome::Refused {
                 line: pending.line,
                 reason: "the storage limit is exceeded, and nothing may be deleted".to_owned(),
                 storage_full: true,
@@ -177,13 +167,13 @@ impl<'a> Ingestor<'a> {
             self.measure(&pending, &result);
             let Pending { line, event_id, .. } = pending;
             outcomes.push(match result {
-                Ok(appended) => Outcome::Accepted {
+                Ok(appended) => IngestOutcome::Accepted {
                     line,
                     event_id,
                     seq: appended.seq().0,
                     duplicate: matches!(appended, Appended::Duplicate { .. }),
                 },
-                Err(error) => Outcome::Refused {
+                Err(error) => IngestOutcome::Refused {
                     line,
                     reason: error.to_string(),
                     storage_full: error.is_storage_full(),
@@ -219,24 +209,24 @@ impl<'a> Ingestor<'a> {
         appended
     }
 
-    fn count(&mut self, outcomes: &[Outcome]) {
+    fn count(&mut self, outcomes: &[IngestOutcome]) {
         let totals = &mut self.totals;
         for outcome in outcomes {
             match outcome {
-                Outcome::Accepted { duplicate: false, .. } => totals.accepted += 1,
-                Outcome::Accepted { duplicate: true, .. } => totals.duplicates += 1,
-                Outcome::Refused { storage_full, .. } => {
+                IngestOutcome::Accepted { duplicate: false, .. } => totals.accepted += 1,
+                IngestOutcome::Accepted { duplicate: true, .. } => totals.duplicates += 1,
+                IngestOutcome::Refused { storage_full, .. } => {
                     totals.refused += 1;
                     totals.storage_full += u64::from(*storage_full);
                 }
-                Outcome::UnknownField { .. } => {}
+                IngestOutcome::UnknownField { .. } => {}
             }
         }
     }
 }
 
 /// Whether a record was not taken for want of room. After a failed sync the journal keeps it, whatever made that fail: sent
-/// once more it would be told as a duplicate of itself.
+/// once more it would be reported as a duplicate of itself.
 fn found_no_room(error: &Error) -> bool {
     error.is_storage_full() && !matches!(error, Error::Sync { .. })
 }

@@ -4,7 +4,7 @@ use std::path::Path;
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use lenslog_journal::storage::{Fault, FaultyStorage};
-use lenslog_journal::{Entry, Options, ReaderOptions};
+use lenslog_journal::{Entry, Options, ReaderOptions, Seq};
 
 use super::*;
 
@@ -44,16 +44,16 @@ fn line(number: usize, name: &str) -> String {
     )
 }
 
-/// Ingests the lines, and returns what was told of each.
-fn ingest(journal: &Journal, options: &Options, room: &Room, input: &str) -> Vec<Outcome> {
-    let mut told = Vec::new();
+/// Ingests the lines, and returns the outcome of each.
+fn ingest(journal: &Journal, options: &Options, room: &Room, input: &str) -> Vec<IngestOutcome> {
+    let mut reported = Vec::new();
     let ingestor = Ingestor::new(journal.clone(), Arc::clone(&options.clock), room);
-    let tell = &mut |outcomes| {
-        told.extend::<Vec<_>>(outcomes);
+    let report = &mut |outcomes| {
+        reported.extend::<Vec<_>>(outcomes);
         Ok(())
     };
-    ingestor.run(input.as_bytes(), tell).unwrap();
-    told
+    ingestor.run(input.as_bytes(), report).unwrap();
+    reported
 }
 
 /// How many events the journal holds.
@@ -79,12 +79,14 @@ fn lines_that_find_no_room_are_taken_once_some_was_made() {
         let (disk, options, journal) = journal();
         let room = Room { disk: disk.clone(), has_some, asked: AtomicU32::new(0) };
         disk.inject(Fault::AllocationFails { nth: 0 });
-        let told = ingest(&journal, &options, &room, &too_much());
-        let refused = |told: &&Outcome| matches!(told, Outcome::Refused { storage_full: true, .. });
-        let refused = told.iter().filter(refused).count();
+        let reported = ingest(&journal, &options, &room, &too_much());
+        let refused = |reported: &&IngestOutcome| {
+            matches!(reported, IngestOutcome::Refused { storage_full: true, .. })
+        };
+        let refused = reported.iter().filter(refused).count();
         assert_eq!(room.asked.load(Ordering::SeqCst), 1, "only the first batch found no room");
         assert_eq!(refused > 0, !has_some, "{refused}");
-        assert_eq!((told.len(), count(&journal)), (9_000, 9_000 - refused));
+        assert_eq!((reported.len(), count(&journal)), (9_000, 9_000 - refused));
     }
 }
 
@@ -93,8 +95,8 @@ fn lines_whose_sync_failed_are_kept_by_the_journal_and_not_sent_a_second_time() 
     let (disk, options, journal) = journal();
     let room = Room { disk: disk.clone(), has_some: true, asked: AtomicU32::new(0) };
     disk.inject(Fault::AllSyncsFail);
-    let told = ingest(&journal, &options, &room, &line(1, "door"));
-    assert!(matches!(&told[..], [Outcome::Refused { .. }]), "{told:?}");
+    let reported = ingest(&journal, &options, &room, &line(1, "door"));
+    assert!(matches!(&reported[..], [IngestOutcome::Refused { .. }]), "{reported:?}");
     disk.heal();
     journal.sync().unwrap();
     assert_eq!(count(&journal), 1, "the journal kept it");

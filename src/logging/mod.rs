@@ -15,14 +15,14 @@ use tracing_subscriber::reload;
 use tracing_subscriber::util::SubscriberInitExt;
 
 use crate::config::{Log, LogFormat};
-pub use status_line::{AboveStatus, StatusLine};
+pub use status_line::StatusLine;
 
 /// What can be changed and drawn while the program runs.
 #[derive(Debug, Clone)]
 pub struct Logging {
     /// The level.
     pub level: LogLevel,
-    /// A line that is drawn anew below the log; only for people at a terminal.
+    /// A status line below the log; only on a terminal.
     pub status_line: Option<StatusLine>,
 }
 
@@ -39,7 +39,7 @@ impl fmt::Debug for LogLevel {
 impl LogLevel {
     /// Logs what is at least as grave as `level`, from now on.
     pub fn set(&self, level: &str) {
-        // It fails only after the subscriber is gone, when nobody listens.
+        // It fails only after the subscriber is gone.
         let _ = self.0.reload(filter(level));
     }
 }

@@ -1,13 +1,14 @@
-//! [`StatusLine`]: one line at the bottom of a terminal that is drawn anew, and log lines that scroll above it.
+//! [`StatusLine`]: one line at the bottom of a terminal, below the log lines.
 
 use std::io::{self, Write};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 
+use parking_lot::{Mutex, MutexGuard};
 use tracing_subscriber::fmt::MakeWriter;
 
 /// To the first column, and clear to the end of the line.
 const ERASE: &[u8] = b"\r\x1b[K";
-/// Columns of a terminal that does not tell.
+/// Columns of a terminal of unknown width.
 const COLUMNS: usize = 80;
 
 /// Standard error of a terminal: log lines, and below them a line that changes.
@@ -32,8 +33,16 @@ impl StatusLine {
         }
     }
 
+    /// Returns a function that draws a text, or clears the line for `None`.
+    pub fn into_sink(self) -> impl Fn(Option<&str>) + Send + 'static {
+        move |text| match text {
+            Some(text) => self.draw(text),
+            None => self.clear(),
+        }
+    }
+
     fn lock(&self) -> MutexGuard<'_, Option<String>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.0.lock()
     }
 }
 

@@ -1,10 +1,10 @@
 //! [`CameraMetrics`]: what one camera delivered, and how much of the time it was there.
 
 use std::collections::BTreeMap;
-use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use lenslog_journal::{ClockReading, Timestamp};
+use parking_lot::{Mutex, MutexGuard};
 use serde::{Deserialize, Serialize};
 
 /// What one camera delivered. Recorded by its thread, read by any.
@@ -183,7 +183,7 @@ impl CameraMetrics {
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.0.lock()
     }
 }
 

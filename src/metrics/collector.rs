@@ -1,17 +1,18 @@
-//! [`MetricsCollector`]: every part of the recorder tells it what it did; [`MetricsCollector::collect`] makes figures.
+//! [`MetricsCollector`]: counters and timings of every part; [`MetricsCollector::collect`] takes a snapshot.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
+use std::sync::{Arc, OnceLock, Weak};
 use std::time::Duration;
 
 use lenslog_events::EventDetected;
 use lenslog_journal::{Clock, Seq};
+use parking_lot::Mutex;
 
 use super::camera::{CameraCounts, CameraMetrics, CameraSnapshot};
-use super::labelled::{LabelCount, Labelled};
+use super::counter_vec::{CounterVec, LabelCount};
 use super::process::Process;
-use super::snapshot::{Counted, MetricsSnapshot, ProjectionFigures, StorageFigures, TimingBuckets};
+use super::snapshot::{Counted, MetricsSnapshot, ProjectionFigures, StorageMetrics, TimingBuckets};
 use super::timing::Timing;
 
 /// Name of the projection that is the database.
@@ -21,11 +22,11 @@ const DATABASE: &str = "sqlite";
 const NO_LABEL: &str = "none";
 
 /// Most steps in which the database's progress is followed. Beyond that, the newest events count as one step: they
-/// are told to be persisted when the last of them is.
+/// count as persisted when the last of them is.
 const STEPS_MAX: usize = 1024;
 
-/// What is not told but asked, whenever figures are made.
-pub trait Observed: Send + Sync {
+/// Gauges that are read at each snapshot.
+pub trait GaugeSource: Send + Sync {
     /// How the projections fare.
     fn projections(&self) -> Vec<ProjectionFigures>;
 
@@ -35,17 +36,17 @@ pub trait Observed: Send + Sync {
 
 /// What the recorder did since it started, and how long that took.
 ///
-/// Everything is told from the thread that does it: a short lock, no I/O, bounded memory.
+/// Every thread reports its own work: a short lock, no I/O, bounded memory.
 #[derive(Debug)]
 pub struct MetricsCollector {
     clock: Arc<dyn Clock>,
     /// Time since boot.
     started: Duration,
-    observed: OnceLock<Weak<dyn Observed>>,
+    observed: OnceLock<Weak<dyn GaugeSource>>,
     cameras: Mutex<Cameras>,
     events: Mutex<Events>,
     process: Mutex<Process>,
-    storage: Mutex<StorageFigures>,
+    storage: Mutex<StorageMetrics>,
     inference: Timing,
     description: Timing,
     frame_latency: Timing,
@@ -74,7 +75,7 @@ struct Events {
     /// By cameras of this recorder, and by others.
     made: u64,
     ingested: u64,
-    by_label: Labelled,
+    by_label: CounterVec,
     /// Events that the database may not have yet: the seq of the last, and how many.
     unseen: VecDeque<(Seq, u64)>,
     persisted: u64,
@@ -103,7 +104,7 @@ impl Events {
 }
 
 impl MetricsCollector {
-    /// A collector to which nothing was told yet.
+    /// A collector without values.
     #[must_use]
     pub fn new(clock: Arc<dyn Clock>) -> Self {
         let started = clock.read().boot;
@@ -123,17 +124,16 @@ impl MetricsCollector {
         }
     }
 
-    /// Names what is asked whenever figures are made. Only the first call counts. Weak, so that whoever reads
+    /// Sets the gauges that are read at each snapshot. Only the first call counts. Weak, so that a reader of
     /// metrics keeps no recorder alive.
-    pub fn observe(&self, observed: Weak<dyn Observed>) {
+    pub fn observe(&self, observed: Weak<dyn GaugeSource>) {
         // A second one would be a recorder within a recorder.
         let _ = self.observed.set(observed);
     }
 
-    /// Where a camera's thread tells what it does. The same id gets the same one, until [`Self::keep_cameras`] is
-    /// told that there is none of that name.
+    /// The metrics of a camera. The same id gets the same ones, until [`Self::keep_cameras`] drops them.
     pub fn camera(&self, id: &str) -> Arc<CameraMetrics> {
-        let mut cameras = lock(&self.cameras);
+        let mut cameras = self.cameras.lock();
         if let Some(camera) = cameras.running.get(id) {
             return Arc::clone(camera);
         }
@@ -144,7 +144,7 @@ impl MetricsCollector {
 
     /// Forgets every camera but those; what they did stays in the sums.
     pub fn keep_cameras(&self, is_kept: impl Fn(&str) -> bool) {
-        let mut cameras = lock(&self.cameras);
+        let mut cameras = self.cameras.lock();
         let Cameras { running, gone } = &mut *cameras;
         running.retain(|id, camera| {
             let kept = is_kept(id);
@@ -157,15 +157,15 @@ impl MetricsCollector {
 
     /// An event of a camera of this recorder was journaled; `seq` is no less than its own.
     pub fn event(&self, event: &EventDetected, seq: Seq) {
-        let mut events = lock(&self.events);
+        let mut events = self.events.lock();
         events.made += 1;
         events.note(&event.camera_id, label_of(event), seq);
         events.last = Some((seq, event.clone()));
     }
 
-    /// An event that somebody else saw was journaled.
+    /// Counts an ingested event.
     pub fn event_ingested(&self, camera_id: &str, label: &str, seq: Seq) {
-        let mut events = lock(&self.events);
+        let mut events = self.events.lock();
         events.ingested += 1;
         events.note(camera_id, label, seq);
     }
@@ -196,8 +196,8 @@ impl MetricsCollector {
     }
 
     /// What is stored, as counted just now.
-    pub fn set_storage(&self, figures: StorageFigures) {
-        *lock(&self.storage) = figures;
+    pub fn set_storage(&self, figures: StorageMetrics) {
+        *self.storage.lock() = figures;
     }
 
     /// Recognising the objects of a frame took that long.
@@ -223,14 +223,14 @@ impl MetricsCollector {
     /// The newest event of a camera of this recorder.
     #[must_use]
     pub fn last_event(&self) -> Option<(Seq, EventDetected)> {
-        lock(&self.events).last.clone()
+        self.events.lock().last.clone()
     }
 
     /// The sums.
     #[must_use]
     pub fn counted(&self) -> Counted {
         let counts = {
-            let cameras = lock(&self.cameras);
+            let cameras = self.cameras.lock();
             let mut counts = cameras.gone.clone();
             cameras.running.values().for_each(|camera| counts.add(&camera.counted()));
             counts
@@ -240,7 +240,7 @@ impl MetricsCollector {
             frames_dropped: counts.frames_dropped,
             pictures_lost: counts.pictures_lost,
             suppressed: counts.suppressed,
-            events: lock(&self.events).made,
+            events: self.events.lock().made,
             journal_errors: get(&self.counters.journal_errors),
             image_errors: get(&self.counters.image_errors),
         }
@@ -251,7 +251,7 @@ impl MetricsCollector {
     pub fn collect(&self) -> MetricsSnapshot {
         let now = self.clock.read();
         let observed = self.observed.get().and_then(Weak::upgrade);
-        // Asked before anything is locked here: the recorder's threads tell while they hold locks of their own.
+        // Read before this lock is taken: the recorder's threads report while they hold locks of their own.
         let projections = observed.as_ref().map_or_else(Vec::new, |all| all.projections());
         let events_waiting = observed.map_or(0, |observed| observed.events_waiting());
         let (mut counts, cameras) = self.cameras();
@@ -274,8 +274,8 @@ impl MetricsCollector {
         let own_errors = image_errors + get(&counters.metrics_file_errors);
         let suppressed = counts.suppressed.iter();
         // One lock at a time: a guard within the expression below would live as long as that does.
-        let process = lock(&self.process).sample(now.boot);
-        let storage = *lock(&self.storage);
+        let process = self.process.lock().sample(now.boot);
+        let storage = *self.storage.lock();
         MetricsSnapshot {
             time: now.wall.to_string(),
             uptime_s: now.boot.saturating_sub(self.started).as_secs(),
@@ -323,7 +323,7 @@ impl MetricsCollector {
     }
 
     fn cameras(&self) -> (CameraCounts, Vec<(String, Arc<CameraMetrics>)>) {
-        let cameras = lock(&self.cameras);
+        let cameras = self.cameras.lock();
         let running = cameras.running.iter();
         let running = running.map(|(id, camera)| (id.clone(), Arc::clone(camera))).collect();
         (cameras.gone.clone(), running)
@@ -331,7 +331,7 @@ impl MetricsCollector {
 
     /// Events made, events ingested, how many of both the database has, and what was seen in them.
     fn events(&self, projections: &[ProjectionFigures]) -> (u64, u64, u64, Vec<LabelCount>) {
-        let mut events = lock(&self.events);
+        let mut events = self.events.lock();
         // What a rebuild has read is not in its place yet.
         if let Some(database) =
             projections.iter().find(|figures| figures.name == DATABASE && figures.following)
@@ -374,8 +374,4 @@ fn count(counter: &AtomicU64) {
 
 fn get(counter: &AtomicU64) -> u64 {
     counter.load(Ordering::Relaxed)
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

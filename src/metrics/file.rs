@@ -76,7 +76,7 @@ impl MetricsFile {
             bytes.insert(0, b'\n');
         }
         file.write_all(&bytes).inspect_err(|_| {
-            // Half a line is worse than none; where it cannot be cut, the next line begins anew.
+            // Half a line is worse than none; where it cannot be cut, a line break ends it.
             let _ = file.set_len(len);
         })
     }

@@ -1,7 +1,7 @@
 //! Figures about the recorder: what it did, how long that took, what it takes of the machine.
 //!
 //! ```text
-//! camera threads, writer, journal, ingest ─tell→ MetricsCollector ─collect→ MetricsSnapshot
+//! camera threads, writer, journal, ingest ─report→ MetricsCollector ─collect→ MetricsSnapshot
 //!                                    projections ←ask┘                          │
 //!                metrics.json, terminal or log, service manager ←─ Reporter ←───┤
 //!                             GET /metrics, GET /healthz ←─ http::Server ←──────┘
@@ -12,9 +12,9 @@
 
 mod camera;
 mod collector;
+mod counter_vec;
 mod file;
 pub mod http;
-mod labelled;
 mod notify;
 mod pages;
 mod process;
@@ -29,12 +29,9 @@ mod timing;
 pub use camera::{CameraMetrics, CameraSnapshot};
 pub(crate) use collector::label_of;
 use collector::rounded;
-pub use collector::{MetricsCollector, Observed};
-pub use file::{METRICS_FILE, METRICS_FILE_BYTES_MAX, METRICS_FILES_MAX, MetricsFile};
-pub use labelled::{LabelCount, OTHER, SERIES_MAX};
-pub use notify::Notifier;
+pub use collector::{GaugeSource, MetricsCollector};
+pub use file::MetricsFile;
+pub use notify::SdNotify;
 pub use pages::{Problems, pages};
-pub use reporter::{Outlets, Reporter};
-pub use snapshot::{Counted, MetricsSnapshot, ProjectionFigures, StorageFigures, TimingBuckets};
-pub use status::status;
-pub use timing::{BUCKETS_MICROS, Buckets, Summary, Timing, WINDOW};
+pub use reporter::{Reporter, Sinks, StatusSink};
+pub use snapshot::{Counted, ProjectionFigures, StorageMetrics};

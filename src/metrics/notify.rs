@@ -1,4 +1,4 @@
-//! [`Notifier`]: tells systemd how the recorder fares, through the socket that `$NOTIFY_SOCKET` names.
+//! [`SdNotify`]: reports readiness, status and liveness to systemd, through the socket of `$NOTIFY_SOCKET`.
 //!
 //! Datagrams of `NAME=value` lines, as `sd_notify` sends them; nothing else of systemd is needed for it. A socket
 //! that is full or gone costs a message, never time.
@@ -13,9 +13,9 @@ use std::time::{Duration, Instant};
 /// Longest status text that is sent, in bytes.
 const STATUS_BYTES_MAX: usize = 1024;
 
-/// Tells the service manager; or nobody, where there is none.
+/// Notifies the service manager; without one, does nothing.
 #[derive(Debug, Default)]
-pub struct Notifier {
+pub struct SdNotify {
     target: Option<Target>,
     watchdog: Option<Watchdog>,
 }
@@ -32,7 +32,7 @@ struct Watchdog {
     last: Option<Instant>,
 }
 
-impl Notifier {
+impl SdNotify {
     /// Finds the socket and the watchdog's interval in the environment of this process.
     #[must_use]
     pub fn from_environment() -> Self {
@@ -49,14 +49,14 @@ impl Notifier {
         match Self::new(&name, timeout.map(Duration::from_micros)) {
             Ok(notifier) => notifier,
             Err(error) => {
-                tracing::warn!(%error, "the service manager cannot be told how the recorder fares");
+                tracing::warn!(%error, "service manager: notification failed");
                 Self::default()
             }
         }
     }
 
-    /// Tells the socket of that name; `@` stands for the first byte of an abstract one. Twice within
-    /// `watchdog_timeout` it is told that all is well.
+    /// Notifies the socket of that name; `@` is the first byte of an abstract one. The watchdog is notified twice within
+    /// `watchdog_timeout`.
     ///
     /// # Errors
     ///
@@ -87,7 +87,7 @@ impl Notifier {
         self.send("STOPPING=1");
     }
 
-    /// One line about how it fares.
+    /// Sets the status line.
     pub fn status(&self, text: &str) {
         let end =
             (0..=STATUS_BYTES_MAX.min(text.len())).rev().find(|end| text.is_char_boundary(*end));
@@ -96,13 +96,13 @@ impl Notifier {
         self.send(&format!("STATUS={text}"));
     }
 
-    /// How long [`Self::alive`] may take to be called again; `None`: nobody waits for it.
+    /// How long [`Self::alive`] may take to be called again; `None`: there is no watchdog.
     #[must_use]
     pub fn watchdog_interval(&self) -> Option<Duration> {
         self.watchdog.as_ref().map(|watchdog| watchdog.interval)
     }
 
-    /// Tells the watchdog that all is well, as often as it wants to know.
+    /// Notifies the watchdog, as often as it expects.
     pub fn alive(&mut self, now: Instant) {
         let Some(watchdog) = &mut self.watchdog else { return };
         // A little early rather than a whole round late.
@@ -142,7 +142,7 @@ mod tests {
         let by_name = UnixDatagram::bind_addr(&address).unwrap();
         let name = format!("@{name}");
         for (socket, name) in [(by_path, path.as_os_str()), (by_name, OsStr::new(&name))] {
-            let notifier = Notifier::new(name, None).unwrap();
+            let notifier = SdNotify::new(name, None).unwrap();
             notifier.ready();
             assert_eq!(heard(&socket), "READY=1");
             notifier.status("two\nREADY=0 lines");
@@ -161,7 +161,7 @@ mod tests {
         let socket = UnixDatagram::bind(&path).unwrap();
         socket.set_nonblocking(true).unwrap();
         let timeout = Duration::from_secs(20);
-        let mut notifier = Notifier::new(path.as_os_str(), Some(timeout)).unwrap();
+        let mut notifier = SdNotify::new(path.as_os_str(), Some(timeout)).unwrap();
         let start = Instant::now();
         let (mut last, mut count) = (0, 0);
         for second in 0..100 {
@@ -183,7 +183,7 @@ mod tests {
                 "WATCHDOG_USEC" => Some(micros.into()),
                 _ => None,
             };
-            Notifier::from_variables(value_of).watchdog_interval()
+            SdNotify::from_variables(value_of).watchdog_interval()
         };
         let own = std::process::id().to_string();
         let second = Some(Duration::from_secs(1));
@@ -198,14 +198,14 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("notify");
         let socket = UnixDatagram::bind(&path).unwrap();
-        let mut notifier = Notifier::new(path.as_os_str(), Some(Duration::from_secs(2))).unwrap();
+        let mut notifier = SdNotify::new(path.as_os_str(), Some(Duration::from_secs(2))).unwrap();
         // More than its queue holds.
         (0..10_000).for_each(|_| notifier.ready());
         drop(socket);
         std::fs::remove_file(&path).unwrap();
         notifier.ready();
         notifier.alive(Instant::now());
-        Notifier::default().ready();
-        assert!(Notifier::new(OsStr::new("relative"), None).is_err());
+        SdNotify::default().ready();
+        assert!(SdNotify::new(OsStr::new("relative"), None).is_err());
     }
 }

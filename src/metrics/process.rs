@@ -20,7 +20,7 @@ pub(super) struct ProcessSnapshot {
     pub(super) memory_bytes: u64,
 }
 
-/// Processor time used and memory resident; `None` where the system does not tell.
+/// Processor time used and memory resident; `None` where the system does not report it.
 type Read = fn(&mut Option<System>) -> Option<(Duration, u64)>;
 
 /// Reads what this process takes.

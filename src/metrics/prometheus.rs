@@ -283,7 +283,7 @@ mod tests {
     use lenslog_journal::{Seq, SimulatedClock, Timestamp};
 
     use super::*;
-    use crate::metrics::{MetricsCollector, StorageFigures};
+    use crate::metrics::{MetricsCollector, StorageMetrics};
 
     #[test]
     fn hostile_names_stay_within_their_quotes() {
@@ -298,7 +298,7 @@ mod tests {
 
     #[test]
     fn every_figure_is_documented() {
-        let operations = include_str!("../../docs/OPERATIONS.md");
+        let operations = include_str!("../../docs/operations/metrics.md");
         let clock = Arc::new(SimulatedClock::new(Timestamp::default()));
         let text = render(&MetricsCollector::new(clock).collect());
         let names = text.lines().filter_map(|line| line.strip_prefix("# HELP ")?.split(' ').next());
@@ -315,7 +315,7 @@ mod tests {
         camera.frame(Timestamp { utc_micros: 1_500_000, offset_minutes: 60 }, 2);
         camera.suppressed("learning");
         collector.inference(Duration::from_millis(160));
-        collector.set_storage(StorageFigures {
+        collector.set_storage(StorageMetrics {
             total_bytes: Some(5),
             limit_bytes: Some(10),
             warnings: 0,

@@ -3,29 +3,32 @@
 //! To `metrics.json`, to the terminal or the log, and to the service manager. A file system that hangs holds up this
 //! thread and nothing else.
 
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
+use parking_lot::{Condvar, Mutex};
+
 use super::collector::MetricsCollector;
 use super::file::MetricsFile;
-use super::notify::Notifier;
+use super::notify::SdNotify;
 use super::snapshot::MetricsSnapshot;
 use super::status::status;
-use crate::logging::StatusLine;
 
 /// How long the last line may take.
-const STOP_PATIENCE: Duration = Duration::from_secs(2);
+const STOP_TIMEOUT: Duration = Duration::from_secs(2);
 
-/// Where the figures go.
-#[derive(Debug)]
-pub struct Outlets {
+/// Shows the status to a person; `None` removes it.
+pub type StatusSink = Box<dyn Fn(Option<&str>) + Send>;
+
+/// Where the metrics go.
+pub struct Sinks {
     /// `metrics.json`.
     pub file: MetricsFile,
     /// The terminal; `None`: lines of the log.
-    pub status_line: Option<StatusLine>,
+    pub terminal: Option<StatusSink>,
     /// The service manager.
-    pub notifier: Arc<Mutex<Notifier>>,
+    pub sd_notify: Arc<Mutex<SdNotify>>,
 }
 
 /// Writes the figures down until it is stopped.
@@ -56,12 +59,12 @@ impl Reporter {
     /// What the operating system says where it gives no thread.
     pub fn start(
         collector: Arc<MetricsCollector>,
-        outlets: Outlets,
+        sinks: Sinks,
         interval: Duration,
     ) -> std::io::Result<Self> {
         let plan = Mutex::new(Plan { interval, stop: false, ended: false });
         let shared = Arc::new(Shared { plan, changed: Condvar::new() });
-        let writer = Writer { collector, outlets, failing: None };
+        let writer = Writer { collector, sinks, failing: None };
         let seen = Arc::clone(&shared);
         let thread = std::thread::Builder::new().name("metrics".to_owned()).spawn(move || {
             let _ended = Ended(&seen);
@@ -72,21 +75,23 @@ impl Reporter {
 
     /// Writes at another interval from now on.
     pub fn set_interval(&self, interval: Duration) {
-        lock(&self.shared.plan).interval = interval;
+        self.shared.plan.lock().interval = interval;
         self.shared.changed.notify_all();
     }
 
     /// Writes a last line and ends. A file system that hangs is not waited for.
     pub fn stop(&mut self) {
         let Some(thread) = self.thread.take() else { return };
-        let mut plan = lock(&self.shared.plan);
+        let mut plan = self.shared.plan.lock();
         plan.stop = true;
         self.shared.changed.notify_all();
-        let waited =
-            self.shared.changed.wait_timeout_while(plan, STOP_PATIENCE, |plan| !plan.ended);
-        let ended = waited.unwrap_or_else(PoisonError::into_inner).0.ended;
+        self.shared.changed.wait_while_for(&mut plan, |plan| !plan.ended, STOP_TIMEOUT);
+        let ended = plan.ended;
+        drop(plan);
         if !ended {
-            tracing::warn!("metrics cannot be written; nobody waits for that");
+            tracing::warn!(
+                "metrics.json: the writer hangs; the recorder ends without its last line"
+            );
         } else if thread.join().is_err() {
             tracing::error!("the thread that writes metrics panicked");
         }
@@ -104,43 +109,43 @@ struct Ended<'a>(&'a Shared);
 
 impl Drop for Ended<'_> {
     fn drop(&mut self) {
-        lock(&self.0.plan).ended = true;
+        self.0.plan.lock().ended = true;
         self.0.changed.notify_all();
     }
 }
 
 struct Writer {
     collector: Arc<MetricsCollector>,
-    outlets: Outlets,
-    /// What is wrong with the file, told already.
+    sinks: Sinks,
+    /// The error of the file that was last logged.
     failing: Option<String>,
 }
 
 impl Writer {
     fn run(mut self, shared: &Shared) {
-        if let Some(line) = &self.outlets.status_line {
-            line.draw(&status(&self.collector.collect()));
+        if let Some(show) = &self.sinks.terminal {
+            show(Some(&status(&self.collector.collect())));
         }
         while shared.wait_for_turn() {
             let snapshot = self.collector.collect();
             let text = status(&snapshot);
-            match &self.outlets.status_line {
-                Some(line) => line.draw(&text),
+            match &self.sinks.terminal {
+                Some(show) => show(Some(&text)),
                 None => tracing::info!("status: {text}"),
             }
-            lock(&self.outlets.notifier).status(&text);
+            self.sinks.sd_notify.lock().status(&text);
             self.write(&snapshot);
         }
-        if let Some(line) = &self.outlets.status_line {
-            line.clear();
+        if let Some(show) = &self.sinks.terminal {
+            show(None);
         }
         self.write(&self.collector.collect());
     }
 
     fn write(&mut self, snapshot: &MetricsSnapshot) {
         let line = serde_json::to_string(snapshot).map_err(std::io::Error::from);
-        let written = line.and_then(|line| self.outlets.file.append(&line));
-        let path = self.outlets.file.path().display();
+        let written = line.and_then(|line| self.sinks.file.append(&line));
+        let path = self.sinks.file.path().display();
         match written {
             Ok(()) if self.failing.take().is_some() => {
                 tracing::info!("{path} is written again");
@@ -149,7 +154,7 @@ impl Writer {
             Err(error) => {
                 self.collector.metrics_file_error();
                 let error = error.to_string();
-                // The same error at each interval is told once.
+                // The same error at each interval is logged once.
                 if self.failing.as_ref() != Some(&error) {
                     tracing::error!(error, "cannot write {path}; recording goes on");
                 }
@@ -163,21 +168,16 @@ impl Shared {
     /// Waits for the next turn. False: there is none.
     fn wait_for_turn(&self) -> bool {
         let begun = Instant::now();
-        let mut plan = lock(&self.plan);
+        let mut plan = self.plan.lock();
         while !plan.stop {
             let left = plan.interval.saturating_sub(begun.elapsed());
             if left.is_zero() {
                 return true;
             }
-            let waited = self.changed.wait_timeout(plan, left);
-            plan = waited.unwrap_or_else(PoisonError::into_inner).0;
+            self.changed.wait_for(&mut plan, left);
         }
         false
     }
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 #[cfg(test)]
@@ -195,8 +195,8 @@ mod tests {
     fn started(file: MetricsFile, interval: Duration) -> (Reporter, Arc<MetricsCollector>) {
         let clock = Arc::new(SimulatedClock::new(Timestamp::default()));
         let collector = Arc::new(MetricsCollector::new(clock));
-        let outlets = Outlets { file, status_line: None, notifier: Arc::default() };
-        let reporter = Reporter::start(Arc::clone(&collector), outlets, interval).unwrap();
+        let sinks = Sinks { file, terminal: None, sd_notify: Arc::default() };
+        let reporter = Reporter::start(Arc::clone(&collector), sinks, interval).unwrap();
         (reporter, collector)
     }
 
@@ -243,21 +243,21 @@ mod tests {
         let lines = directory.path().join("lines");
         let results = Mutex::new(["a", "a", "", "a", "b", "b", "a", "", ""].iter());
         let file = MetricsFile::new(directory.path(), 0).while_there(move || {
-            let result = lock(&results).next().unwrap();
+            let result = results.lock().next().unwrap();
             if result.is_empty() { Ok(()) } else { Err(std::io::Error::other(*result)) }
         });
         let clock = Arc::new(SimulatedClock::new(Timestamp::default()));
         let collector = Arc::new(MetricsCollector::new(clock));
-        let outlets = Outlets { file, status_line: None, notifier: Arc::default() };
-        let mut writer = Writer { collector, outlets, failing: None };
+        let sinks = Sinks { file, terminal: None, sd_notify: Arc::default() };
+        let mut writer = Writer { collector, sinks, failing: None };
         let count = |text: &str| std::fs::read_to_string(&lines).unwrap().matches(text).count();
         logging_to(&lines, || {
-            let told = [(); 9].map(|()| {
+            let logged = [(); 9].map(|()| {
                 writer.write(&writer.collector.collect());
                 (count("cannot write"), count("is written again"))
             });
             let errors = [(1, 0), (1, 0), (1, 1), (2, 1), (3, 1), (3, 1), (4, 1), (4, 2), (4, 2)];
-            assert_eq!(told, errors);
+            assert_eq!(logged, errors);
         });
     }
 
@@ -267,7 +267,7 @@ mod tests {
         let (release, released) = mpsc::channel::<()>();
         let released = Mutex::new(released);
         let file = MetricsFile::new(directory.path(), 0).while_there(move || {
-            let _ = lock(&released).recv();
+            let _ = released.lock().recv();
             Ok(())
         });
         let (mut reporter, _collector) = started(file, HOUR);

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use super::camera::CameraSnapshot;
-use super::labelled::LabelCount;
+use super::counter_vec::LabelCount;
 use super::timing::{Buckets, Summary};
 
 /// Every figure at one moment. What is not known, or was never measured, is `null` in JSON.
@@ -81,7 +81,7 @@ pub struct MetricsSnapshot {
     /// The projections.
     pub projections: Vec<ProjectionFigures>,
     /// What is stored.
-    pub storage: StorageFigures,
+    pub storage: StorageMetrics,
 
     /// Pictures that could not be written; a part of `file_write_errors`.
     #[serde(skip)]
@@ -104,7 +104,7 @@ pub struct TimingBuckets {
     pub journal_sync: Buckets,
 }
 
-/// How a projection fares.
+/// State of a projection.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ProjectionFigures {
     /// Its name.
@@ -122,10 +122,10 @@ pub struct ProjectionFigures {
     pub next: u64,
 }
 
-/// What is stored, as whoever counts it tells [`MetricsCollector::set_storage`](super::MetricsCollector::set_storage).
+/// Used storage, as set by [`MetricsCollector::set_storage`](super::MetricsCollector::set_storage).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
-pub struct StorageFigures {
-    /// Bytes that everything takes; `None` until somebody has counted.
+pub struct StorageMetrics {
+    /// Bytes that everything takes; `None` until the first check.
     pub total_bytes: Option<u64>,
     /// Bytes that it may take.
     pub limit_bytes: Option<u64>,

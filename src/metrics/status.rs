@@ -1,6 +1,6 @@
 //! The figures in one line, for a terminal, the log and the service manager.
 
-use lenslog_tools::control::length;
+use lenslog_control::length;
 use std::fmt::Write as _;
 
 use super::snapshot::MetricsSnapshot;

@@ -7,6 +7,8 @@ use std::time::Duration;
 use lenslog_journal::{Clock, Seq, SimulatedClock, Timestamp};
 use serde_json::Value;
 
+use super::snapshot::MetricsSnapshot;
+use super::status::status;
 use super::*;
 
 const START: Timestamp = Timestamp { utc_micros: 1_795_424_400_000_000, offset_minutes: 60 };
@@ -27,7 +29,7 @@ struct Database {
     following: std::sync::atomic::AtomicBool,
 }
 
-impl Observed for Database {
+impl GaugeSource for Database {
     fn projections(&self) -> Vec<ProjectionFigures> {
         let sqlite = ProjectionFigures {
             name: "sqlite".to_owned(),
@@ -94,7 +96,7 @@ fn what_is_told_is_what_is_collected() {
     collector.metrics_file_error();
     collector.event_lost();
     collector.event_duplicate();
-    collector.set_storage(StorageFigures {
+    collector.set_storage(StorageMetrics {
         total_bytes: Some(1_200_000_000),
         limit_bytes: Some(4_000_000_000),
         warnings: 1,
@@ -155,7 +157,7 @@ fn a_camera_that_is_configured_no_more_leaves_its_sums_behind() {
 fn an_event_is_persisted_once_the_database_shows_it() {
     let (_, collector) = collector();
     let database = Arc::new(Database::default());
-    let observed: Weak<dyn Observed> = Arc::<Database>::downgrade(&database);
+    let observed: Weak<dyn GaugeSource> = Arc::<Database>::downgrade(&database);
     collector.observe(observed);
     for seq in [10, 12, 15] {
         collector.event_ingested("door", "person", Seq(seq));
@@ -170,7 +172,7 @@ fn an_event_is_persisted_once_the_database_shows_it() {
     assert_eq!(persisted(10, true), 0);
     assert_eq!(persisted(13, false), 0, "a rebuild that has read it does not show it yet");
     assert_eq!(persisted(13, true), 2);
-    assert_eq!(persisted(1, true), 2, "made again from the beginning");
+    assert_eq!(persisted(1, true), 2, "rebuilt from the beginning");
     assert_eq!(persisted(16, true), 3);
     let snapshot = collector.collect();
     assert_eq!((snapshot.db_write_errors, snapshot.file_write_errors), (5, 7));
@@ -183,7 +185,7 @@ fn an_event_is_persisted_once_the_database_shows_it() {
 fn a_database_that_is_far_behind_costs_no_memory_and_loses_no_event() {
     let (_, collector) = collector();
     let database = Arc::new(Database::default());
-    let observed: Weak<dyn Observed> = Arc::<Database>::downgrade(&database);
+    let observed: Weak<dyn GaugeSource> = Arc::<Database>::downgrade(&database);
     collector.observe(observed);
     database.following.store(true, Ordering::Relaxed);
     for seq in 1..=10_000 {
@@ -224,9 +226,9 @@ fn the_status_names_what_is_wrong_and_nothing_that_is_not() {
     assert!(!text.contains("error") && !text.contains("WAIT"), "{text}");
     assert!(text.starts_with("up 0 s, 0 of 0 cameras, 0 frames"), "{text}");
     let database = Arc::new(Database::default());
-    let observed: Weak<dyn Observed> = Arc::<Database>::downgrade(&database);
+    let observed: Weak<dyn GaugeSource> = Arc::<Database>::downgrade(&database);
     collector.observe(observed);
-    collector.set_storage(StorageFigures {
+    collector.set_storage(StorageMetrics {
         total_bytes: Some(1_200_000_000),
         limit_bytes: Some(4_000_000_000),
         warnings: 2,

@@ -5,22 +5,23 @@ mod tests;
 
 use std::any::Any;
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use lenslog_events::{CameraFound, CameraLost, CameraMinute, Event};
 use lenslog_journal::{Clock, ClockReading};
+use parking_lot::Mutex;
 
-use super::link::Link;
 use super::pipeline::{CameraSettings, Pipeline};
-use super::wake::Wake;
 use super::writer::EventWriter;
 use crate::detector::{Detector, NoDetection};
-use crate::frame::Frame;
 use crate::metrics::{CameraMetrics, MetricsCollector};
-use crate::source::{Cancel, Source, SourceError, SourceItem, SourceOptions, SourceSpec};
+use crate::source::{ClockNews, Source, SourceError, SourceItem, SourceOptions, SourceSpec};
+use crate::util::ReconnectBackoff;
+use crate::util::{CancellationToken, Notify, Trust};
+use lenslog_vision::frame::Frame;
 
 /// A live frame that seems older than this is not: the clock was set.
 const FRAME_AGE_MAX: Duration = Duration::from_secs(60);
@@ -36,7 +37,7 @@ pub struct CameraPlan {
     pub options: SourceOptions,
 }
 
-/// How a camera fares.
+/// State of a camera.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum CameraState {
@@ -56,7 +57,7 @@ pub enum CameraState {
 #[derive(Debug)]
 pub struct CameraThread {
     plan: CameraPlan,
-    cancel: Cancel,
+    cancel: CancellationToken,
     shared: Arc<Shared>,
     metrics: Arc<CameraMetrics>,
     thread: Option<JoinHandle<()>>,
@@ -66,6 +67,8 @@ pub struct CameraThread {
 struct Shared {
     pipeline: Mutex<Pipeline>,
     state: Mutex<CameraState>,
+    /// What is wrong with the clock of what sends the pictures.
+    clock_fault: Mutex<Option<String>>,
     /// Frames are dated by this machine's clock, so that time passes between them too.
     is_live: bool,
     done: AtomicBool,
@@ -73,7 +76,7 @@ struct Shared {
 
 /// What all cameras share.
 #[derive(Debug, Clone)]
-pub struct Surroundings {
+pub struct CameraContext {
     /// Puts events into the journal.
     pub writer: Arc<EventWriter>,
     /// What is counted and measured.
@@ -82,10 +85,12 @@ pub struct Surroundings {
     pub clock: Arc<dyn Clock>,
     /// A camera that cannot be opened at first is not tried again.
     pub fail_fast: bool,
-    /// Tells what is in pictures, where there is a model.
+    /// Detects objects, if a model is configured.
     pub detector: Option<Arc<Detector>>,
-    /// Throws when a source ends, so that whoever waits looks again.
-    pub ended: Arc<Wake>,
+    /// Whether this machine's clock is to be believed.
+    pub trust: Trust,
+    /// Notified when a source ends.
+    pub ended: Arc<Notify>,
 }
 
 impl CameraThread {
@@ -97,23 +102,24 @@ impl CameraThread {
     pub fn start(
         plan: CameraPlan,
         pipeline: Pipeline,
-        surroundings: Surroundings,
-        cancel: &Cancel,
+        context: CameraContext,
+        cancel: &CancellationToken,
     ) -> std::io::Result<Self> {
         let cancel = cancel.child();
         let is_live = plan.spec.is_live(&plan.options);
         let shared = Arc::new(Shared {
             pipeline: Mutex::new(pipeline),
             state: Mutex::new(CameraState::Starting),
+            clock_fault: Mutex::default(),
             is_live,
             done: AtomicBool::new(false),
         });
-        let metrics = surroundings.metrics.camera(&plan.settings.id);
+        let metrics = context.metrics.camera(&plan.settings.id);
         let reader = Reader {
             metrics: Arc::clone(&metrics),
             plan: plan.clone(),
             shared: Arc::clone(&shared),
-            surroundings,
+            context,
             cancel: cancel.clone(),
         };
         let name = format!("camera {}", plan.settings.id);
@@ -141,10 +147,16 @@ impl CameraThread {
         self.plan == *plan || (same_recording && self.plan.settings.id == plan.settings.id)
     }
 
-    /// How it fares.
+    /// The state of the camera.
     #[must_use]
     pub fn state(&self) -> CameraState {
-        lock(&self.shared.state).clone()
+        self.shared.state.lock().clone()
+    }
+
+    /// What is wrong with the clock of what sends its pictures; `None` where nothing is, or it does not count.
+    #[must_use]
+    pub fn clock_fault(&self) -> Option<String> {
+        self.shared.clock_fault.lock().clone()
     }
 
     /// Whether nothing will come from it any more.
@@ -161,7 +173,7 @@ impl CameraThread {
         if self.thread.as_ref().is_some_and(JoinHandle::is_finished) {
             self.note_panic(now);
         } else if self.shared.is_live {
-            lock(&self.shared.pipeline).elapsed(now.wall);
+            self.shared.pipeline.lock().elapsed(now.wall);
         }
     }
 
@@ -171,7 +183,7 @@ impl CameraThread {
         if self.is_done() {
             return;
         }
-        *lock(&self.shared.state) = CameraState::Failed("its thread panicked".to_owned());
+        *self.shared.state.lock() = CameraState::Failed("its thread panicked".to_owned());
         self.metrics.down(now);
         self.shared.done.store(true, Ordering::Release);
     }
@@ -179,10 +191,10 @@ impl CameraThread {
     /// The minute that is not journaled yet.
     #[must_use]
     pub fn minute_so_far(&self) -> Option<CameraMinute> {
-        lock(&self.shared.pipeline).minute_so_far()
+        self.shared.pipeline.lock().minute_so_far()
     }
 
-    /// Tells it to end, and waits for nothing: of many, each is told before one is waited for.
+    /// Asks the thread to end and does not wait: of many, each is asked before one is awaited.
     pub fn begin_stop(&self) {
         self.cancel.cancel();
     }
@@ -193,7 +205,7 @@ impl CameraThread {
         if let Some(thread) = self.thread.take()
             && thread.join().is_err()
         {
-            tracing::error!(camera = self.plan.settings.id, "the camera's thread panicked");
+            tracing::error!(camera = self.plan.settings.id, "camera thread panicked");
         }
     }
 }
@@ -203,35 +215,35 @@ struct Reader {
     metrics: Arc<CameraMetrics>,
     plan: CameraPlan,
     shared: Arc<Shared>,
-    surroundings: Surroundings,
-    cancel: Cancel,
+    context: CameraContext,
+    cancel: CancellationToken,
 }
 
 impl Reader {
     fn run(self) {
         let state = self.read();
         if state == CameraState::Ended {
-            self.metrics.over(self.surroundings.clock.read());
+            self.metrics.over(self.context.clock.read());
         }
-        lock(&self.shared.pipeline).stop();
-        *lock(&self.shared.state) = state;
+        self.shared.pipeline.lock().stop();
+        *self.shared.state.lock() = state;
         self.shared.done.store(true, Ordering::Release);
-        self.surroundings.ended.ring();
+        self.context.ended.notify();
     }
 
-    /// Reads until the source ends, it is told to stop, or there is no use in trying again.
+    /// Reads until the source ends, the token fires, or a retry is of no use.
     fn read(&self) -> CameraState {
-        let mut link = Link::default();
-        let since = self.surroundings.clock.read().wall.utc_micros;
+        let mut backoff = ReconnectBackoff::default();
+        let since = self.context.clock.read().wall.utc_micros;
         let mut before: Option<Box<dyn Source>> = None;
         loop {
             let read = catch_unwind(AssertUnwindSafe(|| {
-                let opened = self.open(&mut before, link.is_lost.then_some(since));
-                opened.and_then(|source| self.deliver(&mut **source, &mut link))
+                let opened = self.open(&mut before, backoff.is_lost.then_some(since));
+                opened.and_then(|source| self.deliver(&mut **source, &mut backoff))
             }));
             let reason = match read {
                 Ok(Ok(())) => return CameraState::Ended,
-                // Whoever ends a recorder may end what it reads from with it.
+                // The end of the recorder may end the camera's program too.
                 Ok(Err(_)) if self.cancel.is_cancelled() => return CameraState::Ended,
                 Ok(Err(error)) => error.to_string(),
                 Err(panic) => self.recover(&*panic),
@@ -240,17 +252,17 @@ impl Reader {
             if !matches!(self.plan.spec, SourceSpec::Dir(_)) {
                 before = None;
             }
-            self.metrics.down(self.surroundings.clock.read());
+            self.metrics.down(self.context.clock.read());
             let is_file = matches!(self.plan.spec, SourceSpec::File(_));
-            if !link.is_lost {
+            if !backoff.is_lost {
                 self.lost(&reason);
             }
             // A recording that cannot be read will not be there in a minute.
-            if is_file || (self.surroundings.fail_fast && self.is_starting()) {
+            if is_file || (self.context.fail_fast && self.is_starting()) {
                 return CameraState::Failed(reason);
             }
-            *lock(&self.shared.state) = CameraState::Lost(reason);
-            let pause = link.broken(Instant::now());
+            *self.shared.state.lock() = CameraState::Lost(reason);
+            let pause = backoff.disconnected(Instant::now());
             if self.cancel.wait_until(Instant::now().checked_add(pause)) {
                 return CameraState::Ended;
             }
@@ -260,26 +272,26 @@ impl Reader {
     /// A mistake in this program costs a camera its pictures for a moment, and not for good. Returns what to say of it.
     fn recover(&self, panic: &(dyn Any + Send)) -> String {
         // What panicked may do so again: then what is open stays without an end.
-        let _ = catch_unwind(AssertUnwindSafe(|| lock(&self.shared.pipeline).stop()));
-        lock(&self.shared.pipeline).forget();
+        let _ = catch_unwind(AssertUnwindSafe(|| self.shared.pipeline.lock().stop()));
+        self.shared.pipeline.lock().forget();
         let words = panic.downcast_ref::<String>().map(String::as_str);
         let words = words.or_else(|| panic.downcast_ref::<&str>().copied()).unwrap_or_default();
         format!("its thread panicked: {words}; please report this")
     }
 
     /// The camera is there.
-    fn arrived(&self, link: &mut Link) {
-        if link.established(Instant::now()) {
+    fn arrived(&self, backoff: &mut ReconnectBackoff) {
+        if backoff.connected(Instant::now()) {
             self.found();
         } else {
-            tracing::info!(camera = self.plan.settings.id, "the camera is there");
+            tracing::info!(camera = self.plan.settings.id, "camera connected");
         }
-        *lock(&self.shared.state) = CameraState::Up;
-        self.metrics.up(self.surroundings.clock.read());
+        *self.shared.state.lock() = CameraState::Up;
+        self.metrics.up(self.context.clock.read());
     }
 
     fn is_starting(&self) -> bool {
-        *lock(&self.shared.state) == CameraState::Starting
+        *self.shared.state.lock() == CameraState::Starting
     }
 
     /// Opens the source: the one that was there before, where that remembers what it has delivered. What has come
@@ -293,24 +305,31 @@ impl Reader {
         match before.take().filter(|_| is_open) {
             Some(source) => Ok(before.insert(source)),
             None => {
-                let clock = Arc::clone(&self.surroundings.clock);
-                let options = SourceOptions { since, ..self.plan.options.clone() };
+                let clock = Arc::clone(&self.context.clock);
+                let trust = self.context.trust.clone();
+                let options = SourceOptions { since, trust, ..self.plan.options.clone() };
                 Ok(before.insert(self.plan.spec.open(&options, clock, &self.cancel)?))
             }
         }
     }
 
-    fn deliver(&self, source: &mut dyn Source, link: &mut Link) -> Result<(), SourceError> {
+    fn deliver(
+        &self,
+        source: &mut dyn Source,
+        backoff: &mut ReconnectBackoff,
+    ) -> Result<(), SourceError> {
         let is_candidate = !self.plan.spec.has_motion_stage();
         // A program or a server that is there may still send nothing, or nonsense.
         if !self.shared.is_live {
-            self.arrived(link);
+            self.arrived(backoff);
         }
+        self.note_clock(source);
         while let Some(item) = source.next_item()? {
+            self.note_clock(source);
             match item {
                 SourceItem::Frame(frame) => {
-                    if !link.is_up() {
-                        self.arrived(link);
+                    if !backoff.is_connected() {
+                        self.arrived(backoff);
                     }
                     let taken = self.note(&frame);
                     if !self.look(frame, is_candidate, taken) {
@@ -319,9 +338,9 @@ impl Reader {
                 }
                 SourceItem::Problem(problem) if problem.is_lost_picture() => {
                     self.metrics.picture_lost();
-                    if let Some(left_out) = link.skipped.take(Instant::now()) {
+                    if let Some(left_out) = backoff.skipped.allow(Instant::now()) {
                         let camera = &self.plan.settings.id;
-                        tracing::warn!(camera, %problem, left_out, "a picture is skipped");
+                        tracing::warn!(camera, %problem, left_out, "picture skipped");
                     }
                 }
                 SourceItem::Problem(problem) => {
@@ -332,26 +351,39 @@ impl Reader {
         Ok(())
     }
 
+    /// Takes note of the clock of what sends the pictures.
+    fn note_clock(&self, source: &mut dyn Source) {
+        let camera = &self.plan.settings.id;
+        if let Some(ClockNews { fault, claimed }) = source.take_clock_news() {
+            match fault.map(|fault| fault.describe(camera)) {
+                Some(fault) => tracing::warn!(camera, %claimed, "{fault}"),
+                None => tracing::info!(camera, %claimed, "sender clock is right again"),
+            }
+        }
+        let fault = source.clock_fault().map(|fault| fault.describe(camera));
+        *self.shared.clock_fault.lock() = fault;
+    }
+
     /// Brings a frame through the pipeline, which is free for others while the detector works. Returns `false` where
     /// the recorder stops.
     fn look(&self, frame: Frame, is_candidate: bool, taken: Instant) -> bool {
-        let watched = lock(&self.shared.pipeline).watch(frame, is_candidate);
-        let detector = self.surroundings.detector.as_ref().filter(|_| watched.is_candidate());
+        let watched = self.shared.pipeline.lock().watch(frame, is_candidate);
+        let detector = self.context.detector.as_ref().filter(|_| watched.is_candidate());
         let detection = match detector.map(|detector| detector.detect(watched.picture())) {
             Some(Ok(detection)) => {
-                self.surroundings.metrics.inference(detection.inference);
+                self.context.metrics.inference(detection.inference);
                 Some(detection)
             }
             Some(Err(NoDetection::Cancelled)) => return false,
             Some(Err(NoDetection::Unavailable)) | None => None,
         };
-        lock(&self.shared.pipeline).judge(&watched, detection, taken);
+        self.shared.pipeline.lock().judge(&watched, detection, taken);
         true
     }
 
     /// Counts a frame. Returns when it was taken, or where it is a recorded one, when it was read.
     fn note(&self, frame: &Frame) -> Instant {
-        let now = self.surroundings.clock.read().wall;
+        let now = self.context.clock.read().wall;
         self.metrics.frame(now, frame.dropped_before);
         let read = Instant::now();
         if !self.shared.is_live {
@@ -363,21 +395,21 @@ impl Reader {
     }
 
     fn lost(&self, reason: &str) {
-        tracing::error!(camera = self.plan.settings.id, reason, "the camera is lost");
+        tracing::error!(camera = self.plan.settings.id, reason, "camera lost; it is opened again");
         let reason = shortened(reason, lenslog_events::limits::REASON_BYTES_MAX);
-        self.surroundings.writer.write(&Event::CameraLost(CameraLost {
+        self.context.writer.write(&Event::CameraLost(CameraLost {
             camera_id: self.plan.settings.id.clone(),
-            at: self.surroundings.clock.read().wall,
+            at: self.context.clock.read().wall,
             reason,
         }));
     }
 
     fn found(&self) {
-        tracing::info!(camera = self.plan.settings.id, "the camera is back");
-        lock(&self.shared.pipeline).forget_sight();
-        self.surroundings.writer.write(&Event::CameraFound(CameraFound {
+        tracing::info!(camera = self.plan.settings.id, "camera reconnected");
+        self.shared.pipeline.lock().reset_tamper_detection();
+        self.context.writer.write(&Event::CameraFound(CameraFound {
             camera_id: self.plan.settings.id.clone(),
-            at: self.surroundings.clock.read().wall,
+            at: self.context.clock.read().wall,
         }));
     }
 }
@@ -386,8 +418,4 @@ impl Reader {
 pub(super) fn shortened(text: &str, bytes_max: usize) -> String {
     let end = (0..=bytes_max.min(text.len())).rev().find(|end| text.is_char_boundary(*end));
     text.get(..end.unwrap_or(0)).unwrap_or_default().to_owned()
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

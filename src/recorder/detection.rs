@@ -1,21 +1,23 @@
 //! The recorder's detector: from the configuration to one that runs, and where its failures are journaled.
 
 use std::path::Path;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 
 use lenslog_events::{DetectorFailed, Event};
 use lenslog_journal::Clock;
+use parking_lot::{Mutex, MutexGuard};
 
 use super::camera::shortened;
 use super::writer::EventWriter;
 use crate::config::Config;
-use crate::detector::{CONFIDENCE_FLOOR, Detector, DetectorError, DetectorSettings, Layout};
-use crate::source::Cancel;
+use crate::detector::{CONFIDENCE_FLOOR, Detector, DetectorError, DetectorSettings};
+use crate::util::CancellationToken;
+use lenslog_vision::detection::Layout;
 
 /// Why a recorder cannot start.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
-pub enum StartError {
+pub enum RecorderStartError {
     /// The journal cannot be opened.
     #[error(transparent)]
     Journal(#[from] lenslog_journal::Error),
@@ -66,7 +68,7 @@ impl Failures {
         }
     }
 
-    fn tell(&self, reason: &str) {
+    fn report(&self, reason: &str) {
         tracing::error!(
             reason,
             "the detector failed; motion alone makes events until it works again"
@@ -87,7 +89,7 @@ impl Failures {
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
-        self.0.state.lock().unwrap_or_else(PoisonError::into_inner)
+        self.0.state.lock()
     }
 }
 
@@ -115,12 +117,12 @@ pub(super) fn settings(config: &Config) -> Option<DetectorSettings> {
 pub(super) fn start(
     config: &Config,
     program: &Path,
-    cancel: &Cancel,
+    cancel: &CancellationToken,
     failures: &Failures,
 ) -> Result<Option<Arc<Detector>>, DetectorError> {
     let Some(settings) = settings(config) else { return Ok(None) };
     let (program, failures) = (program.to_owned(), failures.clone());
-    let on_failure = Box::new(move |reason: &str| failures.tell(reason));
+    let on_failure = Box::new(move |reason: &str| failures.report(reason));
     let detector = match config.detector.required {
         true => Detector::start(settings, program, cancel, on_failure)?,
         false => Detector::start_or_retry(settings, program, cancel, on_failure),
@@ -131,19 +133,22 @@ pub(super) fn start(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::recorder::testing::Lab;
+    use crate::recorder::testing::TestEnv;
 
     #[test]
     fn a_failure_of_before_there_is_a_journal_is_journaled_once_and_each_later_one_too() {
-        let lab = Lab::without_journal();
-        let failures = Failures::new(&lab.clock());
-        failures.tell("at the start");
-        failures.write_to(&lab.writer);
-        lab.attach();
+        let env = TestEnv::without_journal();
+        let failures = Failures::new(&env.clock());
+        failures.report("at the start");
+        failures.write_to(&env.writer);
+        env.attach();
         failures.write_waiting();
         failures.write_waiting();
-        failures.tell("later");
+        failures.report("later");
         failures.write_waiting();
-        assert_eq!(lab.told(), ["the detector failed: at the start", "the detector failed: later"]);
+        assert_eq!(
+            env.reported(),
+            ["the detector failed: at the start", "the detector failed: later"]
+        );
     }
 }

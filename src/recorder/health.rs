@@ -1,9 +1,12 @@
-//! The health check at the start: a line an item.
+//! The health check at the start, an item a line, and the check of the journal's files in the background.
 
 use std::fmt;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, OnceLock};
 
+use lenslog_control::{left_out, left_out_lines, obstructed_lines};
 use lenslog_engine::{ProjectionState, Runner};
-use lenslog_journal::{Journal, Opening};
+use lenslog_journal::{Entry, Error, Journal, LeftOut, Opening, ReaderOptions};
 
 use crate::config::Config;
 use crate::detector::{Detector, ModelReport};
@@ -11,12 +14,12 @@ use crate::storage::StorageGuard;
 
 /// How an item was found.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Verdict {
+pub enum HealthVerdict {
     /// As it should be.
     Ok,
     /// It is not known yet.
     Begun,
-    /// Recording goes on, but somebody should look.
+    /// Recording goes on, but the operator should look.
     Warning,
 }
 
@@ -26,31 +29,31 @@ pub struct HealthItem {
     /// What was looked at.
     pub name: String,
     /// How it was found.
-    pub verdict: Verdict,
+    pub verdict: HealthVerdict,
     /// What there is to say.
     pub detail: String,
 }
 
 impl HealthItem {
     pub(super) fn ok(name: impl Into<String>, detail: impl Into<String>) -> Self {
-        Self { name: name.into(), verdict: Verdict::Ok, detail: detail.into() }
+        Self { name: name.into(), verdict: HealthVerdict::Ok, detail: detail.into() }
     }
 
     pub(super) fn begun(name: impl Into<String>, detail: impl Into<String>) -> Self {
-        Self { name: name.into(), verdict: Verdict::Begun, detail: detail.into() }
+        Self { name: name.into(), verdict: HealthVerdict::Begun, detail: detail.into() }
     }
 
     pub(super) fn warning(name: impl Into<String>, detail: impl Into<String>) -> Self {
-        Self { name: name.into(), verdict: Verdict::Warning, detail: detail.into() }
+        Self { name: name.into(), verdict: HealthVerdict::Warning, detail: detail.into() }
     }
 }
 
 impl fmt::Display for HealthItem {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         let verdict = match self.verdict {
-            Verdict::Ok => "ok",
-            Verdict::Begun => "is being opened",
-            Verdict::Warning => "WARNING",
+            HealthVerdict::Ok => "ok",
+            HealthVerdict::Begun => "is being opened",
+            HealthVerdict::Warning => "WARNING",
         };
         write!(formatter, "health: {}: {verdict}, {}", self.name, self.detail)
     }
@@ -69,12 +72,12 @@ pub(super) fn data_directory(config: &Config) -> HealthItem {
 }
 
 pub(super) fn storage(storage: &StorageGuard) -> HealthItem {
-    let stats = storage.figures().stats;
+    let stats = storage.stats();
     let forecast = match storage.days_until_full() {
         Some(0) => "full within a day at this pace".to_owned(),
         Some(1) => "full in 1 day at this pace".to_owned(),
         Some(days) => format!("full in {days} days at this pace"),
-        None => "no whole day yet that tells when it is full".to_owned(),
+        None => "no forecast before the first whole day".to_owned(),
     };
     let detail = format!("{stats}, {forecast}");
     match stats.is_over_limit {
@@ -90,7 +93,7 @@ pub(super) fn journal(journal: &Journal) -> HealthItem {
         Opening::Created => "new".to_owned(),
         Opening::Clean => "closed cleanly".to_owned(),
         Opening::Recovered { recovered, gaps } if gaps.is_empty() => format!(
-            "recovered after an abnormal end: nothing acknowledged is lost, {} bytes never acknowledged are given up",
+            "recovered after an abnormal end: nothing acknowledged is lost, {} unacknowledged bytes dropped",
             recovered.bytes
         ),
         Opening::Recovered { gaps, .. } => {
@@ -107,8 +110,10 @@ pub(super) fn journal(journal: &Journal) -> HealthItem {
     let gaps: Vec<_> = health.gaps.iter().map(ToString::to_string).collect();
     let mut problems = Vec::new();
     if !gaps.is_empty() {
-        problems
-            .push(format!("degraded, seq {} lost (replay verify tells where)", gaps.join(", ")));
+        problems.push(format!(
+            "degraded, seq {} lost (`lenslog verify` names the place)",
+            gaps.join(", ")
+        ));
     }
     problems.extend(health.suspended.map(|reason| format!("cannot write: {reason}")));
     HealthItem::warning(name, format!("{detail}; {}", problems.join("; ")))
@@ -150,7 +155,7 @@ pub(super) fn projections(runner: &Runner, behind: &[&str]) -> Vec<HealthItem> {
         .collect()
 }
 
-/// The name of the machine's time zone, as far as it can be told.
+/// The name of the machine's time zone, or its offset.
 pub(super) fn time_zone() -> String {
     if let Ok(zone) = std::env::var("TZ")
         && !zone.is_empty()
@@ -163,4 +168,59 @@ pub(super) fn time_zone() -> String {
         .and_then(|path| path.to_str())
         .and_then(|path| path.split_once("zoneinfo/").map(|(_, zone)| zone.to_owned()));
     zone.unwrap_or_else(|| "UTC".to_owned())
+}
+
+/// Checks a journal on a thread of its own. Journals what is lost in the newest segment.
+///
+/// After an abnormal end the opening has done this already. After a clean one it read nothing, and the projections
+/// may be past what has rotted since. `stop` ends it early.
+pub(super) fn scrub(
+    journal: &Journal,
+    found: &Arc<OnceLock<Vec<LeftOut>>>,
+    stop: &Arc<AtomicBool>,
+) {
+    let (journal, found, stop) = (journal.clone(), Arc::clone(found), Arc::clone(stop));
+    let thread = std::thread::Builder::new().name("scrub".to_owned());
+    let started = thread.spawn(move || {
+        if let Err(error) = check_files(&journal, &found) {
+            tracing::warn!(%error, "the files of the journal cannot be checked");
+        }
+        if let Err(error) = read_newest(&journal, &stop) {
+            tracing::warn!(%error, "the newest segment cannot be checked");
+        }
+    });
+    if let Err(error) = started {
+        tracing::warn!(%error, "the journal is not checked");
+    }
+}
+
+fn check_files(journal: &Journal, found: &OnceLock<Vec<LeftOut>>) -> Result<(), Error> {
+    let view = journal.view();
+    let files = left_out(&view)?;
+    let mut lines = obstructed_lines(&view, &view.segments()?);
+    lines.extend(left_out_lines(found.get_or_init(|| files)));
+    for line in lines {
+        tracing::warn!("{}", HealthItem::warning("journal", line));
+    }
+    Ok(())
+}
+
+fn read_newest(journal: &Journal, stop: &AtomicBool) -> Result<(), Error> {
+    let view = journal.view();
+    let end = view.head()?;
+    let Some(newest) = view.segments()?.pop() else { return Ok(()) };
+    let mut reader = view.reader(newest.name.base.max(view.floor()?), ReaderOptions::default())?;
+    while reader.next_seq() < end && !stop.load(Ordering::Acquire) {
+        match reader.next()? {
+            Some(Entry::Lost(lost)) => {
+                journal.report_lost(&lost)?;
+            }
+            Some(Entry::Record(_)) => {}
+            None => break,
+        }
+    }
+    for notice in reader.take_notices() {
+        tracing::warn!(%notice, "the journal is damaged");
+    }
+    Ok(())
 }

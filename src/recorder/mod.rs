@@ -4,157 +4,122 @@
 //! camera thread: source → motion → detector → policy → picture on disk → EventWriter ─→ journal ─→ a follower a projection
 //! main thread:   signals, duration, reload, ticks, watchdog                    ↑
 //! control socket: status, minutes, ingest, rebuild ────────────────────────────┘
-//! metrics:       metrics.json, status line, service manager, HTTP: told by all, asked by nobody
+//! metrics:       metrics.json, status line, service manager, HTTP: written by all threads, read by none
 //! ```
 
-mod allowance;
 mod camera;
+mod control;
+mod data_store;
 mod detection;
-mod ending;
-mod handler;
 mod health;
-mod home;
 mod images;
-mod link;
-mod orphans;
+mod lifecycle;
 mod pipeline;
 mod plan;
-mod reload;
 mod reporting;
-mod scrub;
 mod session;
-mod shared;
 mod signals;
-mod status;
-mod summary;
-mod tending;
 #[cfg(test)]
 mod testing;
-mod wake;
 mod writer;
 
 use std::sync::atomic::AtomicBool;
-use std::sync::{Arc, Mutex, RwLock, Weak};
+use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant};
 
-use lenslog_engine::OnLost;
 use lenslog_events::{Event, RecorderStarted};
-use lenslog_journal::storage::RealStorage;
-use lenslog_journal::{Clock, Journal, Options};
+use lenslog_journal::Clock;
+use parking_lot::{Mutex, RwLock};
 
-use camera::{CameraPlan, CameraThread, Surroundings};
+use camera::{CameraContext, CameraPlan, CameraThread};
+use control::StatusSource;
+use data_store::{Detached, StoreOpener};
 use detection::Failures;
-pub use detection::StartError;
-use home::{Absence, Opener};
+pub use detection::RecorderStartError;
 use images::ImageWriter;
 use pipeline::Pipeline;
 use reporting::Reporting;
-use shared::Shared;
-use status::StatusSource;
-use wake::Wake;
+use session::Shared;
 use writer::EventWriter;
 
 use crate::config::Config;
-use crate::ingest::Admission;
-use crate::metrics::{MetricsCollector, Observed, StorageFigures};
-use crate::source::Cancel;
-use lenslog_tools::control::{SOCKET, Server};
+use crate::metrics::{GaugeSource, MetricsCollector, StorageMetrics};
+use crate::storage::Admission;
+use crate::store::clock;
+use crate::util::{CancellationToken, Notify, SET_CLOCK_MICROS_MIN, Trust};
+use lenslog_control::{ControlServer, SOCKET};
 
-pub use handler::storage_status;
-pub use health::{HealthItem, Verdict};
-pub use plan::{SourceFlags, clock};
-pub use session::{RecordOptions, Reload, STORAGE_LIMIT, Session};
+pub use control::storage_status;
+pub use health::{HealthItem, HealthVerdict};
+pub use plan::SourceFlags;
+pub use session::summary;
+pub use session::{RecordOptions, STORAGE_LIMIT, Session};
 pub use signals::{Signals, wait_for_mount};
-pub use summary::summary;
-pub use writer::{BACKLOG_EVENTS_MAX, LOST_NAMED_MAX, Lost};
+pub use writer::{BACKLOG_EVENTS_MAX, LostRecords};
 
 /// How often minutes are closed, backlogs tried and conditions looked at.
 const TICK: Duration = Duration::from_secs(1);
-/// 2026 began: a clock that shows less was not set since the machine was switched on.
-const CLOCK_MICROS_MIN: i64 = 1_767_225_600_000_000;
 /// How long the end may take before the process ends without it.
 pub const DRAIN_MAX: Duration = Duration::from_secs(10);
 /// How long the projections may stand still at the end before they are left behind; they catch up at the next start.
-const CATCH_UP_PATIENCE: Duration = Duration::from_secs(3);
+const CATCH_UP_TIMEOUT: Duration = Duration::from_secs(3);
 
 /// A recorder that runs.
 pub struct Recorder {
     config: Config,
     options: RecordOptions,
     clock: Arc<dyn Clock>,
-    opener: Opener,
+    opener: StoreOpener,
     shared: Arc<Shared>,
-    absence: Option<Absence>,
+    detached: Option<Detached>,
     status: StatusSource,
     reporting: Reporting,
-    server: Option<Server>,
-    cancel: Cancel,
-    wake: Arc<Wake>,
+    server: Option<ControlServer>,
+    cancel: CancellationToken,
+    wake: Arc<Notify>,
     stop: Arc<AtomicBool>,
     started: Instant,
     failures: Failures,
 }
 
-/// How the journal of a data directory is opened.
-#[must_use]
-pub fn journal_options(config: &Config, clock: &Arc<dyn Clock>) -> Options {
-    Options {
-        storage: Arc::new(RealStorage),
-        clock: Arc::clone(clock),
-        storage_limit_bytes: Some((config.storage.max_storage_gb * 1e9) as u64),
-        ..Options::default()
-    }
-}
-
-/// Has every loss that a follower meets journaled.
-#[must_use]
-pub fn report_losses(journal: &Journal) -> OnLost {
-    let journal = journal.clone();
-    Arc::new(move |lost| {
-        if let Err(error) = journal.report_lost(lost) {
-            tracing::error!(%error, %lost, "the loss cannot be journaled");
-        }
-    })
-}
-
 impl Recorder {
-    /// Opens the journal, starts the projections, the control socket and the cameras. Every item of the health
-    /// check is told to `tell`.
+    /// Opens the journal, starts the projections, the control socket and the cameras. `report` gets every item
+    /// of the health check.
     ///
     /// # Errors
     ///
-    /// [`StartError`]: those of opening the journal, and why there is no detector where one is required. Everything
-    /// else is told, counted, and tried again.
+    /// [`RecorderStartError`]: those of opening the journal, and why there is no detector where one is required. Everything
+    /// else is logged, counted, and retried.
     pub fn start(
         config: Config,
         options: RecordOptions,
-        tell: &mut dyn FnMut(HealthItem),
-    ) -> Result<Self, StartError> {
+        report: &mut dyn FnMut(HealthItem),
+    ) -> Result<Self, RecorderStartError> {
         let started = Instant::now();
         let clock: Arc<dyn Clock> = clock(&config);
         let (cancel, failures) = (options.signals.cancel().child(), Failures::new(&clock));
-        // First: what is wrong with a model is told before anything is made or changed.
+        // First: a bad model is reported before anything is created or changed.
         let detector = detection::start(&config, &options.program, &cancel, &failures)?;
         let metrics = Arc::new(MetricsCollector::new(Arc::clone(&clock)));
         let limit_bytes = Some((config.storage.max_storage_gb * 1e9) as u64);
-        metrics.set_storage(StorageFigures { limit_bytes, ..StorageFigures::default() });
-        let wake: Arc<Wake> = Arc::default();
+        metrics.set_storage(StorageMetrics { limit_bytes, ..StorageMetrics::default() });
+        let wake: Arc<Notify> = Arc::default();
         let writer = Arc::new(EventWriter::new(&config.storage.data_dir, Arc::clone(&metrics)));
-        let opener = Opener {
+        let opener = StoreOpener {
             clock: Arc::clone(&clock),
             metrics: Arc::clone(&metrics),
             writer: Arc::clone(&writer),
             wake: Arc::clone(&wake),
         };
-        let home = RwLock::new(Ok(Arc::new(opener.open(&config, tell)?)));
+        let store = RwLock::new(Ok(Arc::new(opener.open(&config, report)?)));
         failures.write_to(&writer);
         if let Some(item) = health::detector(detector.as_deref()) {
-            tell(item);
+            report(item);
         }
         let cameras = Mutex::default();
         let shared =
-            Arc::new(Shared { home, cameras, metrics, writer, detector: Mutex::new(detector) });
-        let observed: Weak<dyn Observed> = Arc::<Shared>::downgrade(&shared);
+            Arc::new(Shared { store, cameras, metrics, writer, detector: Mutex::new(detector) });
+        let observed: Weak<dyn GaugeSource> = Arc::<Shared>::downgrade(&shared);
         shared.metrics.observe(observed);
         let stop = Arc::new(AtomicBool::new(false));
         let status = StatusSource::new(&config, &shared, started);
@@ -162,14 +127,14 @@ impl Recorder {
         let (metrics, asked) = (Arc::clone(&shared.metrics), status.clone());
         let problems = Arc::new(move || asked.problems());
         let place = reporting::Place::of(&config, &shared);
-        let reporting = Reporting::start(&config, metrics, place, status_line, problems, tell);
+        let reporting = Reporting::start(&config, metrics, place, status_line, problems, report);
         let mut recorder = Self {
             config,
             options,
             clock,
             opener,
             shared,
-            absence: None,
+            detached: None,
             status,
             reporting,
             server: None,
@@ -184,17 +149,17 @@ impl Recorder {
                 "cannot make {}: {error}; `lenslog status` and `ingest` do not reach this recorder",
                 recorder.config.storage.data_dir.join(SOCKET).display()
             );
-            tell(HealthItem::warning("control socket", detail));
+            report(HealthItem::warning("control socket", detail));
         }
-        if let Ok(home) = recorder.shared.home() {
-            scrub::scrub(&home, &recorder.stop);
+        if let Ok(store) = recorder.shared.store() {
+            health::scrub(&store.journal, &store.left_out, &recorder.stop);
             let data = recorder.config.storage.data_dir.clone();
-            orphans::remove_in_background(&home.journal, &data);
+            images::remove_in_background(&store.journal, &data);
         }
         recorder.write_started();
         recorder.failures.write_waiting();
         for item in recorder.start_cameras() {
-            tell(item);
+            report(item);
         }
         recorder.reporting.ready();
         tracing::info!(pid = std::process::id(), "recording");
@@ -203,19 +168,19 @@ impl Recorder {
 
     /// Listens on the control socket.
     fn serve(&mut self) -> std::io::Result<()> {
-        let handler = handler::ControlHandler::new(&self.shared, &self.status, &self.clock);
-        self.server = Some(Server::start(&self.config.storage.data_dir, Arc::new(handler))?);
+        let handler = control::ControlHandler::new(&self.shared, &self.status, &self.clock);
+        self.server = Some(ControlServer::start(&self.config.storage.data_dir, Arc::new(handler))?);
         Ok(())
     }
 
     /// Listens on the control socket where that could not be done at the start, such as on a full disk.
     fn serve_at_last(&mut self) {
-        if self.server.is_some() || self.absence.is_some() {
+        if self.server.is_some() || self.detached.is_some() {
             return;
         }
         match self.serve() {
-            Ok(()) => tracing::info!("the control socket is there now"),
-            Err(error) => tracing::debug!(%error, "there is still no control socket"),
+            Ok(()) => tracing::info!("control socket: listening"),
+            Err(error) => tracing::debug!(%error, "control socket: still not available"),
         }
     }
 
@@ -224,7 +189,7 @@ impl Recorder {
         let time_zone = if zone.is_empty() { health::time_zone() } else { zone.clone() };
         let now = self.clock.read().wall;
         tracing::info!(time_zone, %now, "local time");
-        if now.utc_micros < CLOCK_MICROS_MIN {
+        if now.utc_micros < SET_CLOCK_MICROS_MIN {
             tracing::warn!(
                 "the clock shows {now}, and was never set: events lie in the days that it shows; NTP or timedatectl sets it"
             );
@@ -252,14 +217,11 @@ impl Recorder {
             let id = plan.settings.id.clone();
             if let Some(thread) = cameras.get(&id) {
                 if *thread.plan() != plan {
-                    tracing::info!(
-                        camera = id,
-                        "a recording is read as it was begun; changes take effect at the next start"
-                    );
+                    tracing::info!(camera = id, "recording: changes take effect at the next start");
                 }
                 continue;
             }
-            let source = crate::redact::redacted(&plan.spec.to_string());
+            let source = crate::util::redact::redacted(&plan.spec.to_string());
             match self.start_camera(plan) {
                 Ok(thread) => {
                     items.push(HealthItem::begun(format!("camera {id}"), source));
@@ -278,28 +240,41 @@ impl Recorder {
         let images = ImageWriter::new(writer, &self.config.storage.data_dir, self.config.images);
         let (writer, metrics) = (Arc::clone(&self.shared.writer), Arc::clone(&self.shared.metrics));
         let pipeline = Pipeline::new(plan.settings.clone(), writer, images, Arc::clone(&metrics));
-        let surroundings = Surroundings {
+        let context = CameraContext {
             writer: Arc::clone(&self.shared.writer),
             metrics,
             clock: Arc::clone(&self.clock),
             fail_fast: self.options.fail_fast,
             ended: Arc::clone(&self.wake),
             detector: self.shared.detector(),
+            trust: self.trust(),
         };
-        CameraThread::start(plan, pipeline, surroundings, &self.cancel)
+        CameraThread::start(plan, pipeline, context, &self.cancel)
+    }
+
+    /// Whether this machine's clock is to be believed; while the data directory is away, as it was last known.
+    fn trust(&self) -> Trust {
+        let (shared, clock) = (Arc::downgrade(&self.shared), Arc::clone(&self.clock));
+        let last = Mutex::new(None);
+        Trust::new(move || {
+            let store = shared.upgrade().and_then(|shared| shared.store().ok());
+            let mut last = last.lock();
+            *last = store.map(|store| store.storage.clock_trust()).or(*last);
+            last.is_some_and(|trust| trust.may_judge(clock.read()))
+        })
     }
 
     /// Records until a signal, the set duration or the end of all sources, then ends in good order.
     ///
     /// What could not be written by then is in the session.
     pub fn run(mut self) -> Session {
-        self.options.signals.ring(&self.wake);
+        self.options.signals.notify_on_signal(&self.wake);
         let tick = self.reporting.watchdog_tick().map_or(TICK, |tick| tick.min(TICK));
         let reason = loop {
             if self.options.signals.is_stopped() {
                 break "a signal";
             }
-            if self.shared.home().is_ok_and(|home| home.storage.is_full()) {
+            if self.shared.store().is_ok_and(|store| store.storage.is_full()) {
                 break STORAGE_LIMIT;
             }
             if self.options.duration.is_some_and(|duration| self.started.elapsed() >= duration) {
@@ -307,8 +282,8 @@ impl Recorder {
             }
             if self.shared.cameras().values().all(CameraThread::is_done) {
                 // What was read faster than it could be checked.
-                let home = self.shared.home();
-                let has_room = home.map_or(true, |home| home.storage.make_room());
+                let store = self.shared.store();
+                let has_room = store.map_or(true, |store| store.storage.make_room());
                 break if has_room { "the end of all sources" } else { STORAGE_LIMIT };
             }
             if self.options.signals.take_reload() {
@@ -329,8 +304,8 @@ impl Recorder {
         for camera in self.shared.cameras().values() {
             camera.tick(now);
         }
-        let alive = match self.look_after_home() {
-            Ok(home) => self.tick_home(&home),
+        let alive = match self.check_data_dir() {
+            Ok(store) => self.tick_store(&store),
             Err(_) => true,
         };
         self.reporting.tick(alive);

@@ -14,14 +14,16 @@ use serde_json::{Value, json};
 use super::images::{EventPicture, ImageWriter};
 use super::writer::EventWriter;
 use crate::detector::Detection;
-use crate::frame::Frame;
 use crate::metrics::{CameraMetrics, MetricsCollector};
-use crate::motion::{
-    Blindness, MotionConfig, MotionDetector, Outcome, Polygon, Sight, SightChange, SightConfig,
+use lenslog_vision::drawing::paint_over;
+use lenslog_vision::frame::Frame;
+use lenslog_vision::geometry::Polygon;
+use lenslog_vision::motion::{
+    MotionConfig, MotionDetector, MotionOutcome, Tamper, TamperChange, TamperConfig, TamperDetector,
 };
-use crate::picture::paint_over;
-use crate::policy::{
-    CameraState, Decision, EventBegin, EventEnd, EventKey, Input, Observation, PolicyConfig, decide,
+use lenslog_vision::policy::{
+    EventBegin, EventEnd, EventKey, Input, Observation, PolicyConfig, PolicyDecision, PolicyState,
+    decide,
 };
 
 /// What concerns one camera.
@@ -34,7 +36,7 @@ pub struct CameraSettings {
     /// When a change is motion.
     pub motion: MotionConfig,
     /// When the camera shows nothing.
-    pub sight: SightConfig,
+    pub tamper_detector: TamperConfig,
     /// When a sighting is an event.
     pub policy: PolicyConfig,
     /// Parts that are painted over before anything else.
@@ -49,11 +51,11 @@ pub struct CameraSettings {
 #[derive(Debug)]
 pub struct Watched {
     frame: Frame,
-    outcome: Option<Outcome>,
+    outcome: Option<MotionOutcome>,
 }
 
 impl Watched {
-    /// Its picture, without what nobody may see.
+    /// The picture, with private parts painted over.
     #[must_use]
     pub const fn picture(&self) -> &RgbImage {
         &self.frame.picture
@@ -62,7 +64,7 @@ impl Watched {
     /// Whether it is worth looking for objects: something moves, or it was taken because something happened.
     #[must_use]
     pub const fn is_candidate(&self) -> bool {
-        matches!(self.outcome, None | Some(Outcome::Motion(_)))
+        matches!(self.outcome, None | Some(MotionOutcome::Motion(_)))
     }
 }
 
@@ -71,14 +73,14 @@ impl Watched {
 pub struct Pipeline {
     settings: CameraSettings,
     detector: MotionDetector,
-    sight: Sight,
-    state: CameraState,
+    tamper_detector: TamperDetector,
+    state: PolicyState,
     /// Events that have begun, by what the policy calls them.
     open: HashMap<EventKey, EventRef>,
     writer: Arc<EventWriter>,
     images: ImageWriter,
-    /// That pictures cannot be written was told, and since then none was.
-    told_images: bool,
+    /// Whether a failure to write pictures was logged, and none was written since.
+    images_failed_reported: bool,
     metrics: Arc<MetricsCollector>,
     camera: Arc<CameraMetrics>,
 }
@@ -95,63 +97,64 @@ impl Pipeline {
         Self {
             camera: metrics.camera(&settings.id),
             detector: MotionDetector::new(settings.motion.clone()),
-            sight: Sight::default(),
-            state: CameraState::new(&settings.id),
+            tamper_detector: TamperDetector::default(),
+            state: PolicyState::new(&settings.id),
             open: HashMap::new(),
             settings,
             writer,
             images,
-            told_images: false,
+            images_failed_reported: false,
             metrics,
         }
     }
 
-    /// Paints over what nobody may see, and looks for motion. `is_candidate`: the frame was taken because something
+    /// Paints over private parts and looks for motion. `is_candidate`: the frame was taken because something
     /// happened, so motion is not asked for.
     pub fn watch(&mut self, mut frame: Frame, is_candidate: bool) -> Watched {
         if !is_candidate {
-            self.watch_sight(&frame);
+            self.detect_tampering(&frame);
         }
         paint_over(&mut frame.picture, &self.settings.privacy);
-        let outcome = (!is_candidate).then(|| match self.sight.is_doubtful() {
-            true => Outcome::Blind,
+        let outcome = (!is_candidate).then(|| match self.tamper_detector.is_doubtful() {
+            true => MotionOutcome::Blind,
             false => self.detector.look(&frame.picture),
         });
         if let Some(outcome) = &outcome {
-            self.camera.motion(matches!(outcome, Outcome::Motion(_)));
+            self.camera.motion(matches!(outcome, MotionOutcome::Motion(_)));
         }
         Watched { frame, outcome }
     }
 
-    /// The camera was away: what it shows is looked at anew.
-    pub fn forget_sight(&mut self) {
-        self.sight = Sight::default();
+    /// The camera was away: what it shows is judged afresh.
+    pub fn reset_tamper_detection(&mut self) {
+        self.tamper_detector = TamperDetector::default();
     }
 
-    /// Begins anew, as if nothing had been seen.
+    /// Resets the pipeline to its initial state.
     pub fn forget(&mut self) {
-        self.forget_sight();
+        self.reset_tamper_detection();
         self.detector = MotionDetector::new(self.settings.motion.clone());
-        self.state = CameraState::new(&self.settings.id);
+        self.state = PolicyState::new(&self.settings.id);
         self.open.clear();
     }
 
     /// A camera that shows nothing is as good as lost.
-    fn watch_sight(&mut self, frame: &Frame) {
+    fn detect_tampering(&mut self, frame: &Frame) {
         let camera_id = self.settings.id.clone();
-        match self.sight.look(&self.settings.sight, &frame.picture, frame.time) {
+        match self.tamper_detector.look(&self.settings.tamper_detector, &frame.picture, frame.time)
+        {
             None => {}
-            Some(SightChange::Lost(blindness)) => {
-                let reason = blindness.to_string();
+            Some(TamperChange::Began(tamper)) => {
+                let reason = tamper.to_string();
                 tracing::error!(camera = camera_id, reason, "the camera is blind");
                 let lost = CameraLost { camera_id, at: frame.time, reason };
                 self.writer.write(&Event::CameraLost(lost));
-                // Whoever brings a light into the dark is to be seen.
+                // A light in the dark must be seen.
                 self.detector.forget();
             }
-            Some(SightChange::Found(blindness)) => {
-                // What was learned of a cover is of no use; what is seen in the dark may be somebody.
-                if blindness == Blindness::Covered {
+            Some(TamperChange::Ended(tamper)) => {
+                // What was learned of a cover is of no use; what is seen in the dark may be a person.
+                if tamper == Tamper::Covered {
                     self.detector.forget();
                 }
                 tracing::info!(camera = camera_id, "the camera sees again");
@@ -174,7 +177,9 @@ impl Pipeline {
         let input = Input::Frame(observation);
         for decision in decide(&mut self.state, &self.settings.policy, input) {
             match decision {
-                Decision::Begin(begin) => self.begin(begin, watched, detection.as_ref(), taken),
+                PolicyDecision::Begin(begin) => {
+                    self.begin(begin, watched, detection.as_ref(), taken)
+                }
                 other => self.carry_out(other),
             }
         }
@@ -202,15 +207,15 @@ impl Pipeline {
         }
     }
 
-    fn carry_out(&mut self, decision: Decision) {
+    fn carry_out(&mut self, decision: PolicyDecision) {
         match decision {
-            Decision::Minute(minute) => {
+            PolicyDecision::Minute(minute) => {
                 self.writer.write(&Event::CameraMinute(minute));
             }
-            Decision::End(end) => self.end(end),
-            Decision::Suppress(reason) => self.camera.suppressed(reason.name()),
+            PolicyDecision::End(end) => self.end(end),
+            PolicyDecision::Suppress(reason) => self.camera.suppressed(reason.name()),
             // Only a frame begins an event.
-            Decision::Begin(_) => {}
+            PolicyDecision::Begin(_) => {}
         }
     }
 
@@ -231,12 +236,12 @@ impl Pipeline {
         };
         let image_path = match self.images.write(&frame.picture, &picture) {
             Ok(path) => {
-                self.told_images = false;
+                self.images_failed_reported = false;
                 path
             }
             Err(error) => {
                 self.metrics.image_error();
-                if !std::mem::replace(&mut self.told_images, true) {
+                if !std::mem::replace(&mut self.images_failed_reported, true) {
                     let camera = &self.settings.id;
                     tracing::error!(camera, %error, "events are journaled without their pictures");
                 }
@@ -290,7 +295,7 @@ impl Pipeline {
         metadata.insert("frame_number".to_owned(), json!(frame.number));
         let (width, height) = frame.picture.dimensions();
         metadata.insert("frame_size".to_owned(), json!([width, height]));
-        if let Some(Outcome::Motion(motion)) = &watched.outcome {
+        if let Some(MotionOutcome::Motion(motion)) = &watched.outcome {
             let rounded = (motion.changed_percent * 1000.0).round() / 1000.0;
             metadata.insert("changed_percent".to_owned(), json!(rounded));
             let threshold = self.settings.motion.threshold_percent;
@@ -307,6 +312,9 @@ impl Pipeline {
             let name = origin.file_name().unwrap_or_default().to_string_lossy().into_owned();
             metadata.insert("file".to_owned(), Value::String(name));
         }
+        if let Some(claimed) = &frame.claimed {
+            metadata.insert("claimed_time".to_owned(), json!(claimed.to_string()));
+        }
         metadata
     }
 }
@@ -319,15 +327,15 @@ mod tests {
 
     use super::*;
     use crate::config::{Images, KeepImages};
-    use crate::motion::Quiet;
-    use crate::recorder::testing::Lab;
+    use crate::recorder::testing::TestEnv;
+    use lenslog_vision::motion::Quiet;
 
     fn settings() -> CameraSettings {
         CameraSettings {
             id: "door".to_owned(),
             name: None,
             motion: MotionConfig { learning_frames: 2, ..MotionConfig::default() },
-            sight: SightConfig::default(),
+            tamper_detector: TamperConfig::default(),
             policy: PolicyConfig::default(),
             privacy: Vec::new(),
             model: None,
@@ -342,23 +350,24 @@ mod tests {
             picture: RgbImage::new(64, 64),
             dropped_before: 0,
             origin: Some(PathBuf::from("upload.jpg")),
+            claimed: None,
         }
     }
 
-    /// A picture that somebody took because something happened.
+    /// A picture that was taken because something happened.
     fn upload(pipeline: &mut Pipeline, second: i64) {
         let watched = pipeline.watch(frame(second), true);
         pipeline.judge(&watched, None, Instant::now());
     }
 
-    fn watch(pipeline: &mut Pipeline, second: i64) -> Option<Outcome> {
+    fn watch(pipeline: &mut Pipeline, second: i64) -> Option<MotionOutcome> {
         pipeline.watch(frame(second), false).outcome
     }
 
     #[test]
     fn only_events_that_have_not_ended_are_kept_in_mind() {
-        let lab = Lab::new();
-        let mut pipeline = lab.pipeline(settings(), Images::default());
+        let env = TestEnv::new();
+        let mut pipeline = env.pipeline(settings(), Images::default());
         for number in 0..20 {
             upload(&mut pipeline, number * 60);
             assert_eq!(pipeline.open.len(), 1);
@@ -368,22 +377,22 @@ mod tests {
         upload(&mut pipeline, 21 * 60);
         pipeline.stop();
         assert_eq!(pipeline.open.len(), 0);
-        let told = lab.told();
-        let ends = told.iter().filter(|told| *told == "EventEnded").count();
-        assert_eq!((told.len(), ends), (42, 21), "{told:?}");
+        let reported = env.reported();
+        let ends = reported.iter().filter(|reported| *reported == "EventEnded").count();
+        assert_eq!((reported.len(), ends), (42, 21), "{reported:?}");
     }
 
     #[test]
     fn what_began_before_everything_was_forgotten_does_not_get_the_end_of_another_event() {
-        let lab = Lab::new();
-        let mut pipeline = lab.pipeline(settings(), Images::default());
+        let env = TestEnv::new();
+        let mut pipeline = env.pipeline(settings(), Images::default());
         upload(&mut pipeline, 0);
         pipeline.forget();
-        lab.disk.inject(Fault::AllSyncsFail);
+        env.disk.inject(Fault::AllSyncsFail);
         upload(&mut pipeline, 1);
-        lab.disk.heal();
+        env.disk.heal();
         pipeline.stop();
-        assert_eq!(lab.told(), ["EventDetected", "EventDetected"], "its seq was never known");
+        assert_eq!(env.reported(), ["EventDetected", "EventDetected"], "its seq was never known");
     }
 
     #[test]
@@ -395,59 +404,64 @@ mod tests {
             (true, none, true, false),
             (false, Images::default(), true, false),
         ] {
-            let lab = Lab::new();
+            let env = TestEnv::new();
             let settings = CameraSettings { is_described, ..settings() };
-            let mut pipeline = lab.pipeline(settings, images);
+            let mut pipeline = env.pipeline(settings, images);
             if !is_written {
-                lab.disk.inject(Fault::SyncFails { nth: 0 });
+                env.disk.inject(Fault::SyncFails { nth: 0 });
             }
             upload(&mut pipeline, 0);
-            let [Event::Detected(event)] = &lab.events()[..] else { panic!("{:?}", lab.told()) };
+            let [Event::Detected(event)] = &env.events()[..] else {
+                panic!("{:?}", env.reported())
+            };
             assert_eq!(event.description_expected, expected, "{event:?}");
         }
     }
 
     #[test]
     fn what_a_camera_showed_before_it_was_away_does_not_make_it_blind() {
-        let lab = Lab::new();
-        let mut pipeline = lab.pipeline(settings(), Images::default());
+        let env = TestEnv::new();
+        let mut pipeline = env.pipeline(settings(), Images::default());
         for second in [0, 9] {
-            assert_eq!(watch(&mut pipeline, second), Some(Outcome::Blind));
+            assert_eq!(watch(&mut pipeline, second), Some(MotionOutcome::Blind));
         }
-        pipeline.forget_sight();
+        pipeline.reset_tamper_detection();
         for second in [500, 509] {
             watch(&mut pipeline, second);
         }
-        assert_eq!(lab.told(), Vec::<String>::new());
+        assert_eq!(env.reported(), Vec::<String>::new());
         watch(&mut pipeline, 510);
-        let told = lab.told();
-        assert!(told.len() == 1 && told[0].contains("the picture is black"), "{told:?}");
+        let reported = env.reported();
+        assert!(
+            reported.len() == 1 && reported[0].contains("the picture is black"),
+            "{reported:?}"
+        );
     }
 
     /// A picture with something in it, or of one grey.
-    fn shown(pipeline: &mut Pipeline, second: i64, level: Option<u8>) -> Outcome {
+    fn shown(pipeline: &mut Pipeline, second: i64, level: Option<u8>) -> MotionOutcome {
         let shade = |x, y| image::Rgb([level.unwrap_or(((x + y) * 2) as u8); 3]);
         let frame = Frame { picture: RgbImage::from_fn(64, 64, shade), ..frame(second) };
         pipeline.watch(frame, false).outcome.unwrap()
     }
 
     /// A pipeline that knows what its camera shows.
-    fn learned(lab: &Lab) -> Pipeline {
-        let mut pipeline = lab.pipeline(settings(), Images::default());
+    fn learned(env: &TestEnv) -> Pipeline {
+        let mut pipeline = env.pipeline(settings(), Images::default());
         for pictures_left in [1, 0] {
-            assert_eq!(shown(&mut pipeline, 0, None), Outcome::Learning { pictures_left });
+            assert_eq!(shown(&mut pipeline, 0, None), MotionOutcome::Learning { pictures_left });
         }
-        let still = Outcome::Quiet { changed_percent: 0.0, reason: Quiet::Still };
+        let still = MotionOutcome::Quiet { changed_percent: 0.0, reason: Quiet::Still };
         assert_eq!(shown(&mut pipeline, 0, None), still);
         pipeline
     }
 
-    const LEARNS: Outcome = Outcome::Learning { pictures_left: 1 };
+    const LEARNS: MotionOutcome = MotionOutcome::Learning { pictures_left: 1 };
 
     #[test]
     fn a_pipeline_that_forgets_learns_what_the_camera_shows_anew() {
-        let lab = Lab::new();
-        let mut pipeline = learned(&lab);
+        let env = TestEnv::new();
+        let mut pipeline = learned(&env);
         pipeline.forget();
         assert_eq!(shown(&mut pipeline, 0, None), LEARNS);
     }
@@ -455,28 +469,28 @@ mod tests {
     #[test]
     fn the_dark_is_learned_so_that_a_light_in_it_is_seen_and_a_cover_is_forgotten() {
         for (level, is_forgotten) in [(0, false), (100, true)] {
-            let lab = Lab::new();
-            let mut pipeline = learned(&lab);
-            assert_eq!(shown(&mut pipeline, 1, Some(level)), Outcome::Blind);
+            let env = TestEnv::new();
+            let mut pipeline = learned(&env);
+            assert_eq!(shown(&mut pipeline, 1, Some(level)), MotionOutcome::Blind);
             assert_eq!(shown(&mut pipeline, 11, Some(level)), LEARNS, "it is believed now");
             shown(&mut pipeline, 12, Some(level));
             let first = shown(&mut pipeline, 13, None);
             assert_eq!(first == LEARNS, is_forgotten, "{first:?}");
-            assert_eq!(lab.told().len(), 2, "lost and found: {:?}", lab.told());
+            assert_eq!(env.reported().len(), 2, "lost and found: {:?}", env.reported());
         }
     }
 
     #[test]
     fn that_pictures_cannot_be_written_is_told_each_time_it_begins() {
-        let lab = Lab::new();
-        let mut pipeline = lab.pipeline(settings(), Images::default());
+        let env = TestEnv::new();
+        let mut pipeline = env.pipeline(settings(), Images::default());
         for (second, is_written) in [(0, false), (60, true), (120, false)] {
             if !is_written {
-                lab.disk.inject(Fault::AllSyncsFail);
+                env.disk.inject(Fault::AllSyncsFail);
             }
             upload(&mut pipeline, second);
-            lab.disk.heal();
-            assert_eq!(pipeline.told_images, !is_written);
+            env.disk.heal();
+            assert_eq!(pipeline.images_failed_reported, !is_written);
         }
     }
 }

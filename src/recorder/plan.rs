@@ -1,17 +1,17 @@
 //! From the configuration to how each camera is read.
 
 use std::path::PathBuf;
-use std::sync::Arc;
 use std::time::Duration;
 
-use lenslog_journal::{SystemClock, Timestamp};
+use lenslog_journal::Timestamp;
 
 use super::camera::CameraPlan;
 use super::pipeline::CameraSettings;
-use crate::config::{Camera, Config};
-use crate::motion::{MotionConfig, Polygon, SightConfig};
-use crate::policy::PolicyConfig;
-use crate::source::{FrameRate, LocalOffset, SourceOptions};
+use crate::config::{Camera, Config, offset_minutes};
+use crate::source::{ClockSettings, FrameRate, LocalOffset, SourceOptions};
+use lenslog_vision::geometry::Polygon;
+use lenslog_vision::motion::{MotionConfig, TamperConfig};
+use lenslog_vision::policy::PolicyConfig;
 
 /// How long a thing stands still before it belongs to the background.
 const ABSORB: Duration = Duration::from_secs(30);
@@ -31,7 +31,7 @@ impl Default for SourceFlags {
     }
 }
 
-/// How every camera is read. The configuration was validated: what still does not fit is left out and told.
+/// How every camera is read. The configuration was validated: what still does not fit is left out and logged.
 #[must_use]
 pub fn plans(config: &Config, flags: SourceFlags) -> Vec<CameraPlan> {
     config
@@ -47,23 +47,39 @@ pub fn plans(config: &Config, flags: SourceFlags) -> Vec<CameraPlan> {
                 };
                 let SourceFlags { pace, start } = flags;
                 let options = SourceOptions {
+                    camera: id.clone(),
                     fps,
                     size: camera.size,
                     controls: camera.controls.clone(),
                     pace,
                     start,
                     local_offset,
+                    zone_minutes: offset_minutes(&camera.zone),
+                    clock: ClockSettings { time: camera.time, late_by: late_by(config, camera) },
                     memory: Some(memory(config, id)),
                     ..SourceOptions::default()
                 };
                 Some(CameraPlan { settings, spec, options })
             }
             Err(error) => {
-                tracing::error!(camera = id, %error, "the camera is left out");
+                tracing::error!(camera = id, %error, "camera left out");
                 None
             }
         })
         .collect()
+}
+
+/// How late a picture of a folder may arrive: what is kept for days must not be deleted at once because of the time that
+/// its sender claims.
+fn late_by(config: &Config, camera: &Camera) -> Duration {
+    const DAY: Duration = Duration::from_secs(86_400);
+    /// Less is no lag.
+    const MIN: Duration = Duration::from_secs(600);
+    let storage = &config.storage;
+    let bounds = [storage.max_retention_days, storage.images_retention_days];
+    // Today is one of the days that are kept.
+    let bounds = bounds.into_iter().filter(|days| *days > 0).map(|days| DAY * (days - 1));
+    bounds.fold(camera.late_by.0, |late_by, bound| late_by.min(bound.max(MIN)))
 }
 
 /// Where it is remembered which pictures of a folder were recorded.
@@ -94,16 +110,18 @@ fn settings(config: &Config, id: &str, camera: &Camera) -> CameraSettings {
             .0,
         max_event: events.max_event.unwrap_or(config.events.max_event).0,
         min_duration: events.min_duration.unwrap_or(config.events.min_duration).0,
-        newcomers: events.newcomers.unwrap_or(config.events.newcomers),
+        split_on_new_object: events
+            .split_on_new_object
+            .unwrap_or(config.events.split_on_new_object),
         track: config.detector.track.clone(),
-        blacklist: config.detector.blacklist.clone(),
+        ignore: config.detector.ignore.clone(),
         min_object_confidence: config.detector.min_object_confidence,
     };
     CameraSettings {
         id: id.to_owned(),
         name: Some(camera.name.clone()).filter(|name| !name.is_empty()),
         motion,
-        sight: SightConfig {
+        tamper_detector: TamperConfig {
             frozen_after: config.motion.frozen_after.0,
             blind_after: config.motion.blind_after.0,
         },
@@ -120,8 +138,21 @@ fn model_name(config: &Config) -> Option<String> {
     Some(name.into_owned()).filter(|name| !name.is_empty())
 }
 
-/// The clock in the time zone that is configured.
-#[must_use]
-pub fn clock(config: &Config) -> Arc<SystemClock> {
-    Arc::new(SystemClock { fixed_offset_minutes: config.time.offset_minutes() })
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn pictures_may_arrive_no_later_than_they_are_kept() {
+        const DAY: u64 = 86_400;
+        for (records, pictures, expected) in
+            [(0, 0, 30 * DAY), (60, 0, 30 * DAY), (8, 0, 7 * DAY), (8, 3, 2 * DAY), (0, 1, 600)]
+        {
+            let mut config = Config::default();
+            config.storage.max_retention_days = records;
+            config.storage.images_retention_days = pictures;
+            let found = late_by(&config, &Camera::default());
+            assert_eq!(found, Duration::from_secs(expected), "{records} {pictures}");
+        }
+    }
 }

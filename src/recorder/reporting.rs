@@ -1,26 +1,30 @@
-//! [`Reporting`]: who is told the figures while the recorder runs: files, people, the service manager, HTTP.
+//! [`Reporting`]: writes the metrics to files, terminal, service manager and HTTP while the recorder runs.
 
 use std::net::SocketAddr;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant};
+
+use parking_lot::Mutex;
 
 use super::Shared;
 use super::health::HealthItem;
 use crate::config::Config;
 use crate::logging::StatusLine;
 use crate::metrics::http::Server;
-use crate::metrics::{MetricsCollector, MetricsFile, Notifier, Outlets, Problems, Reporter, pages};
+use crate::metrics::{
+    MetricsCollector, MetricsFile, Problems, Reporter, SdNotify, Sinks, StatusSink, pages,
+};
 
 /// An address that could not be listened on is tried again this often.
 const LISTEN_PAUSE: Duration = Duration::from_secs(10);
 
-/// Who is told the figures.
+/// The sinks of the metrics.
 pub(super) struct Reporting {
     collector: Arc<MetricsCollector>,
     problems: Problems,
-    notifier: Arc<Mutex<Notifier>>,
+    notifier: Arc<Mutex<SdNotify>>,
     reporter: Option<Reporter>,
     listen: Listen,
 }
@@ -40,8 +44,8 @@ impl Place {
 
     /// Whether the logs may be written: the data directory is there, or their file system is what it was.
     fn check(&self) -> std::io::Result<()> {
-        let home = self.shared.upgrade().and_then(|shared| shared.home().ok());
-        let is_there = home.is_some_and(|home| home.view.check_place().is_ok());
+        let store = self.shared.upgrade().and_then(|shared| shared.store().ok());
+        let is_there = store.is_some_and(|store| store.view.check_place().is_ok());
         match is_there || device_of(&self.logs) == self.device {
             true => Ok(()),
             false => Err(std::io::Error::other("its file system is gone")),
@@ -64,55 +68,55 @@ struct Listen {
 }
 
 impl Reporting {
-    /// Starts to tell. What does not work is an item of the health check, and recording goes on.
+    /// Starts the sinks. One that fails is an item of the health check; recording goes on.
     pub(super) fn start(
         config: &Config,
         collector: Arc<MetricsCollector>,
         place: Place,
         status_line: Option<StatusLine>,
         problems: Problems,
-        tell: &mut dyn FnMut(HealthItem),
+        report: &mut dyn FnMut(HealthItem),
     ) -> Self {
-        let notifier = Arc::new(Mutex::new(Notifier::from_environment()));
+        let notifier = Arc::new(Mutex::new(SdNotify::from_environment()));
         let limit = (config.storage.max_storage_gb * 1e9) as u64;
-        let outlets = Outlets {
+        let sinks = Sinks {
             file: MetricsFile::new(&config.storage.log_dir, limit)
                 .while_there(move || place.check()),
-            status_line,
-            notifier: Arc::clone(&notifier),
+            terminal: status_line.map(|line| Box::new(line.into_sink()) as StatusSink),
+            sd_notify: Arc::clone(&notifier),
         };
         let interval = config.metrics.metrics_interval.0;
-        let reporter = Reporter::start(Arc::clone(&collector), outlets, interval);
+        let reporter = Reporter::start(Arc::clone(&collector), sinks, interval);
         let reporter = reporter
-            .inspect_err(|error| tell(HealthItem::warning("metrics", error.to_string())))
+            .inspect_err(|error| report(HealthItem::warning("metrics", error.to_string())))
             .ok();
         let listen = Listen { address: config.metrics.address(), ..Listen::default() };
         let mut reporting = Self { collector, problems, notifier, reporter, listen };
         match reporting.listen() {
             Ok(None) => {}
-            Ok(Some(address)) => tell(HealthItem::ok("metrics", url(address))),
-            Err(error) => tell(HealthItem::warning("metrics", error)),
+            Ok(Some(address)) => report(HealthItem::ok("metrics", url(address))),
+            Err(error) => report(HealthItem::warning("metrics", error)),
         }
         reporting
     }
 
     /// The recorder records.
     pub(super) fn ready(&self) {
-        lock(&self.notifier).ready();
+        self.notifier.lock().ready();
     }
 
     /// How long the main loop may wait so that the watchdog hears of it in time.
     pub(super) fn watchdog_tick(&self) -> Option<Duration> {
-        lock(&self.notifier).watchdog_interval().map(|interval| interval / 4)
+        self.notifier.lock().watchdog_interval().map(|interval| interval / 4)
     }
 
     /// Called by the main loop, about once a second. `alive`: everything that should run does.
     pub(super) fn tick(&mut self, alive: bool) {
         if alive {
-            lock(&self.notifier).alive(Instant::now());
+            self.notifier.lock().alive(Instant::now());
         }
         let is_due = self.listen.tried.is_some_and(|tried| tried.elapsed() >= LISTEN_PAUSE);
-        // Why it did not work was told at the first try.
+        // The reason was logged at the first attempt.
         if self.listen.server.is_none()
             && is_due
             && let Ok(Some(address)) = self.listen()
@@ -142,10 +146,10 @@ impl Reporting {
 
     /// The recorder begins to end.
     pub(super) fn stopping(&self) {
-        lock(&self.notifier).stopping();
+        self.notifier.lock().stopping();
     }
 
-    /// Tells the figures a last time.
+    /// Writes the metrics a last time.
     pub(super) fn stop(&mut self) {
         self.listen = Listen::default();
         if let Some(mut reporter) = self.reporter.take() {
@@ -159,7 +163,7 @@ impl Reporting {
         self.listen.tried = Some(Instant::now());
         let respond = pages(Arc::clone(&self.collector), Arc::clone(&self.problems));
         let server = Server::start(address, respond).map_err(|error| {
-            format!("cannot listen on {address}: {error}; it is tried again, and recording goes on")
+            format!("cannot listen on {address}: {error}; retried every minute; recording goes on")
         })?;
         let address = server.address();
         self.listen.server = Some(server);
@@ -169,8 +173,4 @@ impl Reporting {
 
 fn url(address: SocketAddr) -> String {
     format!("http://{address}/metrics")
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

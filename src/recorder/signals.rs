@@ -1,22 +1,22 @@
 //! [`Signals`]: what the operating system asks of the recorder.
 
 use std::path::Path;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::channel;
-use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use parking_lot::Mutex;
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 
 use super::DRAIN_MAX;
-use super::ending::end_now;
-use super::wake::Wake;
+use super::lifecycle::end_now;
 use crate::logging::StatusLine;
-use crate::source::Cancel;
 use crate::storage::missing_mount;
+use crate::util::{CancellationToken, Notify};
 
 /// How long a terminal may take to have the status line taken away.
-const CLEAR_PATIENCE: Duration = Duration::from_millis(200);
+const CLEAR_TIMEOUT: Duration = Duration::from_millis(200);
 /// How much longer than [`DRAIN_MAX`] the end may take from the signal on: it begins once the main loop has noticed.
 const NOTICE_MAX: Duration = Duration::from_secs(2);
 /// A mount is looked for this often.
@@ -25,14 +25,14 @@ const MOUNT_INTERVAL: Duration = Duration::from_secs(1);
 /// Waits until something is mounted on `required`, where that is not empty; says so. `false`: a signal came first.
 #[must_use]
 pub fn wait_for_mount(required: &Path, signals: &Signals) -> bool {
-    let wake: Arc<Wake> = Arc::default();
-    signals.ring(&wake);
-    let mut told = false;
+    let wake: Arc<Notify> = Arc::default();
+    signals.notify_on_signal(&wake);
+    let mut reported = false;
     while let Some(missing) = missing_mount(required) {
         if signals.is_stopped() {
             return false;
         }
-        if !std::mem::replace(&mut told, true) {
+        if !std::mem::replace(&mut reported, true) {
             tracing::warn!("{missing}; waiting for it, nothing is written until then");
         }
         wake.wait(MOUNT_INTERVAL);
@@ -49,7 +49,7 @@ fn take_away(status_line: Option<StatusLine>) {
         let _ = done.send(());
     });
     if spawned.is_ok() {
-        let _ = cleared.recv_timeout(CLEAR_PATIENCE);
+        let _ = cleared.recv_timeout(CLEAR_TIMEOUT);
     }
 }
 
@@ -69,9 +69,9 @@ pub struct Signals(Arc<State>);
 struct State {
     stop: AtomicBool,
     reload: AtomicBool,
-    wake: Mutex<Option<Arc<Wake>>>,
+    wake: Mutex<Option<Arc<Notify>>>,
     /// What waits for a camera, a model or a server, and has to hear of the end before the main loop does.
-    cancel: Cancel,
+    cancel: CancellationToken,
 }
 
 impl Signals {
@@ -103,20 +103,13 @@ impl Signals {
         Ok(signals)
     }
 
-    /// Asks for an orderly end, as SIGTERM does.
-    pub fn stop(&self) {
-        self.0.stop.store(true, Ordering::Release);
-        self.0.cancel.cancel();
-        self.wake();
-    }
-
     /// Has every signal ring.
-    pub(super) fn ring(&self, wake: &Arc<Wake>) {
-        *self.0.wake.lock().unwrap_or_else(PoisonError::into_inner) = Some(Arc::clone(wake));
+    pub(super) fn notify_on_signal(&self, wake: &Arc<Notify>) {
+        *self.0.wake.lock() = Some(Arc::clone(wake));
     }
 
     /// The switch that is thrown when the end is asked for.
-    pub(super) fn cancel(&self) -> &Cancel {
+    pub(super) fn cancel(&self) -> &CancellationToken {
         &self.0.cancel
     }
 
@@ -131,8 +124,8 @@ impl Signals {
     }
 
     fn wake(&self) {
-        if let Some(wake) = &*self.0.wake.lock().unwrap_or_else(PoisonError::into_inner) {
-            wake.ring();
+        if let Some(wake) = &*self.0.wake.lock() {
+            wake.notify();
         }
     }
 }

@@ -4,7 +4,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use lenslog_engine::{Fact, Recorded};
-use lenslog_events::{Event, RecorderVocabulary};
+use lenslog_events::{Event, RecorderCodec};
 use lenslog_journal::storage::FaultyStorage;
 use lenslog_journal::{Clock, Entry, Journal, Options, ReaderOptions};
 
@@ -15,7 +15,7 @@ use crate::config::Images;
 use crate::metrics::MetricsCollector;
 
 /// A journal on a disk of its own, and who writes to it.
-pub(super) struct Lab {
+pub(super) struct TestEnv {
     pub(super) disk: FaultyStorage,
     pub(super) journal: Journal,
     pub(super) writer: Arc<EventWriter>,
@@ -25,7 +25,7 @@ pub(super) struct Lab {
 
 const DATA: &str = "/data";
 
-impl Lab {
+impl TestEnv {
     /// The writer has no journal yet.
     pub(super) fn without_journal() -> Self {
         let disk = FaultyStorage::new();
@@ -38,9 +38,9 @@ impl Lab {
 
     /// The writer writes to the journal.
     pub(super) fn new() -> Self {
-        let lab = Self::without_journal();
-        lab.attach();
-        lab
+        let env = Self::without_journal();
+        env.attach();
+        env
     }
 
     pub(super) fn attach(&self) {
@@ -68,7 +68,7 @@ impl Lab {
         let mut events = Vec::new();
         while let Some(entry) = reader.next().unwrap() {
             let Entry::Record(record) = entry else { continue };
-            if let Fact::Event(event) = Recorded::decode::<RecorderVocabulary>(&record).fact {
+            if let Fact::Event(event) = Recorded::decode::<RecorderCodec>(&record).fact {
                 events.push(event);
             }
         }
@@ -76,7 +76,7 @@ impl Lab {
     }
 
     /// The same in words, without minutes.
-    pub(super) fn told(&self) -> Vec<String> {
+    pub(super) fn reported(&self) -> Vec<String> {
         let words = |event: Event| match event {
             Event::CameraMinute(_) => None,
             Event::CameraLost(lost) => Some(format!("lost: {}", lost.reason)),

@@ -3,36 +3,36 @@
 use std::collections::VecDeque;
 use std::io;
 use std::path::Path;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 use std::time::{Duration, Instant};
 
-use lenslog_engine::Vocabulary;
-use lenslog_events::{Event, EventDetected, RecorderVocabulary};
+use lenslog_events::{Event, EventDetected, RecorderCodec};
 use lenslog_journal::storage::Storage;
 use lenslog_journal::{Appended, Error, Journal, Seq};
+use parking_lot::{Mutex, MutexGuard, RwLock};
 
 use crate::metrics::MetricsCollector;
 
-/// Events kept in memory while the journal cannot take them. With more, the oldest is given up, told and counted.
+/// Events kept in memory while the journal cannot take them. Beyond it, the oldest is dropped, logged and counted.
 pub const BACKLOG_EVENTS_MAX: usize = 1000;
-/// Camera minutes wait for somebody else's sync no longer than this.
+/// Camera minutes wait for the sync of another record no longer than this.
 const UNSYNCED_MAX: Duration = Duration::from_secs(300);
 
 /// Puts events into the journal, as long as there is one.
 pub struct EventWriter {
     /// Why there is none: the data directory is gone.
     journal: RwLock<Result<Journal, Error>>,
-    /// Told how far the journal is.
-    noter: RwLock<Option<Box<Noter>>>,
+    /// Called with the journal's end after each event.
+    on_append: RwLock<Option<Box<OnAppend>>>,
     metrics: Arc<MetricsCollector>,
     state: Mutex<Waiting>,
     /// Length of the backlog, for those who must not wait for the medium.
     waiting: AtomicUsize,
 }
 
-/// Told of the seq that is next.
-type Noter = dyn Fn(Seq) + Send + Sync;
+/// Called with the next seq.
+type OnAppend = dyn Fn(Seq) + Send + Sync;
 
 impl std::fmt::Debug for EventWriter {
     fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
@@ -46,34 +46,34 @@ impl std::fmt::Debug for EventWriter {
 #[derive(Debug, Default)]
 struct Waiting {
     /// Events that the journal could not take.
-    backlog: VecDeque<Kept>,
+    backlog: VecDeque<Queued>,
     /// Events that the journal holds in its own memory: whether they are durable is not known. At most
     /// [`BACKLOG_EVENTS_MAX`].
-    unsettled: Vec<Event>,
-    /// What this time of need has cost so far; `None` while all is well.
-    trouble: Option<Trouble>,
+    unsynced: Vec<Event>,
+    /// The cost of the outage so far; `None` while the journal works.
+    outage: Option<Outage>,
     /// When the oldest record was appended that no sync has covered.
     unsynced_since: Option<Instant>,
     /// Events that are lost.
-    lost: Lost,
+    lost: LostRecords,
 }
 
 #[derive(Debug)]
-struct Kept {
+struct Queued {
     event: Event,
     /// An earlier journal may have it, by its key.
     may_be_known: bool,
 }
 
 #[derive(Debug, Clone, Copy, Default)]
-struct Trouble {
+struct Outage {
     written: u64,
-    given_up: u64,
+    dropped: u64,
 }
 
 /// What did not get into the journal and never will.
 #[derive(Debug, Clone, PartialEq, Default)]
-pub struct Lost {
+pub struct LostRecords {
     /// Events of cameras.
     pub events: u64,
     /// Other records: ends of events, minutes, starts and stops.
@@ -85,7 +85,7 @@ pub struct Lost {
 /// Lost events that are named; beyond it they are only counted.
 pub const LOST_NAMED_MAX: usize = 10;
 
-impl Lost {
+impl LostRecords {
     /// Whether anything is lost.
     #[must_use]
     pub const fn is_any(&self) -> bool {
@@ -113,7 +113,7 @@ impl EventWriter {
         let none = Error::Suspended { path: data.to_owned(), source };
         Self {
             journal: RwLock::new(Err(none)),
-            noter: RwLock::default(),
+            on_append: RwLock::default(),
             metrics,
             state: Mutex::default(),
             waiting: AtomicUsize::new(0),
@@ -122,29 +122,29 @@ impl EventWriter {
 
     /// Writes to this journal from now on; what waits goes first.
     pub fn attach(&self, journal: Journal) {
-        *self.journal.write().unwrap_or_else(PoisonError::into_inner) = Ok(journal);
+        *self.journal.write() = Ok(journal);
         self.write_backlog(&mut self.lock());
     }
 
-    /// Has somebody told how far the journal is, after each event.
-    pub fn tell(&self, noter: impl Fn(Seq) + Send + Sync + 'static) {
-        *self.noter.write().unwrap_or_else(PoisonError::into_inner) = Some(Box::new(noter));
+    /// Sets the callback that gets the journal's end after each event.
+    pub fn on_append(&self, on_append: impl Fn(Seq) + Send + Sync + 'static) {
+        *self.on_append.write() = Some(Box::new(on_append));
     }
 
     /// Lets go of the journal. What it may not have made durable waits with everything that comes now.
     pub fn detach(&self, why: Error) {
         let old = {
-            let mut journal = self.journal.write().unwrap_or_else(PoisonError::into_inner);
+            let mut journal = self.journal.write();
             std::mem::replace(&mut *journal, Err(why.clone()))
         };
         drop(old);
         let mut state = self.lock();
-        self.begin_trouble(&mut state, &why);
-        for event in std::mem::take(&mut state.unsettled).into_iter().rev() {
-            state.backlog.push_front(Kept { event, may_be_known: true });
+        self.begin_outage(&mut state, &why);
+        for event in std::mem::take(&mut state.unsynced).into_iter().rev() {
+            state.backlog.push_front(Queued { event, may_be_known: true });
         }
         state.unsynced_since = None;
-        self.give_up_excess(&mut state);
+        self.drop_excess(&mut state);
     }
 
     /// Where files beside the journal are written.
@@ -171,9 +171,9 @@ impl EventWriter {
             match self.append(event) {
                 Ok(seq) => {
                     self.note_appended(&mut self.lock(), event);
-                    let noter = self.noter.read().unwrap_or_else(PoisonError::into_inner);
-                    if let Some(noter) = &*noter {
-                        noter(seq.next());
+                    let on_append = self.on_append.read();
+                    if let Some(on_append) = &*on_append {
+                        on_append(seq.next());
                     }
                     return Some(seq);
                 }
@@ -181,21 +181,21 @@ impl EventWriter {
                 Err(error @ Error::Sync { .. }) => {
                     let mut state = self.lock();
                     self.metrics.journal_error();
-                    self.begin_trouble(&mut state, &error);
-                    if state.unsettled.len() < BACKLOG_EVENTS_MAX {
-                        state.unsettled.push(event.clone());
+                    self.begin_outage(&mut state, &error);
+                    if state.unsynced.len() < BACKLOG_EVENTS_MAX {
+                        state.unsynced.push(event.clone());
                     }
                     return None;
                 }
                 Err(error) => {
                     self.metrics.journal_error();
-                    self.begin_trouble(&mut self.lock(), &error);
+                    self.begin_outage(&mut self.lock(), &error);
                 }
             }
         }
         let mut state = self.lock();
-        state.backlog.push_back(Kept { event: event.clone(), may_be_known: false });
-        self.give_up_excess(&mut state);
+        state.backlog.push_back(Queued { event: event.clone(), may_be_known: false });
+        self.drop_excess(&mut state);
         None
     }
 
@@ -206,28 +206,28 @@ impl EventWriter {
         self.write_backlog(&mut state);
         let Ok(journal) = self.journal() else { return };
         let is_due = state.unsynced_since.is_some_and(|since| since.elapsed() >= UNSYNCED_MAX);
-        // Nobody may append for long: what the journal keeps in memory is written as soon as the medium works.
-        let has_ended = state.trouble.is_some() && state.backlog.is_empty();
+        // The next append may be far away: what the journal keeps in memory is written as soon as the medium works.
+        let has_ended = state.outage.is_some() && state.backlog.is_empty();
         if is_due || has_ended || journal.health().suspended.is_some() {
             match journal.sync() {
                 Ok(()) => self.note_durable(&mut state),
-                Err(error) => self.begin_trouble(&mut state, &error),
+                Err(error) => self.begin_outage(&mut state, &error),
             }
         }
     }
 
-    /// Events that wait in memory. Waits for nobody.
+    /// The number of events in memory. Never blocks.
     #[must_use]
     pub fn backlog(&self) -> usize {
         self.waiting.load(Ordering::Relaxed)
     }
 
     /// Ends: what still waits is lost. Returns all that is.
-    pub fn lost(&self) -> Lost {
+    pub fn lost(&self) -> LostRecords {
         let mut state = self.lock();
-        let unsettled = std::mem::take(&mut state.unsettled);
-        let backlog = std::mem::take(&mut state.backlog).into_iter().map(|kept| kept.event);
-        for event in unsettled.into_iter().chain(backlog) {
+        let unsynced = std::mem::take(&mut state.unsynced);
+        let backlog = std::mem::take(&mut state.backlog).into_iter().map(|queued| queued.event);
+        for event in unsynced.into_iter().chain(backlog) {
             self.lose(&mut state, event);
         }
         self.waiting.store(0, Ordering::Relaxed);
@@ -235,49 +235,49 @@ impl EventWriter {
     }
 
     fn lock(&self) -> MutexGuard<'_, Waiting> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+        self.state.lock()
     }
 
     fn journal(&self) -> Result<Journal, Error> {
-        self.journal.read().unwrap_or_else(PoisonError::into_inner).clone()
+        self.journal.read().clone()
     }
 
-    /// Told when it begins, not at each event.
-    fn begin_trouble(&self, state: &mut Waiting, error: &Error) {
-        if state.trouble.is_none() {
-            state.trouble = Some(Trouble::default());
+    /// Logs the beginning of an outage, not each event.
+    fn begin_outage(&self, state: &mut Waiting, error: &Error) {
+        if state.outage.is_none() {
+            state.outage = Some(Outage::default());
             tracing::error!(
                 %error,
-                "events are kept in memory, at most {BACKLOG_EVENTS_MAX}, until the journal takes them"
+                "journal: events are kept in memory, at most {BACKLOG_EVENTS_MAX}, until it takes them"
             );
         }
     }
 
     /// Everything that the journal was given is durable; all is well again once nothing waits to be given to it.
     fn note_durable(&self, state: &mut Waiting) {
-        state.unsettled.clear();
+        state.unsynced.clear();
         state.unsynced_since = None;
         if !state.backlog.is_empty() {
             return;
         }
-        if let Some(Trouble { written, given_up }) = state.trouble.take() {
+        if let Some(Outage { written, dropped }) = state.outage.take() {
             tracing::warn!(
-                "the journal takes events again: of the records that waited {written} are in it, and {given_up} given up"
+                "journal: takes events again; {written} waiting records appended, {dropped} dropped"
             );
         }
     }
 
-    fn give_up_excess(&self, state: &mut Waiting) {
+    fn drop_excess(&self, state: &mut Waiting) {
         while state.backlog.len() > BACKLOG_EVENTS_MAX {
-            let Some(Kept { event, .. }) = state.backlog.pop_front() else { break };
+            let Some(Queued { event, .. }) = state.backlog.pop_front() else { break };
             let name = event.kind().name;
             self.lose(state, event);
-            let Some(trouble) = &mut state.trouble else { continue };
-            trouble.given_up += 1;
-            if trouble.given_up == 1 {
+            let Some(outage) = &mut state.outage else { continue };
+            outage.dropped += 1;
+            if outage.dropped == 1 {
                 tracing::error!(
                     event = name,
-                    "more than {BACKLOG_EVENTS_MAX} events wait: the oldest are given up"
+                    "journal: more than {BACKLOG_EVENTS_MAX} events wait; the oldest are dropped"
                 );
             }
         }
@@ -292,24 +292,24 @@ impl EventWriter {
     }
 
     fn write_backlog(&self, state: &mut Waiting) {
-        while let Some(kept) = state.backlog.front() {
-            let appended = match kept.may_be_known {
-                true => self.append_unless_known(&kept.event),
-                false => self.append(&kept.event).map(Some),
+        while let Some(queued) = state.backlog.front() {
+            let appended = match queued.may_be_known {
+                true => self.append_unless_known(&queued.event),
+                false => self.append(&queued.event).map(Some),
             };
-            let is_unsettled = matches!(appended, Err(Error::Sync { .. }));
-            if appended.is_err() && !is_unsettled {
+            let is_unsynced = matches!(appended, Err(Error::Sync { .. }));
+            if appended.is_err() && !is_unsynced {
                 return;
             }
-            let Some(Kept { event, .. }) = state.backlog.pop_front() else { return };
+            let Some(Queued { event, .. }) = state.backlog.pop_front() else { return };
             self.waiting.store(state.backlog.len(), Ordering::Relaxed);
-            if let Some(trouble) = &mut state.trouble {
-                trouble.written += 1;
+            if let Some(outage) = &mut state.outage {
+                outage.written += 1;
             }
             match appended {
                 Ok(Some(_)) => self.note_appended(state, &event),
                 Ok(None) => {}
-                Err(_) => state.unsettled.push(event),
+                Err(_) => state.unsynced.push(event),
             }
         }
     }
@@ -317,7 +317,7 @@ impl EventWriter {
     fn append(&self, event: &Event) -> Result<Seq, Error> {
         let journal = self.journal()?;
         journal.view().check_place()?;
-        let encoded = RecorderVocabulary::encode(event);
+        let encoded = RecorderCodec::encode(event);
         let record = [encoded.as_record()];
         let appended = if rides_along(event) {
             journal.append_unsynced(&record).map(Appended::seq)
@@ -341,7 +341,7 @@ impl EventWriter {
             return Ok(None);
         }
         let journal = self.journal()?;
-        let appended = journal.append(&[RecorderVocabulary::encode(event).as_record()])?;
+        let appended = journal.append(&[RecorderCodec::encode(event).as_record()])?;
         Ok(Some(appended.seq()))
     }
 
@@ -355,7 +355,7 @@ impl EventWriter {
     }
 }
 
-/// Whether an event waits for somebody else's sync.
+/// Whether an event waits for the sync of another record.
 const fn rides_along(event: &Event) -> bool {
     matches!(event, Event::CameraMinute(_))
 }
@@ -375,7 +375,7 @@ mod tests {
         Event::Detected(parse_line(line.as_bytes(), now).unwrap().into_event(String::new))
     }
 
-    fn lab() -> (tempfile::TempDir, Options, EventWriter) {
+    fn env() -> (tempfile::TempDir, Options, EventWriter) {
         let directory = tempfile::tempdir().unwrap();
         let options = Options::default();
         let metrics = Arc::new(MetricsCollector::new(Arc::clone(&options.clock)));
@@ -384,8 +384,8 @@ mod tests {
     }
 
     #[test]
-    fn what_waits_goes_in_with_the_journal_and_what_is_too_much_is_counted() {
-        let (directory, options, writer) = lab();
+    fn waiting_events_are_appended_and_dropped_ones_counted() {
+        let (directory, options, writer) = env();
         for number in 0..BACKLOG_EVENTS_MAX + 3 {
             assert_eq!(writer.write(&event(number)), None);
         }
@@ -398,12 +398,12 @@ mod tests {
         assert!(writer.write(&event(9999)).is_some());
         let lost = writer.lost();
         assert_eq!((lost.events, lost.records, lost.named.len()), (3, 0, 3));
-        assert_eq!(lost.named[0].event_id, "e0", "the oldest are given up");
+        assert_eq!(lost.named[0].event_id, "e0", "the oldest are dropped");
     }
 
     #[test]
-    fn trouble_ends_when_everything_that_waited_is_durable() {
-        let (directory, options, writer) = lab();
+    fn an_outage_ends_when_all_waiting_events_are_durable() {
+        let (directory, options, writer) = env();
         let minute = CameraMinute {
             camera_id: "c".to_owned(),
             minute: Timestamp::default(),
@@ -418,24 +418,24 @@ mod tests {
         writer.write(&Event::CameraMinute(minute));
         writer.detach(Error::Closed);
         writer.note_durable(&mut writer.lock());
-        assert!(writer.lock().trouble.is_some(), "something waits");
-        writer.lock().unsettled.push(event(2));
+        assert!(writer.lock().outage.is_some(), "something waits");
+        writer.lock().unsynced.push(event(2));
         writer.attach(Journal::open(directory.path(), &options).unwrap());
         assert_eq!(writer.backlog(), 0);
-        assert!(writer.lock().trouble.is_some(), "what came last waits for a sync");
+        assert!(writer.lock().outage.is_some(), "what came last waits for a sync");
         writer.tick();
-        assert!(writer.lock().trouble.is_none());
+        assert!(writer.lock().outage.is_none());
         assert!(!writer.lost().is_any());
     }
 
     #[test]
     fn what_an_earlier_journal_may_have_is_not_written_twice() {
-        let (directory, options, writer) = lab();
+        let (directory, options, writer) = env();
         let journal = Journal::open(directory.path(), &options).unwrap();
         writer.attach(journal.clone());
         writer.write(&event(1));
         // As if the syncs of both had failed, and one of them was durable all the same.
-        writer.lock().unsettled.extend([event(1), event(2)]);
+        writer.lock().unsynced.extend([event(1), event(2)]);
         writer.detach(Error::Closed);
         assert_eq!(writer.backlog(), 2);
         let before = journal.next_seq();

@@ -30,6 +30,16 @@ pub enum SourceError {
         /// What it takes.
         expected: &'static str,
     },
+    /// An address holds a character that has to be written in another way there.
+    #[error("'{kind}:' has a {character:?} in its address or password; write {encoded} for it")]
+    BadCharacter {
+        /// The kind.
+        kind: String,
+        /// The character.
+        character: char,
+        /// What to write: `%23`.
+        encoded: String,
+    },
     /// A camera device cannot be read.
     #[error("cannot read the camera {path}: {reason}; {remedy}", path = .path.display())]
     Device {
@@ -45,7 +55,7 @@ pub enum SourceError {
     Program {
         /// Its name, as it was called.
         program: String,
-        /// What happened, its last words included, and what to do.
+        /// What happened, its last output included, and what to do.
         reason: String,
     },
     /// A camera on the network cannot be read.
@@ -121,18 +131,6 @@ pub enum SourceError {
         path: PathBuf,
         /// What the operating system said.
         reason: String,
-    },
-    /// The kernel's or our own limit on watched folders is reached.
-    #[error(
-        "cannot watch the folder {path}: too many folders are watched (the limit here is {limit}); raise the sysctl \
-         fs.inotify.max_user_watches, or name a folder with fewer subfolders",
-        path = .path.display()
-    )]
-    WatchLimit {
-        /// The folder.
-        path: PathBuf,
-        /// How many folders one source watches at most.
-        limit: usize,
     },
     /// A watched folder was deleted, renamed, replaced or unmounted.
     #[error("the folder {path} is gone (deleted, renamed or unmounted); put it back", path = .path.display())]

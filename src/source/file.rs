@@ -10,9 +10,10 @@ use super::mjpeg::{MjpegReader, Piece};
 use super::open::{self, Expected};
 use super::pace::Pacer;
 use super::{
-    Cancel, FRAME_BYTES_MAX, FrameProblem, FrameRate, LocalOffset, Source, SourceError, SourceItem,
+    FRAME_BYTES_MAX, FrameProblem, FrameRate, LocalOffset, Source, SourceError, SourceItem,
 };
-use crate::frame::Frame;
+use crate::util::CancellationToken;
+use lenslog_vision::frame::Frame;
 
 /// How far a file is searched for its first picture: a film of another format is refused at once, not after
 /// gigabytes.
@@ -43,7 +44,7 @@ pub struct FileSource {
     reader: MjpegReader<File>,
     decoder: StreamDecoder,
     pacer: Pacer,
-    cancel: Cancel,
+    cancel: CancellationToken,
     /// Number of the next picture.
     number: u64,
     delivered: u64,
@@ -58,7 +59,11 @@ impl FileSource {
     ///
     /// [`SourceError::NotFound`], [`SourceError::WrongType`], [`SourceError::Empty`], [`SourceError::Open`].
     /// That it holds no picture is found out while reading.
-    pub fn open(path: &Path, options: FileOptions, cancel: Cancel) -> Result<Self, SourceError> {
+    pub fn open(
+        path: &Path,
+        options: FileOptions,
+        cancel: CancellationToken,
+    ) -> Result<Self, SourceError> {
         let (file, metadata) = open::open(path, Expected::File)?;
         if metadata.len() == 0 {
             return Err(SourceError::Empty { path: path.to_path_buf() });
@@ -91,6 +96,7 @@ impl FileSource {
     fn item(&mut self, piece: Piece) -> SourceItem {
         let (offset, outcome) = match piece {
             Piece::Picture { offset, bytes } => (offset, self.decoder.decode(&bytes)),
+            Piece::Unended { offset, bytes } => (offset, self.decoder.decode_unended(&bytes)),
             Piece::Fault { offset, fault } => (offset, Err(fault)),
         };
         let number = self.number;
@@ -104,6 +110,7 @@ impl FileSource {
                     picture,
                     dropped_before: 0,
                     origin: None,
+                    claimed: None,
                 })
             }
             Err(fault) => {
@@ -182,7 +189,7 @@ mod tests {
     }
 
     fn open(path: &Path) -> Result<FileSource, SourceError> {
-        FileSource::open(path, options(), Cancel::new())
+        FileSource::open(path, options(), CancellationToken::new())
     }
 
     /// Everything the source hands over, and the error it ended with.
@@ -230,7 +237,7 @@ mod tests {
                 local_offset: LocalOffset::FixedMinutes(90),
                 ..FileOptions::default()
             };
-            let mut source = FileSource::open(path, options, Cancel::new()).unwrap();
+            let mut source = FileSource::open(path, options, CancellationToken::new()).unwrap();
             let (frames, ..) = drain(&mut source);
             assert_eq!(
                 frames[0].time,
@@ -293,7 +300,7 @@ mod tests {
     fn a_cancelled_source_ends_at_once_even_while_it_waits_for_the_next_frame() {
         let stream = [jpeg(32, 24, 0), jpeg(32, 24, 1)].concat();
         with_file(&stream, |path| {
-            let cancel = Cancel::new();
+            let cancel = CancellationToken::new();
             let slow = FileOptions { fps: FrameRate::MIN, pace: true, ..options() };
             let mut source = FileSource::open(path, slow, cancel.clone()).unwrap();
             assert!(source.next_item().unwrap().is_some());

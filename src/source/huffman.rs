@@ -106,9 +106,9 @@ mod tests {
         let bare = without_segments(&whole, DEFINE_HUFFMAN_TABLES);
         assert!(bare.len() < whole.len());
         assert!(matches!(with_tables(&whole), Cow::Borrowed(_)));
-        let mended = with_tables(&bare);
-        assert_eq!(mended.len(), bare.len() + 420);
-        assert!(matches!(with_tables(&mended), Cow::Borrowed(_)), "it has tables now");
+        let completed = with_tables(&bare);
+        assert_eq!(completed.len(), bare.len() + 420);
+        assert!(matches!(with_tables(&completed), Cow::Borrowed(_)), "it has tables now");
     }
 
     #[test]

@@ -1,11 +1,13 @@
 //! [`LiveSource`], which reads a source that does not wait on a thread of its own, and drops and counts frames
 //! where the pipeline is slower.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::thread::JoinHandle;
 
-use super::mailbox::{Mailbox, Taken};
-use super::{Cancel, Source, SourceError, SourceItem};
+use parking_lot::Mutex;
+
+use super::{Source, SourceError, SourceItem};
+use crate::util::{BoundedQueue, CancellationToken, Taken};
 
 /// Frames that wait for the pipeline. With more, the oldest are dropped: what is looked at is at most so many
 /// frames old.
@@ -14,14 +16,14 @@ pub const LIVE_FRAMES_MAX: usize = 2;
 /// The newest frames of a live source.
 ///
 /// A thread of its own reads the source as fast as it delivers. At most [`LIVE_FRAMES_MAX`] frames wait; older
-/// ones are dropped and counted in [`dropped_before`](crate::frame::Frame::dropped_before) of the frame that
+/// ones are dropped and counted in [`dropped_before`](lenslog_vision::frame::Frame::dropped_before) of the frame that
 /// follows them. Dropping it ends the thread, as soon as the source returns.
 #[derive(Debug)]
 pub struct LiveSource {
     name: String,
     capture: Arc<Capture>,
     thread: Option<JoinHandle<()>>,
-    cancel: Cancel,
+    cancel: CancellationToken,
     /// Dropped since the last frame that was handed over.
     dropped: u64,
 }
@@ -29,12 +31,12 @@ pub struct LiveSource {
 /// What the thread and its source share.
 #[derive(Debug)]
 struct Capture {
-    mailbox: Arc<Mailbox<SourceItem>>,
+    queue: Arc<BoundedQueue<SourceItem>>,
     failure: Mutex<Option<SourceError>>,
 }
 
 impl LiveSource {
-    /// Starts to read the source that `open` makes of a [`Cancel`] of its own, a child of `cancel`. `name` is
+    /// Starts to read the source that `open` makes of a [`CancellationToken`] of its own, a child of `cancel`. `name` is
     /// for messages.
     ///
     /// # Errors
@@ -42,13 +44,13 @@ impl LiveSource {
     /// Those of `open`; [`SourceError::Capture`] if no thread can be started.
     pub fn start(
         name: &str,
-        cancel: &Cancel,
-        open: impl FnOnce(Cancel) -> Result<Box<dyn Source>, SourceError>,
+        cancel: &CancellationToken,
+        open: impl FnOnce(CancellationToken) -> Result<Box<dyn Source>, SourceError>,
     ) -> Result<Self, SourceError> {
         let cancel = cancel.child();
         let source = open(cancel.clone())?;
-        let mailbox = Mailbox::new(LIVE_FRAMES_MAX, cancel.clone());
-        let capture = Arc::new(Capture { mailbox, failure: Mutex::new(None) });
+        let queue = BoundedQueue::new(LIVE_FRAMES_MAX, cancel.clone());
+        let capture = Arc::new(Capture { queue, failure: Mutex::new(None) });
         let thread = {
             let capture = Arc::clone(&capture);
             std::thread::Builder::new()
@@ -64,27 +66,27 @@ impl LiveSource {
         if let Some(Err(_)) = self.thread.take().map(JoinHandle::join) {
             return Err(failed(&self.name, "it panicked"));
         }
-        let failure = self.capture.failure.lock().unwrap_or_else(PoisonError::into_inner).take();
+        let failure = self.capture.failure.lock().take();
         failure.map_or(Ok(None), Err)
     }
 }
 
 impl Capture {
     fn run(&self, mut source: Box<dyn Source>) {
-        // Closes the mailbox however the thread ends, so that nobody waits for ever.
-        struct Close<'a>(&'a Mailbox<SourceItem>);
+        // Closes the queue however the thread ends, so that no one waits for ever.
+        struct Close<'a>(&'a BoundedQueue<SourceItem>);
         impl Drop for Close<'_> {
             fn drop(&mut self) {
                 self.0.close();
             }
         }
-        let _close = Close(&self.mailbox);
+        let _close = Close(&self.queue);
         loop {
             match source.next_item() {
-                Ok(Some(item)) => self.mailbox.push_newest(item),
+                Ok(Some(item)) => self.queue.push_newest(item),
                 Ok(None) => break,
                 Err(error) => {
-                    let mut failure = self.failure.lock().unwrap_or_else(PoisonError::into_inner);
+                    let mut failure = self.failure.lock();
                     *failure = Some(error);
                     break;
                 }
@@ -95,9 +97,9 @@ impl Capture {
 
 impl Source for LiveSource {
     fn next_item(&mut self) -> Result<Option<SourceItem>, SourceError> {
-        match self.capture.mailbox.take(None) {
-            Taken::Item { mut item, evicted } => {
-                self.dropped = self.dropped.saturating_add(evicted);
+        match self.capture.queue.take(None) {
+            Taken::Item { mut item, dropped } => {
+                self.dropped = self.dropped.saturating_add(dropped);
                 if let SourceItem::Frame(frame) = &mut item {
                     let dropped = std::mem::take(&mut self.dropped);
                     frame.dropped_before = frame.dropped_before.saturating_add(dropped);
@@ -114,7 +116,7 @@ impl Drop for LiveSource {
     fn drop(&mut self) {
         self.cancel.cancel();
         if let Some(thread) = self.thread.take() {
-            // A panic was its own report, and there is nobody left to tell.
+            // A panic was its own report, and no thread is left to report to.
             let _ = thread.join();
         }
     }
@@ -133,9 +135,9 @@ mod tests {
 
     use super::super::{FrameProblem, PictureFault};
     use super::*;
-    use crate::frame::Frame;
+    use lenslog_vision::frame::Frame;
 
-    /// Hands over what the test sends, and tells when it is asked for more.
+    /// Hands over what the test sends, and reports each request for more.
     struct Scripted {
         script: Receiver<Result<Option<SourceItem>, SourceError>>,
         asked: Sender<()>,
@@ -151,7 +153,14 @@ mod tests {
     fn frame(number: u64) -> SourceItem {
         let picture = RgbImage::new(1, 1);
         let time = Timestamp::default();
-        SourceItem::Frame(Frame { number, time, picture, dropped_before: 0, origin: None })
+        SourceItem::Frame(Frame {
+            number,
+            time,
+            picture,
+            dropped_before: 0,
+            origin: None,
+            claimed: None,
+        })
     }
 
     fn problem() -> SourceItem {
@@ -167,7 +176,7 @@ mod tests {
         let (asked, was_asked) = channel();
         let count = items.len();
         let open = |_| Ok(Box::new(Scripted { script, asked }) as Box<dyn Source>);
-        let source = LiveSource::start("test", &Cancel::new(), open).unwrap();
+        let source = LiveSource::start("test", &CancellationToken::new(), open).unwrap();
         items.into_iter().for_each(|item| send.send(item).unwrap());
         (0..=count).for_each(|_| was_asked.recv().unwrap());
         (source, send)
@@ -217,21 +226,21 @@ mod tests {
             }
         }
         let open = |_| Ok(Box::new(Panics) as Box<dyn Source>);
-        let mut source = LiveSource::start("camera_1", &Cancel::new(), open).unwrap();
+        let mut source = LiveSource::start("camera_1", &CancellationToken::new(), open).unwrap();
         let message = source.next_item().unwrap_err().to_string();
         assert_eq!(message, "the capture thread of camera_1 failed: it panicked");
     }
 
     #[test]
     fn cancelling_the_parent_ends_a_wait_for_a_frame() {
-        struct Waits(Cancel);
+        struct Waits(CancellationToken);
         impl Source for Waits {
             fn next_item(&mut self) -> Result<Option<SourceItem>, SourceError> {
                 self.0.wait_until(None);
                 Ok(None)
             }
         }
-        let cancel = Cancel::new();
+        let cancel = CancellationToken::new();
         let open = |cancel| Ok(Box::new(Waits(cancel)) as Box<dyn Source>);
         let mut source = LiveSource::start("test", &cancel, open).unwrap();
         let waiting = std::thread::spawn(move || source.next_item().unwrap().is_none());

@@ -1,6 +1,6 @@
 //! [`LocalOffset`], which local time belongs to an instant of UTC, for pictures that do not say it themselves.
 
-use chrono::{DateTime, Local, LocalResult, NaiveDateTime, Offset, TimeZone, Utc};
+use chrono::{DateTime, Local, LocalResult, NaiveDateTime, Offset, TimeDelta, TimeZone, Utc};
 use lenslog_journal::Timestamp;
 
 /// Where local time comes from.
@@ -36,18 +36,39 @@ impl LocalOffset {
         let offset_minutes = match self {
             Self::FixedMinutes(minutes) => minutes,
             Self::System => match Local.offset_from_local_datetime(&local) {
-                LocalResult::Single(offset) | LocalResult::Ambiguous(offset, _) => {
-                    minutes_of(offset.fix())
+                LocalResult::Single(offset) => minutes_of(offset.fix()),
+                // In which order they come depends on how the zone is described. Further ahead of UTC is earlier.
+                LocalResult::Ambiguous(one, other) => {
+                    minutes_of(one.fix()).max(minutes_of(other.fix()))
                 }
                 LocalResult::None => {
-                    let before = local.and_utc().timestamp_micros().saturating_sub(3_600_000_000);
-                    self.at(before).offset_minutes
+                    let earlier = local.checked_sub_signed(TimeDelta::hours(1)).unwrap_or(local);
+                    let offset = Local.offset_from_local_datetime(&earlier).latest();
+                    let as_if_utc = || self.at(earlier.and_utc().timestamp_micros());
+                    offset.map_or_else(
+                        || as_if_utc().offset_minutes,
+                        |offset| minutes_of(offset.fix()),
+                    )
                 }
             },
         };
         let utc = Utc.from_utc_datetime(&local).timestamp_micros();
         let utc_micros = utc.saturating_sub(i64::from(offset_minutes) * 60_000_000);
         Timestamp { utc_micros, offset_minutes }
+    }
+
+    /// As [`LocalOffset::resolve`], but of the hour that autumn repeats the latest reading that is not after
+    /// `utc_micros`.
+    #[must_use]
+    pub fn resolve_not_after(self, local: NaiveDateTime, utc_micros: i64) -> Timestamp {
+        let first = self.resolve(local);
+        let Self::System = self else { return first };
+        let LocalResult::Ambiguous(one, other) = Local.offset_from_local_datetime(&local) else {
+            return first;
+        };
+        let later = minutes_of(one.fix()).min(minutes_of(other.fix()));
+        let second = Self::FixedMinutes(later).resolve(local);
+        if second.utc_micros <= utc_micros { second } else { first }
     }
 }
 
@@ -58,6 +79,7 @@ fn minutes_of(offset: chrono::FixedOffset) -> i16 {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::testing::own_process;
 
     #[test]
     fn a_fixed_offset_holds_for_every_instant() {
@@ -74,6 +96,37 @@ mod tests {
             let resolved = LocalOffset::System.resolve(local);
             assert_eq!(LocalOffset::System.at(resolved.utc_micros), resolved);
             assert_eq!(resolved.to_local().naive_local(), local);
+        }
+    }
+
+    #[test]
+    fn an_hour_that_autumn_repeats_is_read_the_first_time() {
+        for (zone, local, first, second) in [
+            ("CET-1CEST,M3.5.0,M10.5.0/3", "2026-10-25T02:30:00", "+02:00", "+01:00"),
+            ("AEST-10AEDT,M10.1.0,M4.1.0/3", "2026-04-05T02:30:00", "+11:00", "+10:00"),
+        ] {
+            // A zone is a process' own.
+            let name =
+                "source::local_offset::tests::an_hour_that_autumn_repeats_is_read_the_first_time";
+            if let Some(ran) = own_process(name, &format!("export TZ='{zone}';")) {
+                assert!(ran.status.success(), "{zone}: {}", String::from_utf8_lossy(&ran.stdout));
+                assert!(String::from_utf8_lossy(&ran.stdout).contains("1 passed"));
+                continue;
+            }
+            if std::env::var("TZ").as_deref() != Ok(zone) {
+                continue;
+            }
+            let repeated: NaiveDateTime = local.parse().unwrap();
+            let resolved = LocalOffset::System.resolve(repeated);
+            assert_eq!(resolved.to_string(), format!("{local}{first}"));
+            assert_eq!(LocalOffset::System.at(resolved.utc_micros), resolved);
+            let hour = 3_600_000_000;
+            for (at, offset) in [(0, first), (hour - 1, first), (hour, second), (2 * hour, second)]
+            {
+                let at = resolved.utc_micros + at;
+                let latest = LocalOffset::System.resolve_not_after(repeated, at);
+                assert_eq!(latest.to_string(), format!("{local}{offset}"));
+            }
         }
     }
 

@@ -3,50 +3,42 @@
 //! A source owns capture, decoding and the time of each frame. It never looks at what a picture shows, and
 //! never touches the journal.
 
-mod cancel;
 mod child;
 mod decode;
 mod dir;
 mod error;
-mod figure;
 mod file;
+mod format;
+mod frame_sampler;
 mod http;
 mod huffman;
 mod live;
 mod local_offset;
-mod mailbox;
 mod mjpeg;
 mod open;
 mod options;
 mod pace;
-mod patience;
 mod problem;
-mod rhythm;
 #[cfg(test)]
 pub(crate) mod samples;
-mod scene;
+mod scans;
 mod size;
 mod spec;
+mod stall_timeout;
 mod stream;
 mod test_scene;
 mod v4l2;
-mod words;
 
-pub use cancel::Cancel;
-pub(crate) use cancel::Wake as CancelWake;
-pub use dir::{DELIVERED_MAX, DirOptions, DirSource, WATCHED_FOLDERS_MAX};
+pub use dir::{ClockFault, ClockSettings, DirOptions, DirSource, PictureTime, WATCHED_FOLDERS_MAX};
 pub use error::SourceError;
-pub use file::{FIRST_PICTURE_WITHIN_BYTES, FileOptions, FileSource};
-pub use live::{LIVE_FRAMES_MAX, LiveSource};
+pub use file::{FileOptions, FileSource};
+pub use live::LiveSource;
 pub use local_offset::LocalOffset;
-pub(crate) use mailbox::{Mailbox, Taken};
 pub use options::SourceOptions;
 pub use pace::FrameRate;
-pub use patience::{FIRST_PICTURE_MAX, SILENCE_MAX};
 pub use problem::{FrameProblem, PictureFault};
-pub use scene::{LightStep, NOISE_LEVELS_MAX, SCENE_SIDE, Scene, SceneRenderer, Walk};
 pub use size::PictureSize;
-pub use spec::{Private, SourceSpec};
+pub use spec::SourceSpec;
 pub use test_scene::{TestSource, TestTime};
 
 /// The longest encoded picture. A longer one is skipped and reported as [`PictureFault::TooManyBytes`].
@@ -56,7 +48,13 @@ pub const FRAME_BYTES_MAX: usize = 32 << 20;
 /// [`PictureFault::TooManyPixels`], before memory for it is taken.
 pub const PICTURE_PIXELS_MAX: u64 = 7680 * 4320;
 
-use crate::frame::Frame;
+/// The largest picture of a `dir:`, in pixels. What has more than [`PICTURE_PIXELS_MAX`] is taken at half its width and
+/// height. Decoding takes 3 bytes a pixel, 9 where it is progressive.
+pub const FILE_PIXELS_MAX: u64 = 64_000_000;
+
+use lenslog_journal::Timestamp;
+
+use lenslog_vision::frame::Frame;
 
 /// What a source hands over.
 #[derive(Debug)]
@@ -65,6 +63,15 @@ pub enum SourceItem {
     Frame(Frame),
     /// A picture that came but cannot be used.
     Problem(FrameProblem),
+}
+
+/// A change in the clock of what sends the pictures.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ClockNews {
+    /// What is wrong with it; `None`: it is right again.
+    pub fault: Option<ClockFault>,
+    /// The time that the last picture claims.
+    pub claimed: Timestamp,
 }
 
 /// Where frames come from.
@@ -79,12 +86,22 @@ pub trait Source: Send {
     fn next_item(&mut self) -> Result<Option<SourceItem>, SourceError>;
 
     /// Opens it again after an error, where it knows what it has handed over already and can find what has come
-    /// since. `false`: it is to be opened anew.
+    /// since. `false`: it is to be opened again.
     ///
     /// # Errors
     ///
     /// Why it cannot be opened yet.
     fn reopen(&mut self) -> Result<bool, SourceError> {
         Ok(false)
+    }
+
+    /// What has changed in the clock of what sends the pictures and is to be logged, once.
+    fn take_clock_news(&mut self) -> Option<ClockNews> {
+        None
+    }
+
+    /// What is wrong with the clock of what sends the pictures; `None` where nothing is, or it does not count.
+    fn clock_fault(&self) -> Option<ClockFault> {
+        None
     }
 }

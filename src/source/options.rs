@@ -6,17 +6,23 @@ use std::sync::Arc;
 
 use lenslog_journal::{Clock, Timestamp};
 
-use super::child::{self, ChildSource, Program};
-use super::http::{self, HttpSource};
+use lenslog_vision::scene::Scene;
+
+use super::child::{self, ChildSource, FfmpegVersion, Program};
+use super::http::HttpSource;
+use super::stall_timeout::StallTimeout;
 use super::v4l2::{V4l2Options, V4l2Source};
 use super::{
-    Cancel, DirOptions, DirSource, FileOptions, FileSource, FrameRate, LiveSource, LocalOffset,
-    PictureSize, Scene, Source, SourceError, SourceSpec, TestSource, TestTime,
+    ClockSettings, DirOptions, DirSource, FileOptions, FileSource, FrameRate, LiveSource,
+    LocalOffset, PictureSize, Source, SourceError, SourceSpec, TestSource, TestTime,
 };
+use crate::util::{CancellationToken, Trust};
 
 /// How a source is read. Each kind takes what concerns it.
 #[derive(Debug, Clone, PartialEq)]
 pub struct SourceOptions {
+    /// The id of the camera that it is read for, for messages.
+    pub camera: String,
     /// Frames a second: those that `file:` and `test:` have, and those of a camera that are looked at.
     pub fps: FrameRate,
     /// The size to ask a camera for; the nearest that it has is taken.
@@ -35,6 +41,12 @@ pub struct SourceOptions {
     pub memory: Option<PathBuf>,
     /// Local time of pictures that do not say it themselves.
     pub local_offset: LocalOffset,
+    /// The offset from UTC of the clock of what sends to a `dir:`, in minutes; `None`: it is local time.
+    pub zone_minutes: Option<i16>,
+    /// Whether the clock of what sends to a `dir:` is believed.
+    pub clock: ClockSettings,
+    /// Whether this machine's clock is.
+    pub trust: Trust,
     /// What `test:` films.
     pub scene: Scene,
 }
@@ -43,6 +55,7 @@ impl Default for SourceOptions {
     /// 5 frames a second in real time, the machine's local time, a house with a lawn.
     fn default() -> Self {
         Self {
+            camera: String::new(),
             fps: FrameRate::default(),
             size: PictureSize::default(),
             controls: BTreeMap::new(),
@@ -51,6 +64,9 @@ impl Default for SourceOptions {
             since: None,
             memory: None,
             local_offset: LocalOffset::System,
+            zone_minutes: None,
+            clock: ClockSettings::default(),
+            trust: Trust::default(),
             scene: Scene::default(),
         }
     }
@@ -60,7 +76,7 @@ impl SourceSpec {
     /// Opens the source. Throwing `cancel` ends it; `clock` is what live frames take their time from.
     ///
     /// A [live](Self::is_live) source captures on a thread of its own and drops frames that are not taken in time. The
-    /// others wait for whoever takes their frames, and drop nothing.
+    /// others wait for the consumer of their frames, and drop nothing.
     ///
     /// # Errors
     ///
@@ -69,7 +85,7 @@ impl SourceSpec {
         &self,
         options: &SourceOptions,
         clock: Arc<dyn Clock>,
-        cancel: &Cancel,
+        cancel: &CancellationToken,
     ) -> Result<Box<dyn Source>, SourceError> {
         let SourceOptions { fps, pace, start, since, local_offset, .. } = *options;
         match self {
@@ -78,8 +94,15 @@ impl SourceSpec {
                 Ok(Box::new(FileSource::open(path, options, cancel.child())?))
             }
             Self::Dir(path) => {
-                let memory = options.memory.clone();
-                let options = DirOptions { since, memory, local_offset, ..DirOptions::default() };
+                let options = DirOptions {
+                    since,
+                    memory: options.memory.clone(),
+                    local_offset,
+                    zone_minutes: options.zone_minutes,
+                    clock: options.clock,
+                    trust: options.trust.clone(),
+                    ..DirOptions::default()
+                };
                 Ok(Box::new(DirSource::open(path, options, cancel.child())?))
             }
             Self::Test if !pace => {
@@ -94,12 +117,12 @@ impl SourceSpec {
         }
     }
 
-    /// Opens a source that does not wait for whoever takes its frames.
+    /// Opens a source that does not wait for the consumer of its frames.
     fn open_live(
         &self,
         options: &SourceOptions,
         clock: Arc<dyn Clock>,
-        cancel: Cancel,
+        cancel: CancellationToken,
     ) -> Result<Box<dyn Source>, SourceError> {
         let SourceOptions { fps, size, .. } = *options;
         match self {
@@ -108,13 +131,19 @@ impl SourceSpec {
                 Ok(Box::new(V4l2Source::open(path, &options, clock, cancel)?))
             }
             Self::Http(url) => {
-                let limits = http::Limits::default();
-                Ok(Box::new(HttpSource::open(url, fps, limits, clock, cancel)?))
+                let stall_timeout = StallTimeout::new(fps, cancel.clone());
+                Ok(Box::new(HttpSource::open(url, fps, stall_timeout, clock, cancel)?))
             }
-            Self::Exec(words) => self.start(&child::exec(words), fps, clock, cancel),
-            Self::Rtsp(url) => self.start(&child::rtsp(url, fps), fps, clock, cancel),
+            Self::Exec(words) => self.start(&child::exec(words), options, clock, cancel),
+            Self::Rtsp(url) => {
+                let version = FfmpegVersion::installed();
+                let program = child::rtsp(url, fps, version.as_ref()).map_err(|reason| {
+                    SourceError::Program { program: "ffmpeg".to_owned(), reason }
+                })?;
+                self.start(&program, options, clock, cancel)
+            }
             Self::Rpicam(number) => {
-                self.start(&child::rpicam(*number, size, fps), fps, clock, cancel)
+                self.start(&child::rpicam(*number, size, fps), options, clock, cancel)
             }
             _ => {
                 let time = TestTime::Live(clock);
@@ -126,14 +155,15 @@ impl SourceSpec {
     fn start(
         &self,
         program: &Program,
-        fps: FrameRate,
+        options: &SourceOptions,
         clock: Arc<dyn Clock>,
-        cancel: Cancel,
+        cancel: CancellationToken,
     ) -> Result<Box<dyn Source>, SourceError> {
-        Ok(Box::new(ChildSource::start(self.to_string(), program, fps, clock, cancel)?))
+        let (name, SourceOptions { camera, fps, .. }) = (self.to_string(), options);
+        Ok(Box::new(ChildSource::start(name, camera, program, *fps, clock, cancel)?))
     }
 
-    /// Whether its frames come when they come, dated by this machine's clock, and are dropped where nobody takes
+    /// Whether its frames come when they come, dated by this machine's clock, and are dropped where no one takes
     /// them.
     #[must_use]
     pub const fn is_live(&self, options: &SourceOptions) -> bool {
@@ -161,7 +191,7 @@ mod tests {
 
     const NOW: Timestamp = Timestamp { utc_micros: 77_000_000, offset_minutes: 30 };
 
-    fn open(text: &str, options: &SourceOptions, cancel: &Cancel) -> Box<dyn Source> {
+    fn open(text: &str, options: &SourceOptions, cancel: &CancellationToken) -> Box<dyn Source> {
         let spec: SourceSpec = text.parse().unwrap();
         spec.open(options, Arc::new(SimulatedClock::new(NOW)), cancel).unwrap()
     }
@@ -185,7 +215,7 @@ mod tests {
             ("test:".into(), Some((NOW, 0))),
             (format!("dir:{}", folder.path().display()), None),
         ] {
-            let cancel = Cancel::new();
+            let cancel = CancellationToken::new();
             let mut source = open(&text, &options, &cancel);
             if first.is_some() {
                 assert_eq!(next(source.as_mut()), first, "{text}");
@@ -199,11 +229,12 @@ mod tests {
     #[test]
     fn unpaced_scenes_begin_at_the_start_or_now() {
         let options = SourceOptions { pace: false, ..SourceOptions::default() };
-        let mut source = open("test:", &options, &Cancel::new());
+        let mut source = open("test:", &options, &CancellationToken::new());
         assert_eq!(next(source.as_mut()), Some((NOW, 0)));
         assert_eq!(next(source.as_mut()), Some((NOW.plus_micros(200_000), 1)));
         let start = Some(Timestamp::default());
-        let mut source = open("test:", &SourceOptions { start, ..options }, &Cancel::new());
+        let mut source =
+            open("test:", &SourceOptions { start, ..options }, &CancellationToken::new());
         assert_eq!(next(source.as_mut()), Some((Timestamp::default(), 0)));
     }
 

@@ -4,7 +4,7 @@
 use std::fmt;
 use std::time::{Duration, Instant};
 
-use super::cancel::Cancel;
+use crate::util::CancellationToken;
 
 /// How late a paced source may run before it stops catching up and goes on from now: after a suspended laptop
 /// wakes, minutes of frames must not arrive in one burst.
@@ -75,7 +75,7 @@ impl Pacer {
     }
 
     /// Waits until frame `number` is due; returns whether the wait was cancelled.
-    pub(crate) fn wait(&mut self, number: u64, cancel: &Cancel) -> bool {
+    pub(crate) fn wait(&mut self, number: u64, cancel: &CancellationToken) -> bool {
         let due = self.due(number, Instant::now());
         cancel.wait_until(Some(due))
     }
@@ -152,7 +152,7 @@ mod tests {
 
     #[test]
     fn waiting_for_a_frame_ends_when_cancelled() {
-        let cancel = Cancel::new();
+        let cancel = CancellationToken::new();
         cancel.cancel();
         let mut pacer = Pacer::new(FrameRate::MIN);
         pacer.wait(0, &cancel);

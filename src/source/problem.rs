@@ -3,7 +3,7 @@
 use std::fmt;
 use std::path::Path;
 
-use super::{FRAME_BYTES_MAX, PICTURE_PIXELS_MAX};
+use super::FRAME_BYTES_MAX;
 
 /// A picture, or bytes where one was expected, that a source skipped.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -35,18 +35,35 @@ pub enum PictureFault {
     /// It has more than [`FRAME_BYTES_MAX`] bytes.
     #[error("the picture has more than {FRAME_BYTES_MAX} bytes")]
     TooManyBytes,
-    /// It has more than [`PICTURE_PIXELS_MAX`] pixels.
-    #[error("the picture has {width} x {height} pixels, more than {PICTURE_PIXELS_MAX}")]
+    /// It has more pixels than are decoded: [`PICTURE_PIXELS_MAX`](super::PICTURE_PIXELS_MAX) in a stream,
+    /// [`FILE_PIXELS_MAX`](super::FILE_PIXELS_MAX) in a file.
+    #[error(
+        "the picture has {width} x {height} pixels, more than {pixels_max}; set the camera to a smaller size"
+    )]
     TooManyPixels {
         /// Its width.
         width: u32,
         /// Its height.
         height: u32,
+        /// How many are taken.
+        pixels_max: u64,
     },
     /// The decoder refused it.
     #[error("the picture cannot be decoded: {reason}")]
     Undecodable {
         /// What the decoder said.
+        reason: String,
+    },
+    /// It is of a format that is not read.
+    #[error("the picture is {format}; expected JPEG or PNG: choose one of them in the camera")]
+    OtherFormat {
+        /// The name of the format.
+        format: &'static str,
+    },
+    /// The camera was asked for a picture and sent none.
+    #[error("no picture came: {reason}")]
+    NotSent {
+        /// What happened instead.
         reason: String,
     },
     /// Bytes between two pictures that belong to none.
@@ -73,17 +90,10 @@ pub enum PictureFault {
 }
 
 impl FrameProblem {
-    /// A problem with a file, or at an offset in one. Control characters in its name are escaped: whoever uploads
-    /// a file chooses the name, and must not write lines into a log with it.
+    /// A problem with a file, or at an offset in one. Control characters in its name are escaped: a sender
+    /// chooses the name, and must not write lines into a log with it.
     pub(super) fn in_file(path: &Path, offset: Option<u64>, fault: PictureFault) -> Self {
-        let mut place = String::new();
-        for character in path.to_string_lossy().chars() {
-            if character.is_control() {
-                place.extend(character.escape_default());
-            } else {
-                place.push(character);
-            }
-        }
+        let place = lenslog_projections::printable(&path.to_string_lossy(), usize::MAX);
         Self { place, offset, fault }
     }
 

@@ -51,7 +51,7 @@ pub(crate) fn pedestrians() -> Option<PathBuf> {
     None
 }
 
-/// An EXIF segment that tells when a picture was taken; empty texts are left out.
+/// An EXIF segment that says when a picture was taken; empty texts are left out.
 pub(crate) fn exif_segment(original: &str, subsec: &str, offset: &str) -> Vec<u8> {
     let tags = [(0x9003u16, original), (0x9011, offset), (0x9291, subsec)];
     let entries: Vec<_> = tags.into_iter().filter(|(_, text)| !text.is_empty()).collect();

@@ -8,15 +8,6 @@ use serde::{Deserialize, Serialize};
 use super::PICTURE_PIXELS_MAX;
 
 /// Width and height of a picture, in pixels.
-///
-/// ```
-/// use lenslog::source::PictureSize;
-///
-/// let size: PictureSize = "1280x720".parse()?;
-/// assert_eq!((size.width, size.height), (1280, 720));
-/// assert!("wide".parse::<PictureSize>().is_err());
-/// # Ok::<(), String>(())
-/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(into = "String", try_from = "String")]
 pub struct PictureSize {

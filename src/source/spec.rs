@@ -5,8 +5,7 @@ use std::path::PathBuf;
 use std::str::FromStr;
 
 use super::SourceError;
-use super::words::{joined, split_words};
-use crate::redact::redacted;
+use crate::util::redact::redacted;
 
 /// What this version reads, for messages.
 pub(super) const SUPPORTED_KINDS: &str = "v4l2:/dev/video0, rtsp://HOST/PATH, http://HOST/PATH, rpicam:0, \
@@ -16,17 +15,6 @@ pub(super) const SUPPORTED_KINDS: &str = "v4l2:/dev/video0, rtsp://HOST/PATH, ht
 const ECHO_CHARS_MAX: usize = 60;
 
 /// Where frames come from, as it is written in a configuration.
-///
-/// ```
-/// use lenslog::source::SourceSpec;
-///
-/// let spec: SourceSpec = "v4l2:/dev/video0".parse()?;
-/// assert_eq!(spec.to_string(), "v4l2:/dev/video0");
-///
-/// let spec: SourceSpec = "rtsp://user:secret@door/1".parse()?;
-/// assert_eq!(spec.to_string(), "rtsp://***@door/1");
-/// # Ok::<(), lenslog::source::SourceError>(())
-/// ```
 #[derive(Clone, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum SourceSpec {
@@ -116,26 +104,71 @@ fn bad(kind: &str, expected: &'static str) -> SourceError {
 
 fn command(rest: &str) -> Result<SourceSpec, SourceError> {
     let words =
-        split_words(rest).ok_or_else(|| bad("exec", "a command whose quotes are closed"))?;
+        shell_words::split(rest).map_err(|_| bad("exec", "a command whose quotes are closed"))?;
     if words.is_empty() {
         return Err(bad("exec", "a command that writes JPEG pictures to its standard output"));
     }
     Ok(SourceSpec::Exec(words.into_iter().map(Private).collect()))
 }
 
-fn url(kind: &str, rest: &str, text: &str) -> Result<Private, SourceError> {
-    let host = rest.strip_prefix("//").map(|rest| rest.rsplit('@').next().unwrap_or(rest));
-    // Control characters and blanks would end the line of a request or of a list for ffmpeg.
-    let plain = text.chars().all(|character| character.is_ascii_graphic() && character != '\'');
-    match host {
-        Some(host) if plain && !host.is_empty() && !host.starts_with(['/', ':', '?']) => {
-            Ok(Private(text.to_owned()))
-        }
-        _ => Err(bad(
-            kind,
-            "an address such as //HOST/PATH or //USER:PASSWORD@HOST/PATH, blanks as %20",
-        )),
+/// A command line of these words, which splits into them again. Only what has to be is quoted: passwords in it are redacted
+/// by their form.
+pub(super) fn joined<'a>(words: impl Iterator<Item = &'a str>) -> String {
+    let words: Vec<String> = words.map(quoted).collect();
+    words.join(" ")
+}
+
+fn quoted(word: &str) -> String {
+    let is_special = |character: char| character.is_whitespace() || "'\"\\".contains(character);
+    if !word.is_empty() && !word.starts_with('#') && !word.contains(is_special) {
+        return word.to_owned();
     }
+    // Between single quotes everything is what it is, but for themselves.
+    format!("'{}'", word.replace('\'', "'\\''"))
+}
+
+fn url(kind: &str, rest: &str, text: &str) -> Result<Private, SourceError> {
+    let Some(rest) = rest.strip_prefix("//") else { return Err(bad_address(kind)) };
+    if let Some(character) = misplaced(rest) {
+        let mut bytes = [0; 4];
+        let bytes = character.encode_utf8(&mut bytes).bytes();
+        let encoded = bytes.map(|byte| format!("%{byte:02X}")).collect();
+        return Err(SourceError::BadCharacter { kind: kind.to_owned(), character, encoded });
+    }
+    let host = rest.rsplit_once('@').map_or(rest, |(_, host)| host);
+    if host.is_empty() || host.starts_with(['/', ':', '?']) {
+        return Err(bad_address(kind));
+    }
+    Ok(Private(text.to_owned()))
+}
+
+fn bad_address(kind: &str) -> SourceError {
+    bad(kind, "an address such as //HOST/PATH or //USER:PASSWORD@HOST/PATH, blanks as %20")
+}
+
+/// The first character of an address that does not mean itself there. Most often it is part of a password.
+fn misplaced(rest: &str) -> Option<char> {
+    // Control characters and blanks would end the line of a request or of a list for ffmpeg; no camera is sent what
+    // follows a #.
+    let is_bad = |character: char| !character.is_ascii_graphic() || matches!(character, '\'' | '#');
+    if let Some(character) = rest.chars().find(|character| is_bad(*character)) {
+        return Some(character);
+    }
+    let end = rest.find(['/', '?']).unwrap_or(rest.len());
+    let (authority, path) = rest.split_at(end);
+    if let Some((credentials, _)) = authority.rsplit_once('@') {
+        let is_encoded = |after: &str| {
+            after.len() >= 2 && after.bytes().take(2).all(|byte| byte.is_ascii_hexdigit())
+        };
+        return credentials.split('%').skip(1).any(|after| !is_encoded(after)).then_some('%');
+    }
+    // What looks like a port that is no number, or a path with a host after an @, was meant as a password.
+    let (_, host) = path.rsplit_once('@')?;
+    let host = host.split(['/', '?', ':']).next().unwrap_or_default();
+    let port = authority.rsplit_once(':').map(|(_, port)| port)?;
+    let is_port = authority.starts_with('[') || port.bytes().all(|byte| byte.is_ascii_digit());
+    let is_address = host.parse::<std::net::Ipv4Addr>().is_ok();
+    if is_port && !is_address { None } else { path.chars().next() }
 }
 
 impl fmt::Debug for SourceSpec {
@@ -187,6 +220,8 @@ mod tests {
             "rtsp://door/1",
             "http://10.0.0.7:8080/video?x=1",
             "https://door/",
+            "http://door:80/a@b",
+            "rtsp://[::1]:554/a@b",
             "exec:ffmpeg -i in.mp4 -f mjpeg -",
             "exec:sh -c 'cat a | b' ''",
         ] {
@@ -204,6 +239,23 @@ mod tests {
         check_error("rtsp:door", &["//HOST/PATH"]);
         check_error("http://", &["//HOST/PATH"]);
         check_error("http://ho st/", &["%20"]);
+        for (password, expected) in [
+            ("a#b", ["'#'", "%23"]),
+            ("a/b", ["'/'", "%2F"]),
+            ("a?b", ["'?'", "%3F"]),
+            ("a%b", ["'%'", "%25"]),
+            ("100%", ["'%'", "%25"]),
+            ("a'b", ["'\\''", "%27"]),
+            ("a b", ["' '", "%20"]),
+            ("a\u{e4}b", ["'\u{e4}'", "%C3%A4"]),
+        ] {
+            for scheme in ["http", "rtsp"] {
+                let address = format!("{scheme}://joe:{password}@door/1");
+                check_error(&address, &expected);
+                check_error(&address, &[scheme, "write"]);
+            }
+        }
+        check_error("http://joe:12/34@192.168.1.5:80/1", &["'/'", "%2F"]);
         check_error("exec:", &["a command"]);
         check_error("exec:sh -c 'x", &["quotes"]);
         check_error("File:x", &["'File'"]);
@@ -233,5 +285,26 @@ mod tests {
         }
         let long = "x".repeat(10_000).parse::<SourceSpec>().unwrap_err().to_string();
         assert!(long.len() < 300);
+    }
+
+    #[test]
+    fn words_are_split_as_people_expect() {
+        for (text, expected) in [
+            ("", &[][..]),
+            ("  ffmpeg  -i\tx ", &["ffmpeg", "-i", "x"]),
+            ("sh -c 'cat a | b'", &["sh", "-c", "cat a | b"]),
+            (r#"a "b \" c"  d\ e '\'"#, &["a", "b \" c", "d e", r"\"]),
+            ("a'b'\"c\" ''", &["abc", ""]),
+            ("$HOME * a#b", &["$HOME", "*", "a#b"]),
+            ("'#' x # comment", &["#", "x"]),
+        ] {
+            let words = shell_words::split(text).unwrap();
+            assert_eq!(words, expected, "{text}");
+            let again = shell_words::split(&joined(words.iter().map(String::as_str)));
+            assert_eq!(again.unwrap(), expected, "{text}");
+        }
+        for text in ["'a", "\"a", "a 'b\" c"] {
+            assert!(shell_words::split(text).is_err(), "{text}");
+        }
     }
 }

@@ -6,9 +6,10 @@ use std::sync::Arc;
 use lenslog_journal::{Clock, Timestamp};
 
 use super::pace::Pacer;
-use super::scene::{Scene, SceneRenderer};
-use super::{Cancel, FrameRate, Source, SourceError, SourceItem};
-use crate::frame::Frame;
+use super::{FrameRate, Source, SourceError, SourceItem};
+use crate::util::CancellationToken;
+use lenslog_vision::frame::Frame;
+use lenslog_vision::scene::{Scene, SceneRenderer};
 
 /// When the frames of a [`TestSource`] are taken.
 #[derive(Clone)]
@@ -35,14 +36,14 @@ pub struct TestSource {
     fps: FrameRate,
     time: TestTime,
     pacer: Pacer,
-    cancel: Cancel,
+    cancel: CancellationToken,
     number: u64,
 }
 
 impl TestSource {
     /// Films `scene` until `cancel` is thrown.
     #[must_use]
-    pub fn new(scene: Scene, fps: FrameRate, time: TestTime, cancel: Cancel) -> Self {
+    pub fn new(scene: Scene, fps: FrameRate, time: TestTime, cancel: CancellationToken) -> Self {
         let pacer = Pacer::new(fps);
         Self { renderer: SceneRenderer::new(scene), fps, time, pacer, cancel, number: 0 }
     }
@@ -67,6 +68,7 @@ impl Source for TestSource {
             picture,
             dropped_before: 0,
             origin: None,
+            claimed: None,
         })))
     }
 }
@@ -75,8 +77,8 @@ impl Source for TestSource {
 mod tests {
     use lenslog_journal::SimulatedClock;
 
-    use super::super::scene::Walk;
     use super::*;
+    use lenslog_vision::scene::Walk;
 
     fn small() -> Scene {
         Scene { size: (64, 64), walk: Some(Walk::default()), ..Scene::default() }
@@ -93,7 +95,8 @@ mod tests {
     fn unpaced_frames_have_exact_times() {
         let start = Timestamp { utc_micros: 1_000, offset_minutes: -90 };
         let time = TestTime::From(start);
-        let mut source = TestSource::new(small(), FrameRate::default(), time, Cancel::new());
+        let mut source =
+            TestSource::new(small(), FrameRate::default(), time, CancellationToken::new());
         let frames: Vec<_> = (0..3).filter_map(|_| next(&mut source)).collect();
         let times: Vec<_> = frames.iter().map(|frame| (frame.number, frame.time)).collect();
         assert_eq!(times, [0, 1, 2].map(|n: u64| (n, start.plus_micros(n as i64 * 200_000))));
@@ -106,7 +109,7 @@ mod tests {
         let clock = Arc::new(SimulatedClock::new(start));
         let fast = FrameRate::MAX;
         let time = TestTime::Live(clock.clone());
-        let mut source = TestSource::new(small(), fast, time, Cancel::new());
+        let mut source = TestSource::new(small(), fast, time, CancellationToken::new());
         assert_eq!(next(&mut source).unwrap().time, start);
         clock.advance(std::time::Duration::from_secs(7));
         assert_eq!(next(&mut source).unwrap().time, start.plus_micros(7_000_000));
@@ -114,7 +117,7 @@ mod tests {
 
     #[test]
     fn a_cancelled_scene_ends() {
-        let cancel = Cancel::new();
+        let cancel = CancellationToken::new();
         let clock = Arc::new(SimulatedClock::new(Timestamp::default()));
         let time = TestTime::Live(clock);
         let mut source = TestSource::new(small(), FrameRate::MIN, time, cancel.clone());

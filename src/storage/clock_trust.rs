@@ -9,6 +9,7 @@ use std::time::Duration;
 use lenslog_journal::{ClockReading, Entry, Error, JournalView, ReaderOptions, Seq, Timestamp};
 
 use super::kernel_clock;
+use crate::util::SET_CLOCK_MICROS_MIN;
 
 /// How far the newest record may be away.
 const NEAR: Duration = Duration::from_secs(48 * 3600);
@@ -23,7 +24,7 @@ pub struct ClockTrust {
 }
 
 impl ClockTrust {
-    /// Takes the journal's newest record before `opened`, the seq that was next when it was opened, for a witness.
+    /// Judges the clock by the journal's newest record before `opened`, the seq that was next when it was opened.
     ///
     /// # Errors
     ///
@@ -32,9 +33,9 @@ impl ClockTrust {
         Ok(Self { newest: newest_before(view, opened)?, start })
     }
 
-    /// Nothing in the journal vouches for the clock.
+    /// Judges a clock that no record vouches for.
     #[must_use]
-    pub const fn without_witness(start: ClockReading) -> Self {
+    pub const fn without_record(start: ClockReading) -> Self {
         Self { newest: None, start }
     }
 
@@ -42,6 +43,14 @@ impl ClockTrust {
     #[must_use]
     pub fn is_trusted(&self, now: ClockReading) -> bool {
         kernel_clock::is_synchronised() || self.is_near(now)
+    }
+
+    /// Whether the clocks of others may be judged by this one: it is to be believed, or nothing is there to compare it with
+    /// and it was set.
+    #[must_use]
+    pub fn may_judge(&self, now: ClockReading) -> bool {
+        let is_set = now.wall.utc_micros >= SET_CLOCK_MICROS_MIN;
+        self.is_trusted(now) || (self.newest.is_none() && is_set)
     }
 
     /// Whether the clock, as it goes now, was near the newest record at the start: a step since then counts.
@@ -114,15 +123,28 @@ mod tests {
     }
 
     #[test]
+    fn a_clock_judges_others_where_it_was_set_and_nothing_contradicts_it() {
+        let is_set = reading(SET_CLOCK_MICROS_MIN / HOUR, 5);
+        for (newest, now, expected) in [
+            (None, is_set, true),
+            (None, reading(0, 5), kernel_clock::is_synchronised()),
+            (Some(reading(1000, 0).wall), is_set, kernel_clock::is_synchronised()),
+            (Some(is_set.wall), is_set, true),
+        ] {
+            assert_eq!(ClockTrust { newest, start: now }.may_judge(now), expected, "{now:?}");
+        }
+    }
+
+    #[test]
     fn what_was_appended_since_the_start_vouches_for_nothing() {
         let disk = FaultyStorage::new();
         let storage = Arc::new(disk.clone());
         let clock = Arc::new(SimulatedClock::new(reading(1000, 1).wall));
         let shared: Arc<dyn Clock> = Arc::clone(&clock) as _;
         let options = Options { storage, clock: shared, seed: Some(1), ..Options::default() };
-        let record = NewRecord { kind: Kind(1), version: 1, day: None, key: None, payload: b"x" };
+        let record = NewRecord::new(Kind(1), 1, b"x");
         let journal = Journal::open("/data", &options).unwrap();
-        journal.append(&[record]).unwrap();
+        let _ = journal.append(&[record]).unwrap();
         // Killed, not closed: each opening recovers, and appends a record of its own, in a segment of its own.
         clock.step_to(reading(20_000, 1).wall);
         let once = Arc::new(disk.snapshot());
@@ -132,7 +154,7 @@ mod tests {
         let journal = Journal::open("/data", &Options { storage, ..options }).unwrap();
         assert!(matches!(journal.opening(), Opening::Recovered { .. }));
         let opened = journal.next_seq();
-        journal.append(&[record]).unwrap();
+        let _ = journal.append(&[record]).unwrap();
         let trust = ClockTrust::of(&journal.view(), opened, clock.read()).unwrap();
         assert_eq!(trust.newest, Some(reading(1000, 1).wall));
         assert!(!trust.is_near(clock.read()));

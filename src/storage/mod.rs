@@ -3,45 +3,43 @@
 //! | file | what it does |
 //! |---|---|
 //! | `monitor.rs`, `tree.rs`, `volume.rs` | count what is used and what is free |
-//! | `stats.rs`, `amount.rs`, `level.rs` | figures, words, thresholds; pure |
+//! | `stats.rs`, `units.rs` | usage, thresholds and their words; pure |
 //! | `policy/` | what may go, in which order, and why the rest stays; pure |
 //! | `clock_trust.rs`, `kernel_clock.rs` | whether the clock is to be believed |
-//! | `surveyor.rs` | looks at what there is and asks the policy |
-//! | `rotator.rs`, `pictures.rs`, `report.rs` | delete step by step, and report |
-//! | `guard.rs` | the thread that checks, warns, rotates and says when all is full |
-//! | `reserve.rs` | room that is kept back for deleting |
+//! | `retention.rs` | counts what each day takes, has the policy decide, and reports |
+//! | `rotator.rs`, `pictures.rs` | delete step by step |
+//! | `checker.rs` | one check: count, warn, rotate, report that all is full |
+//! | `guard.rs` | the thread that checks, and admission of new events |
+//! | `ballast.rs` | the ballast file: room that is kept back for deleting |
 //! | `mount.rs` | whether a directory is a mount point |
 //!
 //! Nothing here ever unlinks a file of a recording: it journals tombstones, which the projections and the journal
 //! apply.
 
-mod amount;
+mod ballast;
+mod checker;
 mod clock_trust;
 mod guard;
 mod kernel_clock;
-mod level;
 mod monitor;
 mod mount;
 mod pictures;
 mod policy;
-mod report;
-mod reserve;
+mod retention;
 mod rotator;
 mod stats;
-mod surveyor;
 #[cfg(test)]
 mod tests;
 mod tree;
+mod units;
 mod volume;
 
-pub use amount::{Gigabytes, Megabytes};
-pub use guard::{StorageFigures, StorageGuard, Tell};
-pub use level::Levels;
+pub use ballast::Ballast;
+pub use guard::{Admission, StorageGuard};
 pub use monitor::StorageMonitor;
-pub use mount::{is_mounted, missing_mount};
-pub use policy::{DayData, Mode, Plan, Protection, Rules, Situation, Step, Why, plan};
-pub use report::dry_run;
-pub use reserve::Reserve;
+pub use mount::missing_mount;
+pub use policy::Mode;
+pub use retention::RetentionPlanner;
 pub use rotator::LogRotator;
-pub use stats::{ROTATION_PERCENT, StorageStats, TARGET_PERCENT, WARNING_PERCENT};
-pub use surveyor::{Survey, Surveyor};
+pub use stats::StorageStats;
+pub use units::{Gigabytes, Megabytes};

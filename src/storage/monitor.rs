@@ -4,10 +4,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
-use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use lenslog_journal::Day;
+use parking_lot::{Mutex, MutexGuard};
 
 use super::policy::DayData;
 use super::stats::StorageStats;
@@ -42,7 +42,7 @@ struct State {
     journal: Tree,
     logs: Tree,
     walked_at: Option<Instant>,
-    told: BTreeSet<PathBuf>,
+    reported: BTreeSet<PathBuf>,
     /// Devices on which a quota was met.
     quotas: BTreeSet<u64>,
 }
@@ -64,7 +64,7 @@ impl StorageMonitor {
             journal: Tree::new(storage.data_dir.join("journal")),
             logs: Tree::new(storage.log_dir.clone()),
             walked_at: None,
-            told: BTreeSet::new(),
+            reported: BTreeSet::new(),
             quotas: BTreeSet::new(),
         };
         Self {
@@ -78,7 +78,7 @@ impl StorageMonitor {
         }
     }
 
-    /// Counts. What cannot be read is told once and not counted.
+    /// Counts. Unreadable files are reported once and not counted.
     pub fn check_usage(&self) -> StorageStats {
         self.stats(|_| true)
     }
@@ -150,7 +150,7 @@ impl StorageMonitor {
     }
 
     /// What the directory of each day takes, as last counted, in the order of the days. Names in `events/` that are
-    /// no days of ours are told once and left out.
+    /// no days of ours are reported once and left out.
     #[must_use]
     pub fn days(&self) -> Vec<DayData> {
         let mut state = self.lock();
@@ -170,7 +170,7 @@ impl StorageMonitor {
         lenslog_projections::free_database_bytes(&self.database).unwrap_or(0)
     }
 
-    /// Deleting rows makes the database's log longer; this cuts it, where nobody stands in the way.
+    /// Deleting rows makes the database's log longer; this cuts it, where no reader prevents it.
     pub(super) fn shorten_database_log(&self) {
         if !lenslog_projections::shorten_database_log(&self.database) {
             tracing::debug!("the database's log cannot be cut now");
@@ -184,7 +184,7 @@ impl StorageMonitor {
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+        self.state.lock()
     }
 
     fn refresh(&self, state: &mut State) {
@@ -236,9 +236,9 @@ impl StorageMonitor {
             let name = entry.file_name();
             let is_day = name.to_str().is_some_and(|name| name.parse::<Day>().is_ok());
             let is_directory = entry.file_type().is_ok_and(|kind| kind.is_dir());
-            if !(is_day && is_directory) && state.told.insert(entry.path()) {
+            if !(is_day && is_directory) && state.reported.insert(entry.path()) {
                 let path = entry.path();
-                tracing::warn!(path = %path.display(), "it is no directory of a day; left alone");
+                tracing::warn!(path = %path.display(), "events/: not the directory of a day; left alone");
             }
         }
     }
@@ -280,13 +280,13 @@ mod tests {
 
     #[test]
     fn everything_below_data_and_logs_counts_once_wherever_it_is() {
-        let lab = tempfile::tempdir().unwrap();
-        let root = lab.path();
+        let env = tempfile::tempdir().unwrap();
+        let root = env.path();
         for path in [
             "data/journal/1.seg",
             "data/journal/spare",
             "data/events.db-wal",
-            "data/events.db.broken-1",
+            "data/events.db.old-1",
             "data/events/2026-11-23/evt_1.jpg",
             "data/events/2025-13-45/x",
             "logs/metrics.json",
@@ -321,8 +321,8 @@ mod tests {
 
     #[test]
     fn events_on_another_disk_are_followed_and_days_are_told_apart() {
-        let lab = tempfile::tempdir().unwrap();
-        let root = lab.path();
+        let env = tempfile::tempdir().unwrap();
+        let root = env.path();
         write(&root.join("other/2026-11-23/evt_1.jpg"), 300_000);
         write(&root.join("other/2026-11-22/events.json"), 10_000);
         write(&root.join("other/2026-11-22.bak/events.json"), 10_000);
@@ -334,20 +334,20 @@ mod tests {
         let stats = monitor.check_usage();
         assert!((300_000..400_000).contains(&stats.total_bytes), "{stats:?}");
         let days = monitor.days();
-        let told: Vec<_> = days.iter().map(|d| (d.day.to_string(), d.has_events)).collect();
-        assert_eq!(told, [("2026-11-22".to_owned(), true), ("2026-11-23".to_owned(), false)]);
+        let found: Vec<_> = days.iter().map(|d| (d.day.to_string(), d.has_events)).collect();
+        assert_eq!(found, [("2026-11-22".to_owned(), true), ("2026-11-23".to_owned(), false)]);
         assert!(days[1].picture_bytes >= 300_000);
     }
 
     #[test]
     fn every_file_is_looked_at_again_after_a_while_and_not_each_time() {
-        let lab = tempfile::tempdir().unwrap();
-        let picture = lab.path().join("data/events/2026-11-23/evt_1.jpg");
+        let env = tempfile::tempdir().unwrap();
+        let picture = env.path().join("data/events/2026-11-23/evt_1.jpg");
         write(&picture, 1_000);
         let long_ago = std::time::SystemTime::UNIX_EPOCH + Duration::from_secs(1_000_000_000);
         let day = fs::File::open(picture.parent().unwrap()).unwrap();
         day.set_modified(long_ago).unwrap();
-        let monitor = StorageMonitor::new(&config(lab.path()));
+        let monitor = StorageMonitor::new(&config(env.path()));
         let total = || monitor.check_usage().total_bytes;
         let before = total();
         // No name was made or removed.
@@ -361,10 +361,10 @@ mod tests {
 
     #[test]
     fn what_rows_left_free_in_the_database_is_not_used() {
-        let lab = tempfile::tempdir().unwrap();
+        let env = tempfile::tempdir().unwrap();
         for database in ["data/events.db", "elsewhere/events.db"] {
-            let mut config = config(lab.path());
-            config.storage.db_path = lab.path().join(database);
+            let mut config = config(env.path());
+            config.storage.db_path = env.path().join(database);
             fs::create_dir_all(config.storage.db_path.parent().unwrap()).unwrap();
             let database = rusqlite::Connection::open(&config.storage.db_path).unwrap();
             database

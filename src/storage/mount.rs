@@ -53,7 +53,7 @@ pub fn missing_mount(required: &Path) -> Option<String> {
     match is_mounted(required) {
         Ok(true) => None,
         Ok(false) => Some(format!("nothing is mounted on {path} (storage.require_mount)")),
-        Err(error) => Some(format!("whether {path} is mounted cannot be told: {error}")),
+        Err(error) => Some(format!("cannot find out whether {path} is mounted: {error}")),
     }
 }
 

@@ -4,8 +4,8 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use lenslog_engine::{Fact, Recorded};
-use lenslog_events::{Event, EventRef, ImagePurged, RecorderVocabulary, kind, parse_image_path};
-use lenslog_journal::{Day, Entry, Error, JournalView, Kind, ReaderOptions, Seq};
+use lenslog_events::{Event, EventRef, ImagePurged, RecorderCodec, kind, parse_image_path};
+use lenslog_journal::{Day, Entry, Error, JournalView, Kind, Query, ReaderOptions, Seq};
 
 use super::tree::blocks;
 
@@ -26,21 +26,19 @@ pub(super) fn of_day(
     let directory = data.join("events").join(day.to_string());
     let mut pictures = Vec::new();
     let mut bytes = 0_u64;
-    // A directory of ours, and no link to somebody else's.
+    // A directory of ours, and no link to another one.
     if !fs::symlink_metadata(&directory).is_ok_and(|found| found.is_dir()) {
         return Ok(pictures);
     }
+    let query = Query::kinds([Kind(kind::EVENT_DETECTED)]);
     for (from, to) in stretches(view, day)? {
-        let mut reader = view.reader(from, ReaderOptions::default())?;
+        let mut reader = view.reader(from, ReaderOptions::default().query(query.clone()))?;
         while let Some(entry) = reader.next()? {
             let Entry::Record(record) = entry else { continue };
             if to.is_some_and(|to| record.seq >= to) {
                 break;
             }
-            if record.kind != Kind(kind::EVENT_DETECTED) {
-                continue;
-            }
-            let recorded = Recorded::decode::<RecorderVocabulary>(&record);
+            let recorded = Recorded::decode::<RecorderCodec>(&record);
             for picture in pictures_of(&recorded, &directory, day) {
                 bytes = bytes.saturating_add(picture.bytes);
                 pictures.push(picture);

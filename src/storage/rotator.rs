@@ -4,35 +4,35 @@
 //! pictures go. When they have, or after a bounded time, the segments that the tombstone names are unlinked. Cut off
 //! anywhere, the next start finishes the step: the tombstone says for ever what goes.
 //!
-//! Deciding is left to [`policy`](super::policy), which is asked anew after every step.
+//! Deciding is left to [`policy`](super::policy), which decides again after every step.
 
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use lenslog_engine::{Runner, Vocabulary};
-use lenslog_events::{Event, RecorderVocabulary};
+use lenslog_control::{GoneDay, RotationReport};
+use lenslog_engine::{Behind, Runner};
+use lenslog_events::{Event, RecorderCodec};
 use lenslog_journal::{Day, Error, Journal, Seq};
-use lenslog_tools::control::{GoneDay, RotationReport};
+use parking_lot::Mutex;
 
-use super::amount::Megabytes;
+use super::ballast::Ballast;
 use super::pictures::{self, Picture};
 use super::policy::{Mode, Protection, Step, Why};
-use super::report;
-use super::reserve::Reserve;
+use super::retention::{RetentionPlan, RetentionPlanner};
 use super::stats::StorageStats;
-use super::surveyor::{Survey, Surveyor};
-use crate::config::Storage;
+use super::units::Megabytes;
+use crate::config::StorageConfig;
 
 /// A step waits for the projections this long at most.
 const WAIT_MAX: Duration = Duration::from_secs(30);
 /// How long nothing may move before it is looked whether waiting makes sense.
-const WAIT_PATIENCE: Duration = Duration::from_millis(250);
+const STALL_TIMEOUT: Duration = Duration::from_millis(250);
 /// Projections that fail are waited for no longer than this.
-const STUCK_PATIENCE: Duration = Duration::from_secs(5);
+const STUCK_TIMEOUT: Duration = Duration::from_secs(5);
 /// So many steps in a row may give back less than half of what is expected: one file that cannot be deleted stops
 /// nothing, a medium that gives nothing back does.
 const SHORT_STEPS_MAX: u32 = 3;
@@ -51,9 +51,9 @@ const BATCH: usize = 1000;
 pub struct LogRotator {
     journal: Journal,
     runner: Arc<Runner>,
-    surveyor: Surveyor,
+    planner: RetentionPlanner,
     data: PathBuf,
-    reserve: Reserve,
+    ballast: Ballast,
     stop: Arc<AtomicBool>,
     /// One rotation at a time; days whose pictures are left over, with their bytes.
     left_over: Mutex<BTreeMap<Day, u64>>,
@@ -76,18 +76,18 @@ impl LogRotator {
     pub fn new(
         journal: Journal,
         runner: Arc<Runner>,
-        surveyor: Surveyor,
-        storage: &Storage,
+        planner: RetentionPlanner,
+        storage: &StorageConfig,
         stop: Arc<AtomicBool>,
     ) -> Self {
-        let (data, reserve) = (storage.data_dir.clone(), Reserve::of(storage));
-        Self { journal, runner, surveyor, data, reserve, stop, left_over: Mutex::default() }
+        let (data, ballast) = (storage.data_dir.clone(), Ballast::of(storage));
+        Self { journal, runner, planner, data, ballast, stop, left_over: Mutex::default() }
     }
 
     /// What looks at what there is.
     #[must_use]
-    pub fn surveyor(&self) -> &Surveyor {
-        &self.surveyor
+    pub fn planner(&self) -> &RetentionPlanner {
+        &self.planner
     }
 
     /// Deletes what has to go: days and pictures that are too old, and, above 90 %, the oldest days until less than
@@ -100,7 +100,7 @@ impl LogRotator {
     ///
     /// Those of the journal: what was deleted until then stays deleted.
     pub fn rotate_logs(&self, force: bool) -> Result<RotationReport, Error> {
-        let mut left_over = self.left_over.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut left_over = self.left_over.lock();
         let mode = if force { Mode::Forced } else { Mode::Check };
         let rotation = Rotation {
             rotator: self,
@@ -118,24 +118,24 @@ impl LogRotator {
     /// # Errors
     ///
     /// Those of reading the journal.
-    pub fn survey(&self, force: bool) -> Result<Survey, Error> {
-        let left_over = self.left_over.lock().unwrap_or_else(PoisonError::into_inner);
+    pub fn plan(&self, force: bool) -> Result<RetentionPlan, Error> {
+        let left_over = self.left_over.lock();
         let mode = if force { Mode::Forced } else { Mode::Check };
-        self.surveyor.survey(mode, None, &left_over)
+        self.planner.plan(mode, None, &left_over)
     }
 
     /// Waits, a bounded time, until the projections have applied everything before `seq`; names those that have not.
     fn wait(&self, seq: Seq) -> Vec<&'static str> {
         let start = Instant::now();
         loop {
-            let behind = self.runner.wait_for(seq, WAIT_PATIENCE);
+            let behind = Behind::names_in(self.runner.wait_for(seq, STALL_TIMEOUT));
             let status = self.runner.status();
             let stuck = status
                 .iter()
                 .filter(|status| behind.contains(&status.name))
                 .all(|status| status.state.is_degraded());
             // They try again after a pause, and what is deleted may be what they wait for.
-            let stuck = stuck && start.elapsed() >= STUCK_PATIENCE;
+            let stuck = stuck && start.elapsed() >= STUCK_TIMEOUT;
             let is_over = start.elapsed() >= WAIT_MAX || self.stop.load(Ordering::Acquire);
             if behind.is_empty() || stuck || is_over {
                 return behind;
@@ -146,13 +146,13 @@ impl LogRotator {
     /// Whether there is too little room for nothing but a database on a disk of its own, and it cannot be written even
     /// so: no row goes before it can, and days would go for nothing.
     fn waits_for_database(&self, stats: &StorageStats) -> Result<bool, Error> {
-        let elsewhere = || self.surveyor.monitor().usage_without_database_disk();
+        let elsewhere = || self.planner.monitor().usage_without_database_disk();
         if stats.is_below_target() || !elsewhere().is_below_target() {
             return Ok(false);
         }
-        let head = self.surveyor.view().head()?;
+        let head = self.planner.view().head()?;
         let mut is_stuck = self.database_is_stuck(head);
-        if is_stuck && self.reserve.give_up_beside_database() {
+        if is_stuck && self.ballast.release_beside_database() {
             is_stuck = self.database_is_stuck(head);
         }
         Ok(is_stuck)
@@ -171,23 +171,21 @@ impl LogRotator {
         for batch in pictures.chunks(BATCH) {
             let encoded: Vec<_> = batch
                 .iter()
-                .map(|picture| {
-                    RecorderVocabulary::encode(&Event::ImagePurged(picture.purged.clone()))
-                })
+                .map(|picture| RecorderCodec::encode(&Event::ImagePurged(picture.purged.clone())))
                 .collect();
             let records: Vec<_> = encoded.iter().map(lenslog_engine::Encoded::as_record).collect();
             for appended in self.journal.append_each(&records) {
-                appended?;
+                let _ = appended?;
             }
-            self.wait(self.surveyor.view().head()?);
+            self.wait(self.planner.view().head()?);
         }
         Ok(())
     }
 
     /// The bytes that the directory of each day takes.
     fn directories(&self) -> BTreeMap<Day, u64> {
-        self.surveyor.monitor().check_usage();
-        self.surveyor.monitor().days().iter().map(|data| (data.day, data.bytes)).collect()
+        self.planner.monitor().check_usage();
+        self.planner.monitor().days().iter().map(|data| (data.day, data.bytes)).collect()
     }
 
     fn was_touched_just_now(&self, day: Day) -> bool {
@@ -201,25 +199,24 @@ impl LogRotator {
 impl Rotation<'_> {
     fn run(mut self) -> Result<RotationReport, Error> {
         let mut first = true;
-        let survey = loop {
-            let survey =
-                self.rotator.surveyor.survey(self.mode, self.tried_through, self.left_over)?;
+        let plan = loop {
+            let plan = self.rotator.planner.plan(self.mode, self.tried_through, self.left_over)?;
             if std::mem::take(&mut first) {
-                self.report.before = survey.stats.to_string();
+                self.report.before = plan.stats.to_string();
             }
-            let Some(step) = survey.plan.steps.first().cloned() else { break survey };
-            if self.rotator.stop.load(Ordering::Acquire) || !self.take(&survey, step)? {
-                break survey;
+            let Some(step) = plan.steps.first().cloned() else { break plan };
+            if self.rotator.stop.load(Ordering::Acquire) || !self.take(&plan, step)? {
+                break plan;
             }
         };
-        let stats = self.rotator.surveyor.monitor().check_usage();
-        self.rotator.reserve.make();
+        let stats = self.rotator.planner.monitor().check_usage();
+        self.rotator.ballast.make();
         self.report.after = stats.to_string();
         self.report.is_over_limit = stats.is_over_limit;
         let gone: Vec<_> = self.report.gone.iter().map(|gone| gone.day.clone()).collect();
-        self.report.kept = report::kept(&survey);
+        self.report.kept = plan.kept_days();
         self.report.kept.retain(|kept| !gone.contains(&kept.day) || kept.bytes > 0);
-        for (data, protection) in &survey.plan.kept {
+        for (data, protection) in &plan.kept {
             if *protection == Protection::Tried && data.bytes > 0 {
                 let (day, left) = (data.day, Megabytes(data.bytes));
                 self.problem(format!("{day} could not be deleted: {left} of it are left"));
@@ -229,27 +226,27 @@ impl Rotation<'_> {
     }
 
     /// Takes a step; says whether it makes sense to go on.
-    fn take(&mut self, survey: &Survey, step: Step) -> Result<bool, Error> {
+    fn take(&mut self, plan: &RetentionPlan, step: Step) -> Result<bool, Error> {
         let makes_room = match &step {
             Step::Days { why, .. } => *why == Why::Room,
             Step::PicturesOfToday { .. } => true,
             Step::Pictures { .. } => false,
         };
-        if makes_room && self.rotator.waits_for_database(&survey.stats)? {
+        if makes_room && self.rotator.waits_for_database(&plan.stats)? {
             self.problem(
                 "the disk of the database is full, and deleting days gives it no room while the database cannot be \
-                 written; free some there, or delete the database: it is made again from the journal"
+                 written; free some there, or delete the database: it is rebuilt from the journal"
                     .to_owned(),
             );
             return Ok(false);
         }
         let before = self.mode;
         if makes_room && !matches!(self.mode, Mode::Continuing { .. }) {
-            self.mode = Mode::Continuing { was_full: survey.stats.needs_rotation() };
+            self.mode = Mode::Continuing { was_full: plan.stats.needs_rotation() };
         }
-        self.rotator.reserve.give_up_if_full(&self.rotator.journal);
+        self.rotator.ballast.release_if_full(&self.rotator.journal);
         let gone_before = self.report.gone.len();
-        let goes_on = self.take_step(survey, step)?;
+        let goes_on = self.take_step(plan, step)?;
         if self.report.gone.len() == gone_before {
             // What gave nothing back is not the one day that was asked for.
             self.mode = before;
@@ -257,16 +254,16 @@ impl Rotation<'_> {
         Ok(goes_on)
     }
 
-    fn take_step(&mut self, survey: &Survey, step: Step) -> Result<bool, Error> {
+    fn take_step(&mut self, plan: &RetentionPlan, step: Step) -> Result<bool, Error> {
         match step {
-            Step::Days { through, days, why } => self.prune(through, &days, why),
+            Step::Days { through, days, why } => self.prune((through, plan.wrong_from), &days, why),
             Step::Pictures { day, .. } => {
                 self.purge(day, u64::MAX)?;
                 self.left_over.insert(day, self.picture_bytes(day));
                 Ok(true)
             }
             Step::PicturesOfToday { bytes } => {
-                let freed = self.purge(survey.today, bytes)?;
+                let freed = self.purge(plan.today, bytes)?;
                 if freed == 0 {
                     self.problem(
                         "no picture of today that an event names is left to delete".to_owned(),
@@ -277,18 +274,26 @@ impl Rotation<'_> {
         }
     }
 
-    fn prune(&mut self, through: Day, days: &[(Day, u64)], why: Why) -> Result<bool, Error> {
+    fn prune(
+        &mut self,
+        (through, wrong_from): (Day, Option<Day>),
+        days: &[(Day, u64)],
+        why: Why,
+    ) -> Result<bool, Error> {
         let rotator = self.rotator;
         self.tried_through = Some(through);
         let directories = rotator.directories();
         self.purge_young(days);
-        let free_before = rotator.surveyor.monitor().database_free();
-        let segments = rotator.surveyor.segments()?;
-        let pruned_before = rotator.surveyor.view().pruned_through()?;
-        let pruned = rotator.journal.prune_through(through)?;
+        let free_before = rotator.planner.monitor().database_free();
+        let segments = rotator.planner.segments()?;
+        let pruned_before = rotator.planner.view().pruned_through()?;
+        let pruned = match wrong_from {
+            Some(from) => rotator.journal.prune_around(through, from)?,
+            None => rotator.journal.prune_through(through)?,
+        };
         let mut behind = rotator.wait(pruned.tombstone.next());
         // Their word counts, not what the file system says is free.
-        if !behind.is_empty() && rotator.reserve.give_up(&rotator.journal) {
+        if !behind.is_empty() && rotator.ballast.release(&rotator.journal) {
             behind = rotator.wait(pruned.tombstone.next());
         }
         if !behind.is_empty() {
@@ -301,7 +306,7 @@ impl Rotation<'_> {
         for (path, error) in &unlinked.failed {
             self.problem(format!("{} cannot be removed: {error}", path.display()));
         }
-        rotator.surveyor.monitor().shorten_database_log();
+        rotator.planner.monitor().shorten_database_log();
         let after = rotator.directories();
         let mut freed: BTreeMap<Day, u64> = BTreeMap::new();
         for (day, before) in directories.range(..=through) {
@@ -318,7 +323,7 @@ impl Rotation<'_> {
                 *freed.entry(*day).or_default() += bytes;
             }
         }
-        let rows = rotator.surveyor.monitor().database_free().saturating_sub(free_before);
+        let rows = rotator.planner.monitor().database_free().saturating_sub(free_before);
         if let Some((day, _)) = days.last() {
             *freed.entry(*day).or_default() += rows;
         }
@@ -327,6 +332,14 @@ impl Rotation<'_> {
             // A day that was pruned before and still cannot be deleted is a problem, not a deletion.
             if bytes > 0 || pruned_before.is_none_or(|before| *day > before) {
                 self.gone(*day, bytes, why);
+            }
+        }
+        if let Some(from) = pruned.wrong_from {
+            for (day, before) in directories.range(from..) {
+                let left = after.get(day).copied().unwrap_or(0);
+                if left == 0 {
+                    self.gone(*day, *before, why);
+                }
             }
         }
         let expected = directories.iter().filter(|(day, _)| of_step(day)).map(|(_, b)| b).sum();
@@ -359,7 +372,7 @@ impl Rotation<'_> {
                 continue;
             }
             let rotator = self.rotator;
-            let purged = pictures::of_day(rotator.surveyor.view(), &rotator.data, *day, u64::MAX)
+            let purged = pictures::of_day(rotator.planner.view(), &rotator.data, *day, u64::MAX)
                 .and_then(|pictures| rotator.purge(&pictures));
             if let Err(error) = purged {
                 tracing::debug!(%day, %error, "pictures made just now stay until the next rotation");
@@ -371,7 +384,7 @@ impl Rotation<'_> {
     fn purge(&mut self, day: Day, wanted: u64) -> Result<u64, Error> {
         let rotator = self.rotator;
         let before = self.picture_bytes(day);
-        let pictures = pictures::of_day(rotator.surveyor.view(), &rotator.data, day, wanted)?;
+        let pictures = pictures::of_day(rotator.planner.view(), &rotator.data, day, wanted)?;
         rotator.purge(&pictures)?;
         let freed = before.saturating_sub(self.picture_bytes(day));
         if !pictures.is_empty() {
@@ -390,7 +403,7 @@ impl Rotation<'_> {
     }
 
     fn picture_bytes(&self, day: Day) -> u64 {
-        let monitor = self.rotator.surveyor.monitor();
+        let monitor = self.rotator.planner.monitor();
         monitor.check_usage();
         monitor.days().iter().find(|data| data.day == day).map_or(0, |data| data.picture_bytes)
     }

@@ -1,8 +1,10 @@
-//! [`StorageStats`]: how much is used of how much, and the thresholds that follow from it.
+//! [`StorageStats`]: how much is used of how much, and [`Thresholds`], which reports each crossed one once. Pure.
 
 use std::fmt;
 
-use super::amount::Gigabytes;
+use lenslog_events::StorageLevel;
+
+use super::units::Gigabytes;
 
 /// From this percentage on there is a warning.
 pub const WARNING_PERCENT: u64 = 80;
@@ -10,6 +12,10 @@ pub const WARNING_PERCENT: u64 = 80;
 pub const ROTATION_PERCENT: u64 = 90;
 /// Below this percentage rotation ends.
 pub const TARGET_PERCENT: u64 = 80;
+
+/// Below this percentage all is well again; a little lower than where the warning begins, so that usage that
+/// hovers around the threshold does not warn again and again.
+const WELL_PERCENT: u64 = 78;
 
 /// How much is used of how much.
 #[derive(Debug, Clone, Copy, PartialEq, Default)]
@@ -79,6 +85,43 @@ impl fmt::Display for StorageStats {
     }
 }
 
+/// Remembers the reported level.
+#[derive(Debug, Default)]
+pub struct Thresholds {
+    reported: u8,
+}
+
+impl Thresholds {
+    /// The levels that begin with these figures, lowest first; [`StorageLevel::Normal`] where all is well again.
+    pub fn crossed(&mut self, stats: &StorageStats) -> Vec<StorageLevel> {
+        let now = rank_of(stats);
+        if now < self.reported {
+            // From above a threshold to between two nothing is reported, only the return to normal.
+            let well = !stats.reaches(WELL_PERCENT);
+            self.reported = if well { 0 } else { now.max(1) };
+            return if well { vec![StorageLevel::Normal] } else { Vec::new() };
+        }
+        let begun =
+            LEVELS.iter().skip(usize::from(self.reported)).take(usize::from(now - self.reported));
+        let begun = begun.copied().collect();
+        self.reported = now;
+        begun
+    }
+}
+
+const LEVELS: [StorageLevel; 3] =
+    [StorageLevel::Approaching, StorageLevel::Rotating, StorageLevel::Exceeded];
+
+fn rank_of(stats: &StorageStats) -> u8 {
+    if stats.is_over_limit {
+        3
+    } else if stats.needs_rotation() {
+        2
+    } else {
+        u8::from(stats.reaches(WARNING_PERCENT))
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -101,5 +144,36 @@ mod tests {
         assert!(StorageStats::new(1, 0).is_over_limit);
         assert!(StorageStats::new(u64::MAX, 1).needs_rotation());
         assert!(!StorageStats::new(0, 0).is_over_limit);
+    }
+
+    fn check(percents: &[u64]) -> Vec<Vec<StorageLevel>> {
+        let mut levels = Thresholds::default();
+        percents.iter().map(|percent| levels.crossed(&StorageStats::new(*percent, 100))).collect()
+    }
+
+    #[test]
+    fn each_level_is_reported_once_when_it_begins() {
+        use StorageLevel::{Approaching, Exceeded, Normal, Rotating};
+        let none = Vec::new;
+        assert_eq!(
+            check(&[79, 80, 85, 79, 81, 91, 95, 79, 92, 77, 80]),
+            [
+                none(),
+                vec![Approaching],
+                none(),
+                none(),
+                none(),
+                vec![Rotating],
+                none(),
+                none(),
+                vec![Rotating],
+                vec![Normal],
+                vec![Approaching]
+            ]
+        );
+        assert_eq!(
+            check(&[101, 102, 99, 101, 10]),
+            [vec![Approaching, Rotating, Exceeded], none(), none(), vec![Exceeded], vec![Normal]]
+        );
     }
 }

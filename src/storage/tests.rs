@@ -1,23 +1,26 @@
 //! A data directory of several days, and what checks and rotations make of it.
 
+mod reports;
 mod rotations;
-mod told;
 
 use std::fs;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicU32, Ordering};
-use std::sync::{Arc, Barrier, Mutex};
+use std::sync::{Arc, Barrier};
 use std::time::{Duration, Instant};
 
-use lenslog_engine::{Runner, Vocabulary};
-use lenslog_events::{Event, EventDetected, Metadata, RecorderVocabulary, StorageLevel};
+use lenslog_engine::Runner;
+use lenslog_events::{Event, EventDetected, Metadata, RecorderCodec, StorageLevel};
 use lenslog_journal::storage::AnchoredStorage;
 use lenslog_journal::{Clock, Day, Journal, Options, Seq, SimulatedClock, Timestamp};
+use parking_lot::Mutex;
 
+use super::policy::DayData;
+use super::retention::RetentionPlan;
 use super::*;
 use crate::config::{Config, WhenFull};
-use crate::ingest::Admission;
-use crate::layout;
+use crate::storage::Admission;
+use crate::store;
 use crate::testing::wait_until;
 
 const DAY_MICROS: i64 = 24 * 3_600_000_000;
@@ -31,15 +34,15 @@ const LONG_EVENTS: u32 = 4;
 /// Bytes of their sentences, of which a few fill a segment.
 const SENTENCE_BYTES: usize = 100_000;
 
-struct Lab {
+struct TestEnv {
     _directory: tempfile::TempDir,
     config: Config,
     clock: Arc<SimulatedClock>,
     journal: Journal,
     opened: Seq,
-    told: Arc<Mutex<Vec<StorageLevel>>>,
+    reported: Arc<Mutex<Vec<StorageLevel>>>,
     full: Arc<AtomicU32>,
-    /// Whoever is told something waits here.
+    /// The writing of a warning waits here.
     gate: Arc<Mutex<()>>,
 }
 
@@ -55,7 +58,7 @@ fn made_just_now() -> String {
     format!("evt_{}", uuid::Uuid::new_v7(made))
 }
 
-impl Lab {
+impl TestEnv {
     /// With an event and its picture on each of so many days before today, oldest first.
     fn new(days: u32) -> Self {
         Self::with_segments(days, None)
@@ -78,18 +81,19 @@ impl Lab {
             Options { storage: storage_of, clock: shared, segment_bytes_max, ..Options::default() };
         let journal = Journal::open(&storage.data_dir, &options).unwrap();
         let opened = journal.next_seq();
-        let (told, full, gate) = Default::default();
-        let lab = Self { _directory: directory, config, clock, journal, opened, told, full, gate };
+        let (reported, full, gate) = Default::default();
+        let env =
+            Self { _directory: directory, config, clock, journal, opened, reported, full, gate };
         for age in (0..=days).rev() {
-            lab.clock.step_to(noon(age));
-            lab.append(age);
+            env.clock.step_to(noon(age));
+            env.append(age);
             for number in 0..segment_bytes_max.map_or(0, |_| LONG_EVENTS) {
                 let sentence = Some("x".repeat(SENTENCE_BYTES));
-                lab.append_described(age, format!("evt_{age}_{number}"), sentence);
+                env.append_described(age, format!("evt_{age}_{number}"), sentence);
             }
         }
         // As if it had been opened now: the newest record vouches for the clock.
-        Self { opened: lab.journal.next_seq(), ..lab }
+        Self { opened: env.journal.next_seq(), ..env }
     }
 
     fn append(&self, age: u32) {
@@ -101,12 +105,16 @@ impl Lab {
     }
 
     fn append_described(&self, age: u32, event_id: String, llm_description: Option<String>) {
-        let day = noon(age).day();
         self.put(age, &format!("{event_id}.jpg"));
-        let record = RecorderVocabulary::encode(&Event::Detected(EventDetected {
+        self.append_at(noon(age), event_id, llm_description);
+    }
+
+    fn append_at(&self, timestamp: Timestamp, event_id: String, llm_description: Option<String>) {
+        let day = timestamp.day();
+        let record = RecorderCodec::encode(&Event::Detected(EventDetected {
             image_path: Some(format!("data/events/{day}/{event_id}.jpg")),
             event_id,
-            timestamp: noon(age),
+            timestamp,
             camera_id: "door".to_owned(),
             camera_name: None,
             motion_confidence: None,
@@ -115,7 +123,7 @@ impl Lab {
             description_expected: false,
             metadata: Metadata::new(),
         }));
-        self.journal.append(&[record.as_record()]).unwrap();
+        let _ = self.journal.append(&[record.as_record()]).unwrap();
     }
 
     fn directory_of(&self, day: Day) -> PathBuf {
@@ -146,10 +154,10 @@ impl Lab {
     }
 
     fn runner(&self) -> Arc<Runner> {
-        let (projections, _) = layout::projections(&self.config, &self.journal);
+        let (projections, _) = store::projections(&self.config, &self.journal);
         let runner = Arc::new(Runner::start(&self.journal.view(), projections, Arc::new(|_| ())));
         let head = self.journal.view().head().unwrap();
-        while !runner.wait_for(head, Duration::from_secs(1)).is_empty() {}
+        while runner.wait_for(head, Duration::from_secs(1)).is_err() {}
         runner
     }
 
@@ -158,12 +166,12 @@ impl Lab {
         let runner = self.runner();
         let used = StorageMonitor::new(&self.config).check_usage().total_bytes;
         self.config.storage.max_storage_gb = (used * limit_percent / 100) as f64 / 1e9;
-        let (told, full) = (Arc::clone(&self.told), Arc::clone(&self.full));
+        let (reported, full) = (Arc::clone(&self.reported), Arc::clone(&self.full));
         let gate = Arc::clone(&self.gate);
-        let tell = move |event: &Event| {
+        let write = move |event: &Event| {
             let Event::StorageWarning(warning) = event else { panic!("{event:?}") };
-            told.lock().unwrap().push(warning.level);
-            drop(gate.lock().unwrap());
+            reported.lock().push(warning.level);
+            drop(gate.lock());
         };
         let clock: Arc<dyn Clock> = Arc::clone(&self.clock) as _;
         let when_full = move || {
@@ -175,104 +183,102 @@ impl Lab {
             &self.journal,
             from,
             &clock,
-            Arc::new(tell),
+            Arc::new(write),
             when_full,
         );
         (guard, runner)
     }
 
-    fn told(&self) -> Vec<StorageLevel> {
-        self.told.lock().unwrap().clone()
+    fn reported(&self) -> Vec<StorageLevel> {
+        self.reported.lock().clone()
     }
 }
 
 #[test]
 fn nothing_is_counted_or_deleted_while_the_mount_is_missing() {
-    let mut lab = Lab::new(2);
-    lab.config.storage.require_mount = lab.config.storage.data_dir.clone();
-    let (guard, _runner) = lab.watched(50);
+    let mut env = TestEnv::new(2);
+    env.config.storage.require_mount = env.config.storage.data_dir.clone();
+    let (guard, _runner) = env.watched(50);
     guard.make_room();
-    assert_eq!((guard.figures().checks, guard.is_full()), (0, false));
-    assert_eq!((lab.pictures(), lab.told()), (vec![0, 1, 2], Vec::new()));
+    assert_eq!((guard.stats(), guard.is_full()), (StorageStats::default(), false));
+    assert_eq!((env.pictures(), env.reported()), (vec![0, 1, 2], Vec::new()));
 }
 
 #[test]
-fn nothing_is_counted_deleted_or_made_where_another_directory_is_in_the_place_of_ours() {
-    let mut lab = Lab::new(2);
-    let (guard, _runner) = lab.watched(1_000_000);
-    assert_eq!(guard.figures().checks, 1);
-    let data = lab.config.storage.data_dir.clone();
+fn a_foreign_directory_at_our_path_is_left_alone() {
+    let mut env = TestEnv::new(2);
+    let (guard, _runner) = env.watched(1_000_000);
+    let counted = guard.stats();
+    let data = env.config.storage.data_dir.clone();
     fs::rename(&data, data.with_extension("away")).unwrap();
     fs::create_dir(&data).unwrap();
     guard.make_room();
-    assert_eq!(guard.figures().checks, 1);
+    assert_eq!(guard.stats(), counted);
     assert_eq!(fs::read_dir(&data).unwrap().count(), 0);
 }
 
 #[test]
-fn a_check_keeps_room_back_for_deleting() {
-    let mut lab = Lab::new(1);
-    let (guard, _runner) = lab.watched(1_000);
-    assert!(lab.config.storage.data_dir.join("reserve").exists());
+fn a_check_creates_the_ballast_file() {
+    let mut env = TestEnv::new(1);
+    let (guard, _runner) = env.watched(1_000);
+    assert!(env.config.storage.data_dir.join("reserve").exists());
     drop(guard);
 }
 
 #[test]
-fn more_than_the_limit_with_nothing_to_delete_is_full_and_told_once() {
-    let mut lab = Lab::new(2);
-    lab.config.storage.min_retention_days = 7;
-    let (guard, _runner) = lab.watched(50);
+fn full_with_nothing_to_delete_is_reported_once() {
+    let mut env = TestEnv::new(2);
+    env.config.storage.min_retention_days = 7;
+    let (guard, _runner) = env.watched(50);
     for _ in 0..3 {
         assert!(guard.is_full() && !guard.admit() && !guard.make_room());
         let levels = [StorageLevel::Approaching, StorageLevel::Rotating, StorageLevel::Exceeded];
-        assert_eq!(lab.told(), levels);
-        assert_eq!(lab.full.load(Ordering::SeqCst), 1);
+        assert_eq!(env.reported(), levels);
+        assert_eq!(env.full.load(Ordering::SeqCst), 1);
     }
-    let figures = guard.figures();
-    assert_eq!((figures.checks, figures.days_deleted, figures.storage_warnings), (4, 0, 2));
-    assert_eq!(lab.pictures(), [0, 1, 2]);
+    assert_eq!((guard.inner.checks_done(), guard.warnings()), (4, 2));
+    assert_eq!(env.pictures(), [0, 1, 2]);
 }
 
 #[test]
-fn what_is_too_much_only_until_old_days_are_deleted_is_not_full() {
-    let mut lab = Lab::new(6);
-    let (guard, _runner) = lab.watched(95);
-    let figures = guard.figures();
-    assert!(!guard.is_full() && figures.stats.is_below_target(), "{figures:?}");
-    assert!(!lab.told().contains(&StorageLevel::Exceeded), "{:?}", lab.told());
-    assert_eq!(lab.full.load(Ordering::SeqCst), 0);
-    let gone = 7 - lab.pictures().len() as u64;
+fn over_the_limit_until_a_rotation_is_not_full() {
+    let mut env = TestEnv::new(6);
+    let (guard, _runner) = env.watched(95);
+    assert!(!guard.is_full() && guard.stats().is_below_target(), "{:?}", guard.stats());
+    assert!(!env.reported().contains(&StorageLevel::Exceeded), "{:?}", env.reported());
+    assert_eq!(env.full.load(Ordering::SeqCst), 0);
+    let gone = 7 - env.pictures().len() as u64;
     // Each day, and that the limit was approached.
-    assert!(gone > 0 && lab.pictures().contains(&0));
-    assert_eq!((figures.days_deleted, figures.storage_warnings), (gone, gone + 1));
+    assert!(gone > 0 && env.pictures().contains(&0));
+    assert_eq!(guard.warnings(), gone + 1);
 }
 
 #[test]
-fn so_many_events_bring_a_check_and_only_one() {
-    let mut lab = Lab::new(1);
-    lab.config.storage.storage_check_interval = 10;
-    let (guard, _runner) = lab.watched(1_000_000);
-    let head = lab.journal.next_seq();
+fn enough_events_trigger_one_check() {
+    let mut env = TestEnv::new(1);
+    env.config.storage.storage_check_interval = 10;
+    let (guard, _runner) = env.watched(1_000_000);
+    let head = env.journal.next_seq();
     guard.note(Seq(head.0 + 1));
     guard.note(Seq(head.0 + 100));
-    wait_until(|| guard.figures().checks == 2);
+    wait_until(|| guard.inner.checks_done() == 2);
     guard.make_room();
-    assert_eq!(guard.figures().checks, 3);
+    assert_eq!(guard.inner.checks_done(), 3);
 }
 
 #[test]
-fn whoever_is_far_ahead_waits_for_the_check_that_is_due_and_what_was_noted_stays() {
-    let mut lab = Lab::new(1);
-    lab.config.storage.storage_check_interval = 10;
-    let (guard, _runner) = lab.watched(130);
-    let gate = Arc::clone(&lab.gate);
-    let closed = gate.lock().unwrap();
-    // What comes to be there makes the next check tell something, and that takes long.
-    (0..20).for_each(|number| lab.put(0, &format!("{number}.txt")));
-    let told = lab.told().len();
+fn a_sender_far_ahead_waits_for_the_due_check() {
+    let mut env = TestEnv::new(1);
+    env.config.storage.storage_check_interval = 10;
+    let (guard, _runner) = env.watched(130);
+    let gate = Arc::clone(&env.gate);
+    let closed = gate.lock();
+    // What comes to be there makes the next check write a warning, which takes long.
+    (0..20).for_each(|number| env.put(0, &format!("{number}.txt")));
+    let reported = env.reported().len();
     guard.check_soon();
-    wait_until(|| lab.told().len() > told);
-    let head = lab.journal.next_seq();
+    wait_until(|| env.reported().len() > reported);
+    let head = env.journal.next_seq();
     guard.note(Seq(head.0 + 1_000));
     guard.note(head);
     let (is_open, begins) = (AtomicU32::new(0), Barrier::new(2));
@@ -283,39 +289,39 @@ fn whoever_is_far_ahead_waits_for_the_check_that_is_due_and_what_was_noted_stays
             is_open.load(Ordering::SeqCst)
         });
         begins.wait();
-        // Long enough for whoever does not wait; nothing is wrong where it is not.
+        // Long enough for a thread that does not wait.
         (0..10_000).take_while(|_| !admitted.is_finished()).for_each(|_| std::thread::yield_now());
         is_open.store(1, Ordering::SeqCst);
         drop(closed);
         assert_eq!(admitted.join().unwrap(), 1, "it was let in while it was too far ahead");
     });
-    wait_until(|| guard.figures().checks == 3);
+    wait_until(|| guard.inner.checks_done() == 3);
 }
 
 #[test]
-fn a_rotation_that_was_asked_for_brings_a_check() {
-    let mut lab = Lab::new(1);
-    let (guard, _runner) = lab.watched(1_000_000);
-    assert_eq!(guard.figures().checks, 1);
+fn a_requested_rotation_triggers_a_check() {
+    let mut env = TestEnv::new(1);
+    let (guard, _runner) = env.watched(1_000_000);
+    assert_eq!(guard.inner.checks_done(), 1);
     guard.rotate(false, false).unwrap();
-    wait_until(|| guard.figures().checks == 2);
+    wait_until(|| guard.inner.checks_done() == 2);
 }
 
 #[test]
-fn what_could_not_be_deleted_is_tried_again_after_a_while_and_not_at_each_check() {
-    let mut lab = Lab::new(3);
+fn a_failed_deletion_is_retried_after_ten_minutes() {
+    let mut env = TestEnv::new(3);
     for _ in 0..30 {
-        lab.put_strange(3);
+        env.put_strange(3);
     }
     // A day that can go only as long as it is not tried: much of it stays.
-    lab.config.storage.max_retention_days = 3;
-    let (guard, _runner) = lab.watched(1_000_000);
-    let appended = || lab.journal.next_seq();
+    env.config.storage.max_retention_days = 3;
+    let (guard, _runner) = env.watched(1_000_000);
+    let appended = || env.journal.next_seq();
     let first = appended();
     guard.make_room();
     guard.make_room();
     assert_eq!(appended(), first);
-    lab.clock.advance(Duration::from_secs(600));
+    env.clock.advance(Duration::from_secs(600));
     guard.make_room();
     assert!(appended() > first);
     let second = appended();
@@ -324,86 +330,109 @@ fn what_could_not_be_deleted_is_tried_again_after_a_while_and_not_at_each_check(
 }
 
 #[test]
-fn no_more_may_be_taken_than_the_file_system_has_whatever_the_configuration_says() {
-    let mut lab = Lab::new(0);
-    lab.config.storage.max_storage_gb = 1e9;
-    let stats = StorageMonitor::new(&lab.config).check_usage();
+fn the_file_system_caps_the_configured_limit() {
+    let mut env = TestEnv::new(0);
+    env.config.storage.max_storage_gb = 1e9;
+    let stats = StorageMonitor::new(&env.config).check_usage();
     assert!(stats.limit_bytes < 1_000_000_000_000_000_000, "{stats:?}");
-    lab.config.storage.max_storage_gb = 1e-3;
-    assert_eq!(StorageMonitor::new(&lab.config).check_usage().limit_bytes, 1_000_000);
+    env.config.storage.max_storage_gb = 1e-3;
+    assert_eq!(StorageMonitor::new(&env.config).check_usage().limit_bytes, 1_000_000);
 }
 
 #[test]
-fn nobody_waits_for_a_guard_that_has_stopped_and_it_deletes_nothing() {
-    let mut lab = Lab::new(2);
-    let (guard, _runner) = lab.watched(1_000_000);
+fn a_stopped_guard_blocks_no_sender_and_deletes_nothing() {
+    let mut env = TestEnv::new(2);
+    let (guard, _runner) = env.watched(1_000_000);
     guard.stop();
     let start = Instant::now();
     guard.note(Seq(u64::MAX));
     assert!(guard.admit() && guard.make_room());
     assert!(start.elapsed() < Duration::from_secs(50), "{:?}", start.elapsed());
     assert_eq!(guard.rotate(true, false).unwrap().gone, []);
-    assert_eq!(lab.pictures(), [0, 1, 2]);
+    assert_eq!(env.pictures(), [0, 1, 2]);
 }
 
 #[test]
-fn one_day_that_is_asked_for_is_counted_and_no_more_than_one_goes() {
-    let mut lab = Lab::new(3);
-    let (guard, _runner) = lab.watched(1_000_000);
+fn a_forced_rotation_deletes_one_day() {
+    let mut env = TestEnv::new(3);
+    let (guard, _runner) = env.watched(1_000_000);
     let report = guard.rotate(true, false).unwrap();
     assert_eq!(report.gone.len(), 1, "{report:?}");
-    assert_eq!(lab.pictures(), [0, 1, 2]);
-    let figures = guard.figures();
-    assert_eq!((figures.days_deleted, figures.storage_warnings), (1, 1));
+    assert_eq!(env.pictures(), [0, 1, 2]);
+    assert_eq!(guard.warnings(), 1);
 }
 
 #[test]
-fn todays_pictures_go_last_and_are_no_day() {
-    let mut lab = Lab::new(0);
-    lab.config.storage.when_full = WhenFull::OverwriteOldest;
-    let (guard, _runner) = lab.watched(50);
-    assert_eq!(lab.pictures(), [0; 0]);
-    let figures = guard.figures();
-    assert_eq!(figures.days_deleted, 0);
-    assert!(figures.storage_warnings > 0);
+fn events_of_a_wrong_clock_go_with_their_neighbours() {
+    let mut env = TestEnv::new(0);
+    let wrong = Timestamp { utc_micros: TODAY_MICROS + 4_000 * DAY_MICROS, offset_minutes: 0 };
+    env.clock.step_to(noon(3));
+    env.append(3);
+    let name = "evt_wrong";
+    let directory = env.directory_of(wrong.day());
+    fs::create_dir_all(&directory).unwrap();
+    fs::write(directory.join(format!("{name}.jpg")), vec![1; FILE_BYTES]).unwrap();
+    env.append_at(wrong, name.to_owned(), None);
+    for age in [2, 1, 0] {
+        env.clock.step_to(noon(age));
+        env.append(age);
+    }
+    env.opened = env.journal.next_seq();
+    let (guard, runner) = env.watched(1_000_000);
+    assert!(directory.join("events.json").exists());
+    let report = guard.rotate(true, false).unwrap();
+    let gone: Vec<_> = report.gone.iter().map(|gone| gone.day.clone()).collect();
+    assert_eq!(gone, [noon(3).day().to_string(), wrong.day().to_string()], "{report:?}");
+    assert!(!directory.exists());
+    assert_eq!(env.pictures(), [0, 1, 2]);
+    drop(runner);
 }
 
 #[test]
-fn pictures_that_nobody_can_purge_are_not_tried_for_ever() {
-    let mut lab = Lab::new(3);
-    lab.config.storage.images_retention_days = 2;
-    let strange = lab.put_strange(3);
-    let (guard, _runner) = lab.watched(1_000_000);
-    assert_eq!(lab.pictures(), [0, 1]);
-    assert!(lab.is_there(3, &strange));
+fn todays_pictures_go_last_and_count_as_no_day() {
+    let mut env = TestEnv::new(0);
+    env.config.storage.when_full = WhenFull::OverwriteOldest;
+    let (guard, _runner) = env.watched(50);
+    assert_eq!(env.pictures(), [0; 0]);
+    assert!(guard.warnings() > 0);
+}
+
+#[test]
+fn pictures_without_an_event_are_not_retried_for_ever() {
+    let mut env = TestEnv::new(3);
+    env.config.storage.images_retention_days = 2;
+    let strange = env.put_strange(3);
+    let (guard, _runner) = env.watched(1_000_000);
+    assert_eq!(env.pictures(), [0, 1]);
+    assert!(env.is_there(3, &strange));
     assert_eq!(guard.rotate(false, false).unwrap().gone, []);
-    lab.put_strange(3);
+    env.put_strange(3);
     assert_eq!(guard.rotate(false, true).unwrap().gone.len(), 1, "there is something new");
 }
 
 #[test]
-fn pictures_are_not_deleted_by_a_clock_that_nothing_vouches_for() {
-    let mut lab = Lab::new(3);
-    lab.config.storage.images_retention_days = 2;
-    lab.config.storage.max_retention_days = 2;
+fn an_untrusted_clock_deletes_no_pictures() {
+    let mut env = TestEnv::new(3);
+    env.config.storage.images_retention_days = 2;
+    env.config.storage.max_retention_days = 2;
     // No record from before the start is near, if the kernel does not vouch for the clock itself.
-    lab.opened = lab.journal.view().floor().unwrap();
+    env.opened = env.journal.view().floor().unwrap();
     let is_vouched_for = kernel_clock::is_synchronised();
-    let (_guard, _runner) = lab.watched(1_000_000);
-    assert_eq!(lab.pictures().len() == 4, !is_vouched_for, "{:?}", lab.pictures());
+    let (_guard, _runner) = env.watched(1_000_000);
+    assert_eq!(env.pictures().len() == 4, !is_vouched_for, "{:?}", env.pictures());
 }
 
 #[test]
-fn what_stays_of_a_deleted_day_is_told_stops_nothing_and_is_no_deletion() {
-    let mut lab = Lab::new(3);
-    let strange = lab.put_strange(3);
-    let (guard, _runner) = lab.watched(1_000_000);
+fn leftovers_of_a_day_are_reported_and_stop_nothing() {
+    let mut env = TestEnv::new(3);
+    let strange = env.put_strange(3);
+    let (guard, _runner) = env.watched(1_000_000);
     let (third, second) = (noon(3).day().to_string(), noon(2).day().to_string());
     let report = guard.rotate(true, false).unwrap();
     assert!(report.gone.iter().any(|gone| gone.day == third), "{report:?}");
-    assert!(lab.is_there(3, &strange) && !lab.is_there(3, "evt_3.jpg"));
-    let told = |problem: &String| problem.starts_with(&format!("{third} could not be deleted"));
-    assert_eq!(report.problems.iter().filter(|problem| told(problem)).count(), 1, "{report:?}");
+    assert!(env.is_there(3, &strange) && !env.is_there(3, "evt_3.jpg"));
+    let reported = |problem: &String| problem.starts_with(&format!("{third} could not be deleted"));
+    assert_eq!(report.problems.iter().filter(|problem| reported(problem)).count(), 1, "{report:?}");
     // The next one takes the day that can go.
     let report = guard.rotate(true, false).unwrap();
     let gone: Vec<_> = report.gone.iter().map(|gone| gone.day.as_str()).collect();
@@ -411,32 +440,32 @@ fn what_stays_of_a_deleted_day_is_told_stops_nothing_and_is_no_deletion() {
 }
 
 #[test]
-fn a_medium_that_gives_nothing_back_ends_a_rotation_and_a_few_such_days_do_not() {
+fn three_days_that_free_nothing_end_a_rotation() {
     // Much is left of these days, and of all others nothing.
     for (stay, ends) in [(&[8, 7, 5, 4][..], false), (&[8, 7, 6][..], true)] {
-        let mut lab = Lab::new(8);
+        let mut env = TestEnv::new(8);
         for age in stay {
             for _ in 0..3 {
-                lab.put_strange(*age);
+                env.put_strange(*age);
             }
         }
-        lab.config.storage.when_full = WhenFull::OverwriteOldest;
-        let (guard, _runner) = lab.watched(1_000_000);
+        env.config.storage.when_full = WhenFull::OverwriteOldest;
+        let (guard, _runner) = env.watched(1_000_000);
         drop(guard);
-        let (guard, _runner) = lab.watched(10);
-        let left = lab.pictures();
-        assert_eq!(left.contains(&3), ends, "{stay:?}: {left:?} {:?}", guard.figures());
+        let (guard, _runner) = env.watched(10);
+        let left = env.pictures();
+        assert_eq!(left.contains(&3), ends, "{stay:?}: {left:?} {:?}", guard.stats());
     }
 }
 
 #[test]
-fn only_pictures_that_an_event_names_are_purged_and_no_more_than_are_wanted() {
-    let lab = Lab::new(2);
-    lab.put(1, "evt_1_clean.jpg");
-    lab.put(1, "evt_2.jpg");
-    let data = &lab.config.storage.data_dir;
+fn only_as_many_named_pictures_as_needed_are_purged() {
+    let env = TestEnv::new(2);
+    env.put(1, "evt_1_clean.jpg");
+    env.put(1, "evt_2.jpg");
+    let data = &env.config.storage.data_dir;
     let of =
-        |age: u32, wanted| pictures::of_day(&lab.journal.view(), data, noon(age).day(), wanted);
+        |age: u32, wanted| pictures::of_day(&env.journal.view(), data, noon(age).day(), wanted);
     let names = |age: u32, wanted: u64| -> Vec<String> {
         let pictures = of(age, wanted).unwrap().into_iter();
         pictures
@@ -446,21 +475,21 @@ fn only_pictures_that_an_event_names_are_purged_and_no_more_than_are_wanted() {
     // The picture of another day's event is not this day's.
     assert_eq!(names(1, u64::MAX), ["evt_1.jpg", "evt_1_clean.jpg"]);
     // Another event of today, behind the one whose picture is enough.
-    lab.append_as(0, "evt_later".to_owned());
+    env.append_as(0, "evt_later".to_owned());
     assert_eq!((names(0, 1).len(), names(0, u64::MAX).len()), (1, 2));
     // A directory in the place of a picture, and a link in that of a day.
-    let day = lab.directory_of(noon(2).day());
+    let day = env.directory_of(noon(2).day());
     fs::remove_file(day.join("evt_2.jpg")).unwrap();
     fs::create_dir(day.join("evt_2.jpg")).unwrap();
     assert_eq!(names(2, u64::MAX), [""; 0]);
-    let day = lab.directory_of(noon(1).day());
+    let day = env.directory_of(noon(1).day());
     fs::rename(&day, data.join("away")).unwrap();
     std::os::unix::fs::symlink(data.join("away"), &day).unwrap();
     assert_eq!(names(1, u64::MAX), [""; 0]);
 }
 
 #[test]
-fn how_long_there_is_room_is_told_by_whole_days_with_events() {
+fn the_forecast_counts_whole_days_with_events() {
     let data = |age: u32, has_events| DayData {
         day: noon(age).day(),
         bytes: 0,
@@ -469,8 +498,10 @@ fn how_long_there_is_room_is_told_by_whole_days_with_events() {
     };
     let days = vec![data(4, false), data(3, true), data(1, true), data(0, true)];
     let stats = StorageStats::new(200, 1_000);
-    let survey = Survey { stats, days, today: noon(0).day(), plan: Plan::default() };
-    assert_eq!(survey.days_until_full(), Some(8), "100 a day, and 800 are left");
-    let survey = Survey { days: vec![data(4, false), data(0, true)], ..survey };
-    assert_eq!(survey.days_until_full(), None);
+    let today = noon(0).day();
+    let plan =
+        RetentionPlan { stats, days, today, wrong_from: None, steps: Vec::new(), kept: Vec::new() };
+    assert_eq!(plan.days_until_full(), Some(8), "100 a day, and 800 are left");
+    let plan = RetentionPlan { days: vec![data(4, false), data(0, true)], ..plan };
+    assert_eq!(plan.days_until_full(), None);
 }

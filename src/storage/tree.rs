@@ -34,8 +34,8 @@ pub(super) type Identity = (u64, u64);
 pub(super) struct Tree {
     root: PathBuf,
     nodes: BTreeMap<PathBuf, Node>,
-    /// Problems that were told.
-    told: BTreeSet<PathBuf>,
+    /// Problems that were reported.
+    reported: BTreeSet<PathBuf>,
 }
 
 /// One directory.
@@ -64,7 +64,7 @@ pub(super) struct Share {
 
 impl Tree {
     pub(super) fn new(root: PathBuf) -> Self {
-        Self { root, nodes: BTreeMap::new(), told: BTreeSet::new() }
+        Self { root, nodes: BTreeMap::new(), reported: BTreeSet::new() }
     }
 
     pub(super) fn root(&self) -> &Path {
@@ -81,7 +81,7 @@ impl Tree {
         let mut waiting = vec![(PathBuf::new(), 0)];
         while let Some((relative, depth)) = waiting.pop() {
             let path = self.root.join(&relative);
-            // The root itself may be a link, if somebody wants it on another disk.
+            // The root itself may be a link, if the data is wanted on another disk.
             let found = if depth == 0 { fs::metadata(&path) } else { fs::symlink_metadata(&path) };
             let metadata = match found {
                 Ok(metadata) if metadata.is_dir() => metadata,
@@ -119,9 +119,10 @@ impl Tree {
             }
             Err(error) => {
                 self.nodes.remove(relative);
-                if error.kind() != std::io::ErrorKind::NotFound && self.told.insert(path.to_owned())
+                if error.kind() != std::io::ErrorKind::NotFound
+                    && self.reported.insert(path.to_owned())
                 {
-                    tracing::warn!(path = %path.display(), %error, "it cannot be listed, and is not counted");
+                    tracing::warn!(path = %path.display(), %error, "directory cannot be listed; its bytes are not counted");
                 }
             }
         }
@@ -154,7 +155,7 @@ impl Node {
         self.fixed + self.pictures + self.growing.iter().map(|(_, bytes)| bytes).sum::<u64>()
     }
 
-    /// Whether the time of modification can be relied on to tell of the next change.
+    /// Whether the time of modification is certain to change with the next write.
     fn is_settled(&self) -> bool {
         let (seconds, nanos) = self.modified;
         let (Ok(seconds), Ok(nanos)) = (u64::try_from(seconds), u32::try_from(nanos)) else {

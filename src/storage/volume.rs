@@ -17,7 +17,7 @@ const KEPT_MIN: u64 = 1 << 20;
 const KEPT_MAX: u64 = 64 << 20;
 /// A file system has plenty free where it is more than this part of it.
 const PLENTY: u64 = 3;
-/// What tells a btrfs.
+/// The magic number of btrfs.
 const BTRFS: FsWord = 0x9123_683E;
 /// A file system that says that so much is free is asked to take it: `statvfs` knows of no quota.
 const PROBE_BYTES: usize = 1 << 20;
@@ -81,7 +81,7 @@ impl Volume<'_> {
 }
 
 /// How far `total` bytes on all of these reach before the first of them is full, each taking the share that it has
-/// now. `None` where nothing tells.
+/// now. `None` where it is unknown.
 pub(super) fn reach(total: u64, volumes: &[Volume<'_>]) -> Option<u64> {
     let reaches = volumes.iter().filter_map(|volume| {
         let capacity = volume.capacity()?;
@@ -161,7 +161,7 @@ mod tests {
     }
 
     #[test]
-    fn a_disk_of_nothing_but_the_database_counts_from_its_first_row_on_with_its_free_pages() {
+    fn a_database_disk_counts_with_its_free_pages() {
         let directory = tempfile::tempdir().unwrap();
         let volume = |used, only_database| Volume {
             path: directory.path(),

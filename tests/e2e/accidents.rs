@@ -10,12 +10,12 @@ use std::process::{Child, ChildStdin, Command, Stdio};
 use std::sync::mpsc::Receiver;
 
 use crate::disk::did;
-use crate::harness::{Lab, PATIENCE, Ran, is_installed, lacks, lines_of};
+use crate::harness::{Ran, TIMEOUT, TestEnv, is_installed, lacks, lines_of};
 use crate::obstacles::{USER, as_user};
 
-/// A lab with small segments.
-fn lab() -> Lab {
-    Lab::new().with("LENSLOG__STORAGE__MAX_STORAGE_GB", "0.02")
+/// A test environment with small segments.
+fn env() -> TestEnv {
+    TestEnv::new().with("LENSLOG__STORAGE__MAX_STORAGE_GB", "0.02")
 }
 
 /// Lines for ingest; `text` makes those of different labs differ in length.
@@ -40,10 +40,10 @@ fn ids(range: Range<usize>) -> Vec<String> {
 
 /// Appends events; every one is acknowledged.
 #[track_caller]
-fn acknowledge(lab: &Lab, range: Range<usize>) -> Ran {
+fn acknowledge(env: &TestEnv, range: Range<usize>) -> Ran {
     let count = range.len();
     let input = events(range, "").join("\n") + "\n";
-    let ran = lab.feed(&["ingest", "--ack"], input.as_bytes()).expect(0);
+    let ran = env.feed(&["ingest", "--ack"], input.as_bytes()).expect(0);
     assert_eq!(ran.out.lines().count(), count, "{}", ran.err);
     ran
 }
@@ -73,27 +73,27 @@ fn put(from: &Path, to: PathBuf) -> PathBuf {
 
 /// Checks a journal that holds the events `acknowledged`, in that order, beside a file that is no part of it.
 #[track_caller]
-fn check_beside(lab: &Lab, stray: &Path, acknowledged: Range<usize>) {
+fn check_beside(env: &TestEnv, stray: &Path, acknowledged: Range<usize>) {
     let bytes = fs::read(stray).unwrap();
     let mut expected = ids(acknowledged);
-    assert_eq!(lab.journaled_ids(), expected, "before anything is written");
-    acknowledge(lab, 40_001..40_051);
+    assert_eq!(env.journaled_ids(), expected, "before anything is written");
+    acknowledge(env, 40_001..40_051);
     expected.extend(ids(40_001..40_051));
-    assert_eq!(lab.journaled_ids(), expected, "after an append");
-    assert_eq!(lab.projected().row_ids(), expected);
-    lab.run(&["replay", "rebuild"]).expect(0);
-    assert_eq!(lab.projected().row_ids(), expected, "after a rebuild");
-    assert!(!lab.data.join("events.db.old-1").exists());
-    let copy = Lab::new();
-    lab.run(&["replay", "backup", copy.data.to_str().unwrap()]).expect(0);
+    assert_eq!(env.journaled_ids(), expected, "after an append");
+    assert_eq!(env.projected().row_ids(), expected);
+    env.run(&["replay", "rebuild"]).expect(0);
+    assert_eq!(env.projected().row_ids(), expected, "after a rebuild");
+    assert!(!env.data.join("events.db.old-1").exists());
+    let copy = TestEnv::new();
+    env.run(&["replay", "backup", copy.data.to_str().unwrap()]).expect(0);
     assert_eq!(copy.journaled_ids(), expected, "in a backup");
     copy.verify();
-    lab.run(&["replay", "repair"]).expect(0);
-    let ran = lab.run(&["record", "--source", "test:", "--duration", "1s"]).expect(0);
+    env.run(&["replay", "repair"]).expect(0);
+    let ran = env.run(&["record", "--source", "test:", "--duration", "1s"]).expect(0);
     let name = stray.file_name().unwrap().to_str().unwrap();
     let warned = ran.err.lines().any(|line| line.contains("WARN") && line.contains(name));
     assert!(warned, "{}", ran.err);
-    let after = lab.journaled_ids();
+    let after = env.journaled_ids();
     assert_eq!(after[..expected.len()], expected, "after a recording");
     assert_eq!(fs::read(stray).unwrap(), bytes, "a file of others is changed");
 }
@@ -101,174 +101,174 @@ fn check_beside(lab: &Lab, stray: &Path, acknowledged: Range<usize>) {
 /// Checks that `status`, with a recorder and without one, and `verify` name a file that is no part of the journal, and how
 /// `verify` ends.
 #[track_caller]
-fn check_named(lab: &Lab, stray: &Path, standing: &str, code: i32) {
+fn check_named(env: &TestEnv, stray: &Path, standing: &str, code: i32) {
     let named = format!("{}: {standing}", stray.display());
-    lab.run(&["status"]).expect(1).says(&named);
-    lab.run(&["replay", "verify"]).expect(code).says(&named);
-    fs::create_dir(lab.path("pictures")).unwrap();
-    let source = format!("dir:{}", lab.path("pictures").display());
-    let mut recording = lab.record(&["--source", &source]);
+    env.run(&["status"]).expect(1).says(&named);
+    env.run(&["replay", "verify"]).expect(code).says(&named);
+    fs::create_dir(env.path("pictures")).unwrap();
+    let source = format!("dir:{}", env.path("pictures").display());
+    let mut recording = env.record(&["--source", &source]);
     if !recording.said.contains(&named) {
         recording.wait_for(&named);
     }
     let line = recording.said.lines().find(|line| line.contains(&named)).unwrap();
     assert!(line.contains("WARN  health: journal"), "{line}");
-    lab.run(&["status"]).expect(1).says("running, process").says(&named);
+    env.run(&["status"]).expect(1).says("running, process").says(&named);
     // What was moved away is not named any longer.
-    fs::rename(stray, lab.path("moved")).unwrap();
-    let status = lab.run(&["status"]);
+    fs::rename(stray, env.path("moved")).unwrap();
+    let status = env.run(&["status"]);
     assert!(!status.out.contains(&named), "{}", status.out);
-    fs::rename(lab.path("moved"), stray).unwrap();
+    fs::rename(env.path("moved"), stray).unwrap();
     recording.stop().expect(0);
-    fs::remove_dir(lab.path("pictures")).unwrap();
+    fs::remove_dir(env.path("pictures")).unwrap();
 }
 
 /// r01: the active segment is copied under the name of another day.
-fn copy_under_another_day(day: &str) -> (Lab, PathBuf) {
-    let lab = lab();
-    lab.ingest(&events(1..3001, "")).expect(0);
-    let newest = segments(&lab.data).pop().unwrap();
+fn copy_under_another_day(day: &str) -> (TestEnv, PathBuf) {
+    let env = env();
+    env.ingest(&events(1..3001, "")).expect(0);
+    let newest = segments(&env.data).pop().unwrap();
     let stray = put(&newest, of_day(&newest, day));
-    (lab, stray)
+    (env, stray)
 }
 
 #[test]
 fn a_copy_under_a_later_day_hides_no_event() {
-    let (lab, stray) = copy_under_another_day("2099-12-01");
-    check_beside(&lab, &stray, 1..3001);
+    let (env, stray) = copy_under_another_day("2099-12-01");
+    check_beside(&env, &stray, 1..3001);
 }
 
 #[test]
 fn a_copy_under_an_earlier_day_hides_no_event() {
-    let (lab, stray) = copy_under_another_day("2026-11-01");
-    check_beside(&lab, &stray, 1..3001);
+    let (env, stray) = copy_under_another_day("2026-11-01");
+    check_beside(&env, &stray, 1..3001);
 }
 
 #[test]
 fn a_copy_under_another_day_is_superseded() {
     for day in ["2099-12-01", "2026-11-01"] {
-        let (lab, stray) = copy_under_another_day(day);
-        check_named(&lab, &stray, "superseded", 1);
+        let (env, stray) = copy_under_another_day(day);
+        check_named(&env, &stray, "superseded", 1);
     }
 }
 
 /// r02: one segment of a restored copy that went its own way is copied into the journal.
-fn segment_of_a_copy(number: usize) -> (Lab, PathBuf) {
-    let lab = lab();
-    lab.ingest(&events(1..1501, "")).expect(0);
-    let copy = self::lab();
-    lab.run(&["replay", "backup", copy.data.to_str().unwrap()]).expect(0);
+fn segment_of_a_copy(number: usize) -> (TestEnv, PathBuf) {
+    let env = env();
+    env.ingest(&events(1..1501, "")).expect(0);
+    let copy = self::env();
+    env.run(&["replay", "backup", copy.data.to_str().unwrap()]).expect(0);
     copy.ingest(&events(30_001..31_701, "")).expect(0);
-    lab.ingest(&events(1501..3301, "")).expect(0);
+    env.ingest(&events(1501..3301, "")).expect(0);
     let from = segments(&copy.data).swap_remove(number - 1);
-    let stray = put(&from, lab.data.join("journal").join(from.file_name().unwrap()));
-    (lab, stray)
+    let stray = put(&from, env.data.join("journal").join(from.file_name().unwrap()));
+    (env, stray)
 }
 
 #[test]
 fn the_third_segment_of_a_restored_copy_hides_no_event() {
-    let (lab, stray) = segment_of_a_copy(3);
-    check_beside(&lab, &stray, 1..3301);
+    let (env, stray) = segment_of_a_copy(3);
+    check_beside(&env, &stray, 1..3301);
 }
 
 #[test]
 fn the_fourth_segment_of_a_restored_copy_hides_no_event() {
-    let (lab, stray) = segment_of_a_copy(4);
-    check_beside(&lab, &stray, 1..3301);
+    let (env, stray) = segment_of_a_copy(4);
+    check_beside(&env, &stray, 1..3301);
 }
 
 #[test]
 fn a_segment_of_a_restored_copy_is_forked() {
     for number in [3, 4] {
-        let (lab, stray) = segment_of_a_copy(number);
-        check_named(&lab, &stray, "forked", 3);
+        let (env, stray) = segment_of_a_copy(number);
+        check_named(&env, &stray, "forked", 5);
     }
 }
 
 /// A segment of another journal is copied into this one, among its segments or after them.
-fn segment_of_another_journal(events_there: usize) -> (Lab, PathBuf) {
-    let (lab, other) = (lab(), lab());
-    lab.ingest(&events(1..3001, "")).expect(0);
+fn segment_of_another_journal(events_there: usize) -> (TestEnv, PathBuf) {
+    let (env, other) = (env(), env());
+    env.ingest(&events(1..3001, "")).expect(0);
     other.ingest(&events(1..events_there, "longer than those of the other journal")).expect(0);
     let from = segments(&other.data).pop().unwrap();
-    let stray = put(&from, lab.data.join("journal").join(from.file_name().unwrap()));
-    (lab, stray)
+    let stray = put(&from, env.data.join("journal").join(from.file_name().unwrap()));
+    (env, stray)
 }
 
 #[test]
 fn a_segment_of_another_journal_hides_no_event() {
     for events_there in [1801, 4001] {
-        let (lab, stray) = segment_of_another_journal(events_there);
-        check_beside(&lab, &stray, 1..3001);
+        let (env, stray) = segment_of_another_journal(events_there);
+        check_beside(&env, &stray, 1..3001);
     }
 }
 
 #[test]
 fn a_segment_of_another_journal_is_foreign() {
     for events_there in [1801, 4001] {
-        let (lab, stray) = segment_of_another_journal(events_there);
-        check_named(&lab, &stray, "foreign", 1);
+        let (env, stray) = segment_of_another_journal(events_there);
+        check_named(&env, &stray, "foreign", 1);
     }
 }
 
 /// Repairs a journal of 3,000 events, some of which count as lost until then.
 #[track_caller]
-fn check_repaired(lab: &Lab, names: &[PathBuf]) {
-    assert!(lab.journaled_ids().len() < 3000, "nothing is missing");
-    lab.run(&["replay", "verify"]).expect(3);
+fn check_repaired(env: &TestEnv, names: &[PathBuf]) {
+    assert!(env.journaled_ids().len() < 3000, "nothing is missing");
+    env.run(&["replay", "verify"]).expect(5);
     // Where the loss is journaled first, it is reported until its segments are pruned.
-    let later = lab.copy();
-    lab.run(&["replay", "repair"]).expect(0).says("renamed to");
-    assert_eq!(segments(&lab.data), names);
-    assert_eq!(lab.journaled_ids(), ids(1..3001));
-    acknowledge(lab, 3001..3011);
-    assert_eq!(lab.journaled_ids(), ids(1..3011));
-    lab.verify();
+    let later = env.copy();
+    env.run(&["replay", "repair"]).expect(0).says("renamed to");
+    assert_eq!(segments(&env.data), names);
+    assert_eq!(env.journaled_ids(), ids(1..3001));
+    acknowledge(env, 3001..3011);
+    assert_eq!(env.journaled_ids(), ids(1..3011));
+    env.verify();
     check_repaired_late(&later);
 }
 
 /// Repairs a journal that was written and read meanwhile, so that the loss is in it.
 #[track_caller]
-fn check_repaired_late(lab: &Lab) {
-    acknowledge(lab, 3001..3011);
-    lab.run(&["replay", "rebuild"]).expect(3);
-    assert_eq!(lab.projected().row_ids(), ids(1..3011), "a rebuild replaces nothing");
-    lab.run(&["replay", "repair"]).says("renamed to");
-    assert_eq!(lab.journaled_ids(), ids(1..3011));
-    lab.run(&["replay", "rebuild"]).expect(0);
-    lab.verify();
-    assert_eq!(lab.projected().row_ids(), ids(1..3011));
+fn check_repaired_late(env: &TestEnv) {
+    acknowledge(env, 3001..3011);
+    env.run(&["replay", "rebuild"]).expect(5);
+    assert_eq!(env.projected().row_ids(), ids(1..3011), "a rebuild replaces nothing");
+    env.run(&["replay", "repair"]).says("renamed to");
+    assert_eq!(env.journaled_ids(), ids(1..3011));
+    env.run(&["replay", "rebuild"]).expect(0);
+    env.verify();
+    assert_eq!(env.projected().row_ids(), ids(1..3011));
 }
 
 #[test]
 fn repair_renames_a_misnamed_segment() {
-    let lab = lab();
-    lab.ingest(&events(1..3001, "")).expect(0);
-    let names = segments(&lab.data);
+    let env = env();
+    env.ingest(&events(1..3001, "")).expect(0);
+    let names = segments(&env.data);
     fs::rename(&names[1], names[1].with_file_name("00000000000000000077-2026-11-02.seg")).unwrap();
-    check_repaired(&lab, &names);
+    check_repaired(&env, &names);
 }
 
 #[test]
 fn repair_renames_two_segments_that_were_swapped() {
-    let lab = lab();
-    lab.ingest(&events(1..3001, "")).expect(0);
-    let names = segments(&lab.data);
-    let aside = lab.path("aside");
+    let env = env();
+    env.ingest(&events(1..3001, "")).expect(0);
+    let names = segments(&env.data);
+    let aside = env.path("aside");
     fs::rename(&names[0], &aside).unwrap();
     fs::rename(&names[1], &names[0]).unwrap();
     fs::rename(&aside, &names[1]).unwrap();
-    check_repaired(&lab, &names);
+    check_repaired(&env, &names);
 }
 
 #[test]
 fn a_misnamed_segment_is_named_with_its_remedy() {
-    let lab = lab();
-    lab.ingest(&events(1..3001, "")).expect(0);
-    let names = segments(&lab.data);
+    let env = env();
+    env.ingest(&events(1..3001, "")).expect(0);
+    let names = segments(&env.data);
     let misnamed = names[1].with_file_name("00000000000000000077-2026-11-02.seg");
     fs::rename(&names[1], &misnamed).unwrap();
-    check_named(&lab, &misnamed, "misnamed", 3);
+    check_named(&env, &misnamed, "misnamed", 5);
 }
 
 /// `cp -al`: a copy of a directory whose files are the same.
@@ -291,22 +291,22 @@ const COMMANDS_THAT_WRITE: [&[&str]; 4] =
     [&["ingest"], &["replay", "repair"], &["replay", "rebuild"], &["rotate"]];
 
 /// r06: a data directory of 6,000 events, and a hard-linked copy made after 1,000 of them.
-fn linked() -> (Lab, Lab) {
-    let (lab, copy) = (lab(), self::lab());
-    lab.ingest(&events(1..1001, "")).expect(0);
-    link_tree(&lab.data, &copy.data);
-    acknowledge(&lab, 1001..6001);
-    (lab, copy)
+fn linked() -> (TestEnv, TestEnv) {
+    let (env, copy) = (env(), self::env());
+    env.ingest(&events(1..1001, "")).expect(0);
+    link_tree(&env.data, &copy.data);
+    acknowledge(&env, 1001..6001);
+    (env, copy)
 }
 
 #[test]
 fn what_is_done_to_a_hard_linked_copy_leaves_the_original_whole() {
     for args in COMMANDS_THAT_WRITE {
-        let (lab, copy) = linked();
+        let (env, copy) = linked();
         copy.run(args);
-        assert_eq!(lab.journaled_ids(), ids(1..6001), "{args:?}");
+        assert_eq!(env.journaled_ids(), ids(1..6001), "{args:?}");
         assert_eq!(copy.journaled_ids(), ids(1..1001), "{args:?}");
-        lab.run(&["replay", "verify"]).says("journal    ok");
+        env.run(&["replay", "verify"]).says("journal    ok");
         copy.run(&["replay", "verify"]).says("journal    ok");
     }
 }
@@ -314,12 +314,12 @@ fn what_is_done_to_a_hard_linked_copy_leaves_the_original_whole() {
 #[test]
 fn a_hard_linked_copy_shares_no_projection_with_the_original() {
     for args in COMMANDS_THAT_WRITE {
-        let (lab, copy) = linked();
+        let (env, copy) = linked();
         copy.run(args).expect(0);
-        lab.verify();
+        env.verify();
         copy.ingest(&[]).expect(0);
         copy.verify();
-        lab.verify();
+        env.verify();
     }
 }
 
@@ -340,8 +340,8 @@ impl Ingest {
         Self { stdin: child.stdin.take(), child, acknowledged, errors }
     }
 
-    fn of(lab: &Lab) -> Self {
-        Self::spawn(lab.command(&["ingest", "--ack"]))
+    fn of(env: &TestEnv) -> Self {
+        Self::spawn(env.command(&["ingest", "--ack"]))
     }
 
     fn feed(&mut self, range: Range<usize>) {
@@ -351,7 +351,7 @@ impl Ingest {
 
     /// The next ids that are acknowledged.
     fn take(&self, count: usize) -> Vec<String> {
-        let next = || self.acknowledged.recv_timeout(PATIENCE).unwrap();
+        let next = || self.acknowledged.recv_timeout(TIMEOUT).unwrap();
         (0..count).map(|_| id(&next())).collect()
     }
 
@@ -375,15 +375,15 @@ fn id(line: &str) -> String {
 
 #[test]
 fn hard_linked_copies_under_load_leave_all_whole() {
-    let lab = lab();
-    let mut ingest = Ingest::of(&lab);
+    let env = env();
+    let mut ingest = Ingest::of(&env);
     let mut copies = Vec::new();
     for round in 0..6 {
         ingest.feed(round * 500 + 1..(round + 1) * 500 + 1);
         ingest.take(250);
-        let copy = self::lab();
+        let copy = self::env();
         // Half of a batch is written meanwhile.
-        link_tree(&lab.data, &copy.data);
+        link_tree(&env.data, &copy.data);
         copies.push(copy);
         ingest.take(250);
     }
@@ -397,15 +397,15 @@ fn hard_linked_copies_under_load_leave_all_whole() {
         assert_eq!(found, ids(1..found.len() + 1), "copy {round}");
         copy.verify();
     }
-    assert_eq!(lab.journaled_ids(), ids(1..3001));
-    lab.run(&["replay", "verify"]).says("journal    ok");
+    assert_eq!(env.journaled_ids(), ids(1..3001));
+    env.run(&["replay", "verify"]).says("journal    ok");
 }
 
 /// A directory that is mounted with bindfs, as another host would see it: locks do not meet there.
-struct OtherHost(PathBuf);
+pub struct OtherHost(PathBuf);
 
 impl OtherHost {
-    fn mount(root: &Path, point: PathBuf) -> Option<Self> {
+    pub fn mount(root: &Path, point: PathBuf) -> Option<Self> {
         fs::create_dir(&point).unwrap();
         let is_there = is_installed("bindfs")
             && did("bindfs", &[root.to_str().unwrap(), point.to_str().unwrap()]);
@@ -421,17 +421,17 @@ impl Drop for OtherHost {
 
 #[test]
 fn two_writers_whose_locks_do_not_meet_lose_no_acknowledged_event() {
-    let mut lab = lab();
-    let root = lab.path("root");
+    let mut env = env();
+    let root = env.path("root");
     fs::create_dir(&root).unwrap();
-    let Some(first) = OtherHost::mount(&root, lab.path("first")) else { return };
-    let Some(second) = OtherHost::mount(&root, lab.path("second")) else { return };
-    lab.data = first.0.join("data");
-    let mut ingest = Ingest::of(&lab);
+    let Some(first) = OtherHost::mount(&root, env.path("first")) else { return };
+    let Some(second) = OtherHost::mount(&root, env.path("second")) else { return };
+    env.data = first.0.join("data");
+    let mut ingest = Ingest::of(&env);
     ingest.feed(1..301);
     let mut acknowledged = ingest.take(300);
-    lab.data = second.0.join("data");
-    acknowledge(&lab, 1001..1301);
+    env.data = second.0.join("data");
+    acknowledge(&env, 1001..1301);
     acknowledged.extend(ids(1001..1301));
     ingest.feed(301..601);
     let (since, code, said) = ingest.end();
@@ -439,14 +439,14 @@ fn two_writers_whose_locks_do_not_meet_lose_no_acknowledged_event() {
     assert_eq!(code, Some(1), "{said}");
     assert!(said.contains("in use by"), "{said}");
     drop((first, second));
-    lab.data = root.join("data");
-    lab.ingest(&[]).expect(0);
-    let found = lab.journaled_ids();
+    env.data = root.join("data");
+    env.ingest(&[]).expect(0);
+    let found = env.journaled_ids();
     let missing: Vec<_> = acknowledged.iter().filter(|id| !found.contains(id)).collect();
     assert!(missing.is_empty(), "{missing:?} of {} acknowledged", acknowledged.len());
     // What both wrote is one journal.
-    acknowledge(&lab, 2001..2011);
-    lab.verify();
+    acknowledge(&env, 2001..2011);
+    env.verify();
 }
 
 /// Gives a directory and all in it to the service.
@@ -476,24 +476,24 @@ fn a_repair_as_root_leaves_files_that_the_service_can_use() {
     if lacks("root", rustix::process::geteuid().is_root()) {
         return;
     }
-    let mut lab = lab();
-    let home = lab.path("service");
+    let mut env = env();
+    let home = env.path("service");
     fs::set_permissions(home.parent().unwrap(), fs::Permissions::from_mode(0o755)).unwrap();
     give_to_service(&home);
-    lab.data = home.join("data");
-    let mut ingest = Ingest::spawn(as_user(lab.command(&["ingest", "--ack"])));
+    env.data = home.join("data");
+    let mut ingest = Ingest::spawn(as_user(env.command(&["ingest", "--ack"])));
     ingest.feed(1..1301);
     ingest.take(1300);
     ingest.kill();
-    lab.run(&["replay", "repair"]).expect(0);
+    env.run(&["replay", "repair"]).expect(0);
     assert_eq!(not_of_service(&home), Vec::<PathBuf>::new());
     for round in 2..5 {
         let first = round * 10_000;
-        let mut ingest = Ingest::spawn(as_user(lab.command(&["ingest", "--ack"])));
+        let mut ingest = Ingest::spawn(as_user(env.command(&["ingest", "--ack"])));
         ingest.feed(first..first + 1500);
         let (acknowledged, code, said) = ingest.end();
         assert_eq!((acknowledged.len(), code), (1500, Some(0)), "{said}");
     }
-    assert_eq!(lab.journaled_ids().len(), 1300 + 3 * 1500);
-    lab.verify();
+    assert_eq!(env.journaled_ids().len(), 1300 + 3 * 1500);
+    env.verify();
 }

@@ -1,5 +1,5 @@
-//! A minute of two cameras: metrics.json, the console, Prometheus and the journal tell the same, at every look. And what
-//! it costs to tell.
+//! A minute of two cameras: metrics.json, the console, Prometheus and the journal agree, at every look. And the
+//! cost of counting.
 //!
 //! `LENSLOG_AGREE_SECONDS=600` records for ten minutes.
 
@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 
 use serde_json::Value;
 
-use crate::harness::{Lab, Recording, lacks, line, lines, pedestrians};
+use crate::harness::{Recording, TestEnv, lacks, line, lines, pedestrians};
 use crate::scrape::{Samples, Served, lacks_parser};
 
 fn seconds() -> u64 {
@@ -42,10 +42,10 @@ const COUNTERS: [(&str, &str); 5] = [
 
 /// Looks at a recorder for as long as it runs, once for each line of its console. Each look comes with the number of
 /// lines in metrics.json before it: one more may have been measured already and not yet written.
-fn looks(lab: &Lab, recording: &mut Recording, metrics: &Path) -> Vec<(usize, Samples)> {
+fn looks(env: &TestEnv, recording: &mut Recording, metrics: &Path) -> Vec<(usize, Samples)> {
     let served = Served::by(recording);
-    lab.ingest(&lines(0..30)).expect(0);
-    lab.ingest(&[line(3)]).expect(0);
+    env.ingest(&lines(0..30)).expect(0);
+    env.ingest(&[line(3)]).expect(0);
     let mut looks: Vec<(usize, Samples)> = Vec::new();
     while recording.try_wait_for("status: up ").is_ok() {
         let before = json_lines(metrics).len();
@@ -61,8 +61,8 @@ fn looks(lab: &Lab, recording: &mut Recording, metrics: &Path) -> Vec<(usize, Sa
 }
 
 /// The figures of a camera in the journal.
-fn journaled(lab: &Lab, camera: &str) -> (u64, u64) {
-    let journal = lab.journal();
+fn journaled(env: &TestEnv, camera: &str) -> (u64, u64) {
+    let journal = env.journal();
     let of_kind = |kind: &'static str| {
         let all = journal.values().filter(move |value| value["kind"] == kind);
         all.map(|value| &value["record"]).filter(|record| record["camera_id"] == camera)
@@ -76,7 +76,7 @@ fn a_minute_of_two_cameras_is_told_alike_everywhere() {
     if lacks("media/pedestrians.mjpeg", pedestrians().exists()) || lacks_parser() {
         return;
     }
-    let lab = Lab::new()
+    let env = TestEnv::new()
         .with("LENSLOG__METRICS__METRICS_INTERVAL", "5s")
         .with("LENSLOG__METRICS__LISTEN", "127.0.0.1:0");
     let (film, fps) = (pedestrians(), FILM_FRAMES as f64 / (seconds() as f64 * 0.7));
@@ -84,19 +84,19 @@ fn a_minute_of_two_cameras_is_told_alike_everywhere() {
         "[cameras.film]\nsource = \"file:{}\"\nfps = {fps:.3}\n[cameras.door]\nsource = \"test:\"\n",
         film.display()
     );
-    fs::write(lab.path("lenslog.toml"), config).unwrap();
-    let mut recording = lab.record(&["--duration", &format!("{}s", seconds())]);
-    let metrics = lab.path("logs/metrics.json");
-    let looks = looks(&lab, &mut recording, &metrics);
+    fs::write(env.path("lenslog.toml"), config).unwrap();
+    let mut recording = env.record(&["--duration", &format!("{}s", seconds())]);
+    let metrics = env.path("logs/metrics.json");
+    let looks = looks(&env, &mut recording, &metrics);
     let ran = recording.ended().expect(0);
-    let told = json_lines(&metrics);
+    let reported = json_lines(&metrics);
     assert!(looks.len() as u64 >= seconds() / 10, "{} looks", looks.len());
-    assert!(told.len() as u64 >= seconds() / 6, "{} lines", told.len());
+    assert!(reported.len() as u64 >= seconds() / 6, "{} lines", reported.len());
     // Prometheus: no counter lies outside the lines between which it was read.
     for (before, samples) in &looks {
-        let after = &told[(before + 1).min(told.len() - 1)];
+        let after = &reported[(before + 1).min(reported.len() - 1)];
         for (key, name) in COUNTERS {
-            let range = number(&told[before - 1], key) as f64..=number(after, key) as f64;
+            let range = number(&reported[before - 1], key) as f64..=number(after, key) as f64;
             let found = samples.sum(name);
             assert!(range.contains(&found), "{name}: {found} is not in {range:?}");
         }
@@ -104,8 +104,8 @@ fn a_minute_of_two_cameras_is_told_alike_everywhere() {
     // The console: each line says what its line of metrics.json says.
     let status: Vec<_> =
         ran.err.lines().filter_map(|line| line.split_once("status: up ")).collect();
-    assert_eq!(status.len() + 1, told.len(), "the last line is for the file only");
-    for ((_, text), line) in status.iter().zip(&told) {
+    assert_eq!(status.len() + 1, reported.len(), "the last line is for the file only");
+    for ((_, text), line) in status.iter().zip(&reported) {
         let expected = format!(
             "{} frames, {} with motion, {} events, {} suppressed",
             number(line, "frames_processed"),
@@ -115,20 +115,20 @@ fn a_minute_of_two_cameras_is_told_alike_everywhere() {
         );
         assert!(text.contains(&expected), "{text} is not {expected}");
     }
-    agrees_with_the_journal(&lab, told.last().unwrap(), &looks.last().unwrap().1, &ran.out);
-    let last = told.last().unwrap();
-    println!("{} looks, {} lines, {last}", looks.len(), told.len());
+    agrees_with_the_journal(&env, reported.last().unwrap(), &looks.last().unwrap().1, &ran.out);
+    let last = reported.last().unwrap();
+    println!("{} looks, {} lines, {last}", looks.len(), reported.len());
 }
 
-/// What was told last is what the journal holds.
-fn agrees_with_the_journal(lab: &Lab, last: &Value, samples: &Samples, summary: &str) {
-    let journal = lab.journal();
+/// The last line agrees with the journal.
+fn agrees_with_the_journal(env: &TestEnv, last: &Value, samples: &Samples, summary: &str) {
+    let journal = env.journal();
     let events = journal.values().filter(|value| value["kind"] == "EventDetected").count() as u64;
     assert_eq!(number(last, "events_created"), events);
     assert_eq!(number(last, "events_persisted"), events);
-    assert_eq!(lab.projected().rows.len() as u64, events);
+    assert_eq!(env.projected().rows.len() as u64, events);
     assert_eq!((number(last, "events_ingested"), number(last, "events_duplicate")), (30, 1));
-    let (film, door) = (journaled(lab, "film"), journaled(lab, "door"));
+    let (film, door) = (journaled(env, "film"), journaled(env, "door"));
     assert_eq!(film.0, FILM_FRAMES);
     assert!(film.1 > 0 && door.1 > 0, "{film:?} {door:?}");
     assert_eq!(number(last, "frames_processed"), film.0 + door.0);
@@ -139,8 +139,8 @@ fn agrees_with_the_journal(lab: &Lab, last: &Value, samples: &Samples, summary: 
     // The film was at its end long before the last look.
     let of_film = [("camera", "film")];
     assert_eq!(samples.one("lenslog_frames_total", &of_film), film.0 as f64);
-    let told: f64 = samples.sum_of("lenslog_events_total", &of_film);
-    assert_eq!(told, film.1 as f64);
+    let reported: f64 = samples.sum_of("lenslog_events_total", &of_film);
+    assert_eq!(reported, film.1 as f64);
     let counted = format!("{} frames looked at", film.0 + door.0);
     assert!(summary.contains(&counted), "{counted} is not in {summary}");
     let recorded = format!("  {} events, ", film.1 + door.1);
@@ -157,7 +157,7 @@ fn agrees_with_the_journal(lab: &Lab, last: &Value, samples: &Samples, summary: 
         .map(|(reason, count)| (reason.clone(), count.as_u64().unwrap()))
         .collect();
     assert_eq!(suppressed, journaled);
-    lab.verify();
+    env.verify();
 }
 
 /// Processor time of a program until its end, in hundredths of a second.
@@ -180,23 +180,23 @@ fn processor_time(recording: &mut Recording, mut meanwhile: impl FnMut()) -> u64
 #[test]
 fn telling_figures_every_second_costs_less_than_a_hundredth_of_a_core() {
     const SECONDS: u64 = 20;
-    let lab = |interval: &str, listen: &str| {
-        let lab = Lab::new()
+    let env = |interval: &str, listen: &str| {
+        let env = TestEnv::new()
             .with("LENSLOG__METRICS__METRICS_INTERVAL", interval)
             .with("LENSLOG__METRICS__LISTEN", listen);
-        fs::create_dir(lab.path("pictures")).unwrap();
-        lab
+        fs::create_dir(env.path("pictures")).unwrap();
+        env
     };
     // Two recorders that see nothing, side by side.
-    let silent = lab("1h", "");
-    let talks = lab("1s", "127.0.0.1:0");
-    let args = |lab: &Lab| {
-        let source = format!("dir:{}", lab.path("pictures").display());
+    let silent = env("1h", "");
+    let talks = env("1s", "127.0.0.1:0");
+    let args = |env: &TestEnv| {
+        let source = format!("dir:{}", env.path("pictures").display());
         ["--source".to_owned(), source, "--duration".to_owned(), format!("{SECONDS}s")]
     };
-    let start = |lab: &Lab| {
-        let args = args(lab);
-        lab.record(&args.iter().map(String::as_str).collect::<Vec<_>>())
+    let start = |env: &TestEnv| {
+        let args = args(env);
+        env.record(&args.iter().map(String::as_str).collect::<Vec<_>>())
     };
     let mut quiet = start(&silent);
     let mut other = start(&talks);

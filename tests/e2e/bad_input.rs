@@ -3,17 +3,17 @@
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 
-use crate::harness::{Lab, line, lines};
+use crate::harness::{TestEnv, line, lines};
 
-/// Good lines around a bad one: the bad one is told by its number, the good ones are events.
+/// Good lines around a bad one: the bad one is reported by its number, the good ones are events.
 #[track_caller]
 fn refused(bad: &[u8], because: &str) {
-    let lab = Lab::new();
+    let env = TestEnv::new();
     let input = [line(1).as_bytes(), b"\n", bad, b"\n", line(2).as_bytes(), b"\n"].concat();
-    let ran = lab.feed(&["ingest"], &input).expect(1).says("line 2: ").says(because);
+    let ran = env.feed(&["ingest"], &input).expect(1).says("line 2: ").says(because);
     assert!(!ran.err.contains("panicked"), "{}", ran.err);
-    assert_eq!(lab.journaled_ids(), ["test-1", "test-2"]);
-    lab.verify();
+    assert_eq!(env.journaled_ids(), ["test-1", "test-2"]);
+    env.verify();
 }
 
 fn json(timestamp: &str, more: &str) -> Vec<u8> {
@@ -47,9 +47,9 @@ fn a_time_that_is_none_or_lies_in_the_future_is_refused() {
     refused(&json("2026-11-23T10:00:00", ""), "timestamp");
     let ahead = chrono::Utc::now() + chrono::TimeDelta::hours(25);
     refused(&json(&ahead.to_rfc3339(), ""), "24");
-    let lab = Lab::new();
+    let env = TestEnv::new();
     let soon = chrono::Utc::now() + chrono::TimeDelta::hours(23);
-    lab.feed(&["ingest"], &json(&soon.to_rfc3339(), "")).expect(0);
+    env.feed(&["ingest"], &json(&soon.to_rfc3339(), "")).expect(0);
 }
 
 #[test]
@@ -61,69 +61,69 @@ fn bytes_that_are_no_text_and_lines_without_end_are_refused() {
 
 #[test]
 fn an_unknown_field_is_told_once_and_kept() {
-    let lab = Lab::new();
+    let env = TestEnv::new();
     let bad = [
         json("2026-11-23T10:00:00Z", r#","zone":"porch""#),
         json("2026-11-23T10:00:01Z", r#","zone":"yard""#),
     ];
-    let ran = lab.feed(&["ingest"], &bad.join(&b'\n')).expect(0).says("WARNING").says("'zone'");
+    let ran = env.feed(&["ingest"], &bad.join(&b'\n')).expect(0).says("WARNING").says("'zone'");
     assert_eq!(ran.err.matches("'zone'").count(), 1, "{}", ran.err);
-    let events = lab.journal().into_values().filter(|value| value["kind"] == "EventDetected");
+    let events = env.journal().into_values().filter(|value| value["kind"] == "EventDetected");
     let zones: Vec<_> = events.map(|event| event["record"]["metadata"]["zone"].clone()).collect();
     assert_eq!(zones, ["porch", "yard"]);
 }
 
 #[test]
 fn a_second_event_of_an_id_is_a_warning_and_in_no_projection_twice() {
-    let lab = Lab::new();
-    let ran = lab.ingest(&[line(1), line(1), line(2)]).expect(0).says("WARNING");
+    let env = TestEnv::new();
+    let ran = env.ingest(&[line(1), line(1), line(2)]).expect(0).says("WARNING");
     assert!(ran.err.contains("2 events appended, 1 known already"), "{}", ran.err);
-    lab.ingest(&[line(2)]).expect(0).says("known already");
-    let projected = lab.projected();
+    env.ingest(&[line(2)]).expect(0).says("known already");
+    let projected = env.projected();
     assert_eq!((projected.rows.len(), projected.json_ids().len(), projected.blocks()), (2, 2, 2));
 }
 
 #[test]
 fn a_misspelt_key_is_named_with_file_line_and_the_nearest_one() {
-    let lab = Lab::new();
-    let file = lab.path("lenslog.toml");
+    let env = TestEnv::new();
+    let file = env.path("lenslog.toml");
     fs::write(&file, "[storage]\n\nmax_storage_gib = 2\n").unwrap();
-    let ran = lab.run(&["config", "check"]).expect(2);
+    let ran = env.run(&["config", "check"]).expect(2);
     for part in ["lenslog.toml line 3", "max_storage_gib", "did you mean `", "max_storage_gb"] {
         assert!(ran.err.contains(part), "'{part}' is not in {}", ran.err);
     }
     fs::write(&file, "[storage]\nmax_storage_gb = \"two\"\n").unwrap();
-    lab.run(&["config", "check"]).expect(2).says("line 2");
+    env.run(&["config", "check"]).expect(2).says("line 2");
     fs::write(&file, "[storage\n").unwrap();
-    lab.run(&["record", "--source", "test:"]).expect(2).says("lenslog.toml");
-    assert!(!lab.data.exists());
+    env.run(&["record", "--source", "test:"]).expect(2).says("lenslog.toml");
+    assert!(!env.data.exists());
 }
 
 #[test]
 fn a_data_directory_that_is_a_file_is_named() {
-    let lab = Lab::new();
-    fs::write(&lab.data, "mine").unwrap();
+    let env = TestEnv::new();
+    fs::write(&env.data, "mine").unwrap();
     for command in [&["ingest"][..], &["record", "--source", "test:"]] {
-        let ran = lab.run(command).expect(1);
-        assert!(ran.err.contains(lab.data.to_str().unwrap()), "{}", ran.err);
+        let ran = env.run(command).expect(1);
+        assert!(ran.err.contains(env.data.to_str().unwrap()), "{}", ran.err);
     }
-    assert_eq!(fs::read_to_string(&lab.data).unwrap(), "mine");
+    assert_eq!(fs::read_to_string(&env.data).unwrap(), "mine");
 }
 
 #[test]
 fn a_directory_of_a_newer_version_is_refused_and_left_alone() {
-    let lab = Lab::new();
-    lab.ingest(&lines(0..5)).expect(0);
-    let identity = fs::read_to_string(lab.data.join("IDENTITY")).unwrap();
+    let env = TestEnv::new();
+    env.ingest(&lines(0..5)).expect(0);
+    let identity = fs::read_to_string(env.data.join("IDENTITY")).unwrap();
     let newer = newer_identity(&identity);
-    fs::write(lab.data.join("IDENTITY"), &newer).unwrap();
+    fs::write(env.data.join("IDENTITY"), &newer).unwrap();
     for command in [&["ingest"][..], &["record", "--source", "test:"]] {
-        lab.run(command).expect(1).says("newer");
+        env.run(command).expect(1).says("newer");
     }
-    lab.run(&["replay", "verify"]).expect(2).says("newer");
-    assert_eq!(fs::read_to_string(lab.data.join("IDENTITY")).unwrap(), newer);
-    fs::write(lab.data.join("IDENTITY"), identity).unwrap();
-    lab.verify();
+    env.run(&["replay", "verify"]).expect(1).says("newer");
+    assert_eq!(fs::read_to_string(env.data.join("IDENTITY")).unwrap(), newer);
+    fs::write(env.data.join("IDENTITY"), identity).unwrap();
+    env.verify();
 }
 
 /// The same file as a later release might write it.
@@ -141,110 +141,110 @@ fn newer_identity(identity: &str) -> String {
 
 #[test]
 fn a_source_that_does_not_exist_is_named() {
-    let lab = Lab::new();
-    lab.run(&["record", "--source", "file:/nowhere/at/all.mjpeg"])
+    let env = TestEnv::new();
+    env.run(&["record", "--source", "file:/nowhere/at/all.mjpeg"])
         .expect(1)
         .says("/nowhere/at/all.mjpeg");
-    lab.run(&["record", "--source", "nonsense:x"]).expect(2).says("nonsense");
-    let ran = lab.run(&["record", "--source", "dir:/nowhere/at/all", "--fail-fast"]).expect(4);
+    env.run(&["record", "--source", "nonsense:x"]).expect(2).says("nonsense");
+    let ran = env.run(&["record", "--source", "dir:/nowhere/at/all", "--fail-fast"]).expect(4);
     assert!(ran.err.contains("/nowhere/at/all"), "{}", ran.err);
 }
 
 #[test]
 fn pictures_that_are_none_are_skipped_and_told() {
-    let lab = Lab::new();
-    let pictures = lab.path("pictures");
+    let env = TestEnv::new();
+    let pictures = env.path("pictures");
     fs::create_dir(&pictures).unwrap();
-    let mut recording = lab.record(&["--source", &format!("dir:{}", pictures.display())]);
-    lab.until_cameras_are_up();
+    let mut recording = env.record(&["--source", &format!("dir:{}", pictures.display())]);
+    env.until_cameras_are_up();
     fs::write(pictures.join("broken.jpg"), b"\xff\xd8\xff\xe0 this is no picture").unwrap();
     let good = image::RgbImage::from_pixel(64, 48, image::Rgb([9, 99, 200]));
     good.save(pictures.join("good.png")).unwrap();
     recording.wait_for(" event ");
     recording.stop().expect(0);
-    assert_eq!(lab.journaled_ids().len(), 1);
-    let file = lab.path("garbage.mjpeg");
+    assert_eq!(env.journaled_ids().len(), 1);
+    let file = env.path("garbage.mjpeg");
     fs::write(&file, vec![0x5a; 100_000]).unwrap();
-    let ran = lab.run(&["record", "--source", &format!("file:{}", file.display()), "--no-pace"]);
+    let ran = env.run(&["record", "--source", &format!("file:{}", file.display()), "--no-pace"]);
     assert!(ran.code == Some(1) && ran.err.contains("garbage.mjpeg"), "{:?} {}", ran.code, ran.err);
 }
 
 #[test]
 fn a_locked_database_is_told_and_gets_its_rows_when_the_lock_goes() {
-    let lab = Lab::new();
-    lab.ingest(&lines(0..3)).expect(0);
-    let pictures = lab.path("pictures");
+    let env = TestEnv::new();
+    env.ingest(&lines(0..3)).expect(0);
+    let pictures = env.path("pictures");
     fs::create_dir(&pictures).unwrap();
-    let mut recording = lab.record(&["--source", &format!("dir:{}", pictures.display())]);
-    let lock = rusqlite::Connection::open(lab.data.join("events.db")).unwrap();
+    let mut recording = env.record(&["--source", &format!("dir:{}", pictures.display())]);
+    let lock = rusqlite::Connection::open(env.data.join("events.db")).unwrap();
     lock.execute_batch("BEGIN IMMEDIATE").unwrap();
-    // Acknowledged by the journal, told as not up to date: nothing waits for SQLite.
-    let ran = lab.feed(&["ingest", "--ack"], (line(3) + "\n").as_bytes()).expect(1);
+    // Acknowledged by the journal, reported as not up to date: nothing waits for SQLite.
+    let ran = env.feed(&["ingest", "--ack"], (line(3) + "\n").as_bytes()).expect(1);
     assert!(
         ran.out.starts_with("test-3\t") && ran.err.contains("sqlite"),
         "{}{}",
         ran.out,
         ran.err
     );
-    assert_eq!(lab.projected().json_ids().len(), 4, "the files do not wait for SQLite");
+    assert_eq!(env.projected().json_ids().len(), 4, "the files do not wait for SQLite");
     recording.wait_for("locked");
     lock.execute_batch("ROLLBACK").unwrap();
-    lab.until("the row appears", || (lab.projected().rows.len() == 4).then_some(()));
+    env.until("the row appears", || (env.projected().rows.len() == 4).then_some(()));
     recording.stop().expect(0);
-    lab.verify();
+    env.verify();
 }
 
 #[test]
 fn a_directory_in_place_of_a_projection_is_told_and_the_others_go_on() {
-    let lab = Lab::new();
-    lab.ingest(&lines(0..6)).expect(0);
-    let before = lab.projected();
+    let env = TestEnv::new();
+    env.ingest(&lines(0..6)).expect(0);
+    let before = env.projected();
     for name in ["events.db", "events/2026-11-20/events.json", "events/2026-11-20/events.log"] {
-        let path = lab.data.join(name);
-        let kept = lab.path("kept");
+        let path = env.data.join(name);
+        let kept = env.path("kept");
         fs::rename(&path, &kept).unwrap();
         fs::create_dir(&path).unwrap();
         let number = 100 + name.len();
-        let ran = lab.ingest(&[line(number)]).expect(1);
+        let ran = env.ingest(&[line(number)]).expect(1);
         assert!(ran.err.contains(name) && ran.err.contains("move it away"), "{}", ran.err);
         assert!(ran.err.contains("1 event appended"), "{}", ran.err);
         fs::remove_dir(&path).unwrap();
-        lab.ingest(&[]).expect(0);
-        lab.verify();
+        env.ingest(&[]).expect(0);
+        env.verify();
         fs::remove_file(kept).unwrap();
     }
-    let after = lab.projected();
+    let after = env.projected();
     assert_eq!(after.rows.len(), before.rows.len() + 3);
     assert_eq!(after.blocks(), before.blocks() + 3);
 }
 
 #[test]
 fn a_read_only_data_directory_is_told_with_the_remedy() {
-    let lab = Lab::new();
-    lab.ingest(&lines(0..3)).expect(0);
+    let env = TestEnv::new();
+    env.ingest(&lines(0..3)).expect(0);
     let is_root = rustix::process::geteuid().is_root();
     if is_root {
         // Permissions do not hold root back; a medium mounted read-only does.
         let mounted = std::process::Command::new("mount")
             .args(["--bind", "-o", "ro"])
-            .args([&lab.data, &lab.data])
+            .args([&env.data, &env.data])
             .output();
         if !mounted.is_ok_and(|output| output.status.success()) {
             eprintln!("skipped: nothing can be mounted here");
             return;
         }
     } else {
-        fs::set_permissions(&lab.data, fs::Permissions::from_mode(0o555)).unwrap();
+        fs::set_permissions(&env.data, fs::Permissions::from_mode(0o555)).unwrap();
     }
-    let ran = lab.ingest(&lines(3..4));
-    let verified = lab.run(&["replay", "verify"]);
+    let ran = env.ingest(&lines(3..4));
+    let verified = env.run(&["replay", "verify"]);
     if is_root {
-        std::process::Command::new("umount").arg(&lab.data).status().unwrap();
+        std::process::Command::new("umount").arg(&env.data).status().unwrap();
     } else {
-        fs::set_permissions(&lab.data, fs::Permissions::from_mode(0o755)).unwrap();
+        fs::set_permissions(&env.data, fs::Permissions::from_mode(0o755)).unwrap();
     }
     assert_eq!(ran.code, Some(1), "{}", ran.err);
-    assert!(ran.err.contains(lab.data.to_str().unwrap()), "{}", ran.err);
+    assert!(ran.err.contains(env.data.to_str().unwrap()), "{}", ran.err);
     assert_eq!(
         verified.code,
         Some(0),
@@ -252,68 +252,68 @@ fn a_read_only_data_directory_is_told_with_the_remedy() {
         verified.out,
         verified.err
     );
-    lab.ingest(&lines(3..4)).expect(0);
-    assert_eq!(lab.projected().rows.len(), 4);
+    env.ingest(&lines(3..4)).expect(0);
+    assert_eq!(env.projected().rows.len(), 4);
 }
 
 #[test]
 fn what_the_environment_says_of_places_holds_for_replay_too() {
-    let lab = Lab::new();
-    let database = lab.path("elsewhere.db");
-    let data = lab.data.to_str().unwrap().to_owned();
-    let lab = lab
+    let env = TestEnv::new();
+    let database = env.path("elsewhere.db");
+    let data = env.data.to_str().unwrap().to_owned();
+    let env = env
         .with("LENSLOG__STORAGE__DATA_DIR", &data)
         .with("LENSLOG__STORAGE__DB_PATH", database.to_str().unwrap());
-    lab.ingest(&lines(0..3)).expect(0);
+    env.ingest(&lines(0..3)).expect(0);
     assert!(database.exists());
-    lab.verify();
+    env.verify();
     fs::remove_file(&database).unwrap();
-    lab.run(&["replay", "rebuild"]).expect(0);
-    assert!(database.exists() && !lab.data.join("events.db").exists());
+    env.run(&["replay", "rebuild"]).expect(0);
+    assert!(database.exists() && !env.data.join("events.db").exists());
 }
 
 #[test]
 fn another_data_directory_is_not_made_into_the_configured_database() {
-    let lab = Lab::new();
+    let env = TestEnv::new();
     let text =
-        format!("[storage]\ndata_dir = {:?}\ndb_path = {:?}\n", lab.data, lab.path("elsewhere.db"));
-    fs::write(lab.path("lenslog.toml"), text).unwrap();
-    lab.ingest(&lines(0..3)).expect(0);
-    let before = fs::read(lab.path("elsewhere.db")).unwrap();
-    let other = lab.path("other");
+        format!("[storage]\ndata_dir = {:?}\ndb_path = {:?}\n", env.data, env.path("elsewhere.db"));
+    fs::write(env.path("lenslog.toml"), text).unwrap();
+    env.ingest(&lines(0..3)).expect(0);
+    let before = fs::read(env.path("elsewhere.db")).unwrap();
+    let other = env.path("other");
     let ran = std::process::Command::new(env!("CARGO_BIN_EXE_lenslog"))
         .args(["ingest", "--data"])
         .arg(&other)
-        .current_dir(lab.data.parent().unwrap())
+        .current_dir(env.data.parent().unwrap())
         .stdin(std::process::Stdio::null())
         .output()
         .unwrap();
     assert!(ran.status.success());
     assert!(other.join("events.db").exists());
-    assert_eq!(fs::read(lab.path("elsewhere.db")).unwrap(), before);
-    lab.verify();
+    assert_eq!(fs::read(env.path("elsewhere.db")).unwrap(), before);
+    env.verify();
 }
 
 #[test]
 fn an_ingest_whose_warnings_nobody_reads_goes_on() {
-    let lab = Lab::new();
-    fs::write(lab.path("input"), format!("{}\nno json\n{}\n", line(1), line(2))).unwrap();
-    let mut command = lab.command(&["ingest"]);
-    command.stdin(fs::File::open(lab.path("input")).unwrap());
+    let env = TestEnv::new();
+    fs::write(env.path("input"), format!("{}\nno json\n{}\n", line(1), line(2))).unwrap();
+    let mut command = env.command(&["ingest"]);
+    command.stdin(fs::File::open(env.path("input")).unwrap());
     let status = command.stderr(fs::File::create("/dev/full").unwrap()).status().unwrap();
     assert_eq!(status.code(), Some(1));
-    assert_eq!(lab.journaled_ids().len(), 2);
+    assert_eq!(env.journaled_ids().len(), 2);
     let full = fs::File::create("/dev/full").unwrap();
     let args = ["record", "--source", "test:", "--duration", "1s"];
-    let ran = lab.command(&args).stdout(full).output().unwrap();
+    let ran = env.command(&args).stdout(full).output().unwrap();
     assert_eq!(ran.status.code(), Some(0));
     let named = "cannot write to standard output: No space left on device";
     assert!(String::from_utf8_lossy(&ran.stderr).contains(named));
     for args in [&["events", "--json"][..], &["replay", "cat"]] {
         let full = fs::File::create("/dev/full").unwrap();
-        let ran = lab.command(args).stdout(full).output().unwrap();
+        let ran = env.command(args).stdout(full).output().unwrap();
         assert_ne!(ran.status.code(), Some(0));
         assert!(String::from_utf8_lossy(&ran.stderr).contains(named), "{args:?}");
     }
-    lab.verify();
+    env.verify();
 }

@@ -2,35 +2,35 @@
 
 use std::path::PathBuf;
 
-use lenslog::motion::Outcome;
 use lenslog_events::{BoundingBox, DetectedObject};
+use lenslog_vision::motion::MotionOutcome;
 use serde_json::Value;
 
 use crate::detector::{
     Seen, clip, coco_labels, detector, lacks_clip_or_model, milliseconds, onnxruntime, yolox_nano,
 };
-use crate::harness::{Lab, lacks, pedestrians};
+use crate::harness::{TestEnv, lacks, pedestrians};
 
 /// Records the clip with the model. Returns what does not depend on when and under which name it was recorded.
 fn facts(library: Option<&PathBuf>) -> Vec<Value> {
-    let lab = Lab::new();
+    let env = TestEnv::new();
     let (model, labels) = (yolox_nano(), coco_labels());
     let library = library.map_or_else(String::new, |path| path.display().to_string());
     let text =
         format!("[detector]\nmodel = {model:?}\nlabels = {labels:?}\nonnxruntime = {library:?}\n");
-    std::fs::write(lab.path("lenslog.toml"), text).unwrap();
+    std::fs::write(env.path("lenslog.toml"), text).unwrap();
     let source = format!("file:{}", pedestrians().display());
     let start = "2026-11-20T10:00:00+01:00";
     let arguments =
         ["record", "--config", "lenslog.toml", "--source", &source, "--no-pace", "--start", start];
-    lab.run(&arguments).expect(0).says("200 frames looked at, 0 dropped");
-    lab.verify();
-    let projected = lab.projected();
-    assert_eq!(projected.row_ids(), lab.journaled_ids());
+    env.run(&arguments).expect(0).says("200 frames looked at, 0 dropped");
+    env.verify();
+    let projected = env.projected();
+    assert_eq!(projected.row_ids(), env.journaled_ids());
     let log = projected.files.values().find(|text| text.contains("EVENT: ")).unwrap();
     assert!(log.contains("] EVENT: Person detected at camera_1 (confidence: "), "{log}");
     let kinds = ["EventDetected", "EventEnded", "CameraMinute"];
-    let journal = lab.journal().into_values();
+    let journal = env.journal().into_values();
     let records = journal.filter(|value| kinds.iter().any(|kind| value["kind"] == *kind));
     records.map(|value| without_names(value["record"].clone())).collect()
 }
@@ -105,7 +105,7 @@ fn boxes_sit_on_people_and_labels_make_sense_on_a_street() {
     let mut looked = 0;
     for frame in seen.iter().filter(|frame| frame.detection.is_some()) {
         looked += 1;
-        assert!(!persons(frame).is_empty(), "somebody moves in frame {}", frame.frame.number);
+        assert!(!persons(frame).is_empty(), "a person moves in frame {}", frame.frame.number);
         for object in &frame.detection.as_ref().unwrap().objects {
             let is_absurd = object.confidence >= 0.5 && !sensible.contains(&object.label.as_str());
             assert!(!is_absurd, "{object:?} in frame {}", frame.frame.number);
@@ -140,7 +140,7 @@ fn both_libraries_see_the_same_boxes() {
         let objects = |seen: &Seen| {
             seen.detection
                 .clone()
-                .unwrap_or_else(|| lenslog::detector::Detection {
+                .unwrap_or_else(|| lenslog::Detection {
                     objects: Vec::new(),
                     inference: std::time::Duration::ZERO,
                 })
@@ -167,7 +167,7 @@ fn is_twin(one: &DetectedObject, other: &DetectedObject) -> bool {
 
 /// A row of the table in docs/PERFORMANCE.md.
 fn print_row(built_in: &Seen, other: &Seen) {
-    let (Outcome::Motion(motion), Some(one), Some(two)) =
+    let (MotionOutcome::Motion(motion), Some(one), Some(two)) =
         (&built_in.outcome, &built_in.detection, &other.detection)
     else {
         return;

@@ -1,19 +1,21 @@
 //! What tests of the detector need: models, settings, and what a model sees in the recorded clip.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::time::Duration;
 
-use lenslog::detector::{Detection, Detector, DetectorSettings, Layout};
-use lenslog::frame::Frame;
-use lenslog::motion::{MotionConfig, MotionDetector, Outcome};
-use lenslog::source::{Cancel, FileOptions, FileSource, Source, SourceItem};
+use lenslog::CancellationToken;
+use lenslog::{Detection, Detector, DetectorSettings};
+use lenslog::{FileOptions, FileSource, Source, SourceItem};
 use lenslog_journal::Timestamp;
+use lenslog_vision::detection::Layout;
+use lenslog_vision::frame::Frame;
+use lenslog_vision::motion::{MotionConfig, MotionDetector, MotionOutcome};
 
-use crate::harness::{PATIENCE, lacks, pedestrians};
+use crate::harness::{TIMEOUT, lacks, pedestrians};
 
-/// A model that tells 80 classes apart.
+/// A model of 80 classes.
 pub fn yolox_nano() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("../shared/models/yolox_nano.onnx")
+    crate::harness::shared("LENSLOG_MODELS", "models").join("yolox_nano.onnx")
 }
 
 /// Their names.
@@ -48,29 +50,29 @@ pub fn detector(onnxruntime: Option<PathBuf>) -> Detector {
         layout: Layout::Yolox,
         onnxruntime,
         confidence_min: 0.1,
-        timeout: PATIENCE,
+        timeout: TIMEOUT,
     };
     let program = PathBuf::from(env!("CARGO_BIN_EXE_lenslog"));
     let on_failure = Box::new(|why: &str| panic!("{why}"));
-    Detector::start(settings, program, &Cancel::new(), on_failure).unwrap()
+    Detector::start(settings, program, &CancellationToken::new(), on_failure).unwrap()
 }
 
 /// A frame of the clip, what motion said, and what the model saw where something moved.
 pub struct Seen {
     pub frame: Frame,
-    pub outcome: Outcome,
+    pub outcome: MotionOutcome,
     pub detection: Option<Detection>,
 }
 
 /// The clip, every `step`th frame of which a model looks at where something moves.
 pub fn clip(detector: &Detector, step: u64) -> Vec<Seen> {
     let options = FileOptions { start: Some(Timestamp::default()), ..FileOptions::default() };
-    let mut source = FileSource::open(&pedestrians(), options, Cancel::new()).unwrap();
+    let mut source = FileSource::open(&pedestrians(), options, CancellationToken::new()).unwrap();
     let mut motion = MotionDetector::new(MotionConfig::default());
     let mut clip = Vec::new();
     while let Some(SourceItem::Frame(frame)) = source.next_item().unwrap() {
         let outcome = motion.look(&frame.picture);
-        let asks = matches!(outcome, Outcome::Motion(_)) && frame.number.is_multiple_of(step);
+        let asks = matches!(outcome, MotionOutcome::Motion(_)) && frame.number.is_multiple_of(step);
         let detection = asks.then(|| detector.detect(&frame.picture).unwrap());
         clip.push(Seen { frame, outcome, detection });
     }

@@ -78,12 +78,12 @@ impl Disk {
         self.mount()
     }
 
-    /// Takes it away, whoever uses it.
+    /// Removes it while it is in use.
     pub fn unmount(&self) {
         assert!(did("umount", &["--lazy", self.point.to_str().unwrap()]));
     }
 
-    /// Whether nobody uses it any more.
+    /// Whether it is no longer in use.
     pub fn is_let_go(&self) -> bool {
         let output = Command::new("losetup").arg("-j").arg(self.image()).output().unwrap();
         output.stdout.is_empty()
@@ -97,7 +97,7 @@ impl Disk {
         fs::write(format!("/sys/fs/ext4/{device}/trigger_fs_error"), "1").unwrap();
     }
 
-    /// Repairs an ext4 that nobody uses.
+    /// Repairs an unused ext4.
     pub fn repair(&self) {
         let image = self.image();
         let status = Command::new("e2fsck").arg("-fy").arg(image).output().unwrap().status;

@@ -13,9 +13,9 @@ use chrono::{FixedOffset, Timelike, Utc};
 use serde_json::{Value, json};
 
 /// How long anything may take before the test gives up. Nothing is waited for longer than it takes.
-pub const PATIENCE: Duration = Duration::from_secs(120);
+pub const TIMEOUT: Duration = Duration::from_secs(120);
 
-/// Names that tell what a lack of something means: a skipped test, or in CI a failure.
+/// Whether something is missing: the test is then skipped, or fails in CI.
 pub fn lacks(what: &str, is_there: bool) -> bool {
     if is_there {
         return false;
@@ -35,13 +35,19 @@ pub fn is_installed(program: &str) -> bool {
     std::env::split_paths(&directories).chain(sbin).any(|at| at.join(program).exists())
 }
 
+/// The folder that the variable names, else the one in `../shared`.
+pub fn shared(variable: &str, folder: &str) -> PathBuf {
+    let beside = || Path::new(env!("CARGO_MANIFEST_DIR")).join("../shared").join(folder);
+    std::env::var_os(variable).map_or_else(beside, PathBuf::from)
+}
+
 /// A real recording of people walking by.
 pub fn pedestrians() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("../shared/media/pedestrians.mjpeg")
+    shared("LENSLOG_MEDIA", "media").join("pedestrians.mjpeg")
 }
 
 /// A directory of its own, with a data directory in it.
-pub struct Lab {
+pub struct TestEnv {
     directory: tempfile::TempDir,
     pub data: PathBuf,
     environment: Vec<(String, String)>,
@@ -60,7 +66,7 @@ impl Ran {
         Self { code: output.status.code(), out: text(&output.stdout), err: text(&output.stderr) }
     }
 
-    /// Ended with this code, or everything it said is told.
+    /// Ended with this code, or prints everything it said.
     #[track_caller]
     pub fn expect(self, code: i32) -> Self {
         assert_eq!(self.code, Some(code), "stdout:\n{}\nstderr:\n{}", self.out, self.err);
@@ -75,14 +81,14 @@ impl Ran {
     }
 }
 
-impl Lab {
+impl TestEnv {
     pub fn new() -> Self {
         let directory = tempfile::tempdir().unwrap();
         let data = directory.path().join("data");
         Self { directory, data, environment: Vec::new() }
     }
 
-    /// A copy of the whole data directory in a lab of its own.
+    /// A copy of the whole data directory in a test environment of its own.
     pub fn copy(&self) -> Self {
         let copy = Self::new();
         copy_tree(&self.data, &copy.data);
@@ -107,7 +113,7 @@ impl Lab {
         {
             command.env_remove(name);
         }
-        // A configuration of whoever runs the tests is none of theirs.
+        // The tester's own configuration is not used.
         command.env("HOME", self.directory.path()).env("TZ", posix(zone()));
         command.envs(self.environment.iter().map(|(name, value)| (name, value)));
         command
@@ -144,7 +150,7 @@ impl Lab {
         self.run(&["replay", "verify"]).expect(0)
     }
 
-    /// As [`Lab::verify`], on a disk without room: what is there is right, and what the projections could not write yet is
+    /// As [`TestEnv::verify`], on a disk without room: what is there is right, and what the projections could not write yet is
     /// named as behind.
     #[track_caller]
     pub fn verify_without_room(&self) -> Ran {
@@ -152,7 +158,7 @@ impl Lab {
         let is_behind = ran.code == Some(1) && ran.out.contains(" behind: ");
         let is_right = ran.out.contains("journal    ok: ")
             && !ran.out.to_lowercase().contains("differs")
-            && !ran.out.contains("set aside");
+            && !ran.out.contains("parked");
         assert!(is_right && (is_behind || ran.code == Some(0)), "{}\n{}", ran.out, ran.err);
         ran
     }
@@ -204,7 +210,7 @@ impl Lab {
         self.until("every camera is up", || {
             let status = self.status();
             let cameras = status["cameras"].as_array()?;
-            // Where no recorder answers, the status tells of no camera.
+            // Where no recorder answers, the status has no camera.
             let up = cameras.iter().filter(|camera| camera["state"] == "up").count();
             (up > 0 && up == cameras.len()).then_some(())
         });
@@ -218,7 +224,7 @@ impl Lab {
             if let Some(value) = attempt() {
                 return value;
             }
-            assert!(start.elapsed() < PATIENCE, "{what} does not come about");
+            assert!(start.elapsed() < TIMEOUT, "{what} does not come about");
             std::thread::yield_now();
         }
     }
@@ -241,16 +247,16 @@ impl Recording {
 
     /// Starts one and returns once it records, or how it ended before.
     pub fn begin(command: &mut Command) -> Result<Self, Ran> {
-        match Self::begin_within(PATIENCE, command) {
+        match Self::begin_within(TIMEOUT, command) {
             Err(Ran { code: None, err, .. }) => panic!("it does not record:\n{err}"),
             other => other,
         }
     }
 
     /// As [`Self::begin`]; one that hangs is killed.
-    pub fn begin_within(patience: Duration, command: &mut Command) -> Result<Self, Ran> {
+    pub fn begin_within(timeout: Duration, command: &mut Command) -> Result<Self, Ran> {
         let mut recording = Self::spawn(command);
-        match recording.try_wait_within(patience, " recording ") {
+        match recording.try_wait_within(timeout, " recording ") {
             Ok(_) => return Ok(recording),
             Err(RecvTimeoutError::Disconnected) => {}
             Err(RecvTimeoutError::Timeout) => recording.child.kill().unwrap(),
@@ -269,16 +275,16 @@ impl Recording {
 
     /// As [`Self::wait_for`]; an error where it ends before.
     pub fn try_wait_for(&mut self, text: &str) -> Result<String, RecvTimeoutError> {
-        self.try_wait_within(PATIENCE, text)
+        self.try_wait_within(TIMEOUT, text)
     }
 
     fn try_wait_within(
         &mut self,
-        patience: Duration,
+        timeout: Duration,
         text: &str,
     ) -> Result<String, RecvTimeoutError> {
         // In all: a recorder that goes on talking of other things says it never.
-        let deadline = Instant::now() + patience;
+        let deadline = Instant::now() + timeout;
         loop {
             let left = deadline.saturating_duration_since(Instant::now());
             match self.lines.recv_timeout(left) {
@@ -381,7 +387,7 @@ impl Projected {
     }
 }
 
-/// Whether a line of events.log begins an event; what stands in a description begins none.
+/// Whether a line of events.log begins an event; a description begins none.
 fn is_head(line: &str) -> bool {
     line.starts_with('[') && line.contains("] EVENT: ")
 }
@@ -395,7 +401,7 @@ fn rows(database: &Path) -> Vec<String> {
     let Ok(connection) = rusqlite::Connection::open_with_flags(database, flags) else {
         return Vec::new();
     };
-    connection.busy_timeout(PATIENCE).unwrap();
+    connection.busy_timeout(TIMEOUT).unwrap();
     let Ok(mut statement) = connection.prepare("SELECT * FROM events ORDER BY id") else {
         return Vec::new();
     };

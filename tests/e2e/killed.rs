@@ -6,7 +6,7 @@ use std::process::Stdio;
 
 use lenslog_journal::Random;
 
-use crate::harness::{Lab, line};
+use crate::harness::{TestEnv, line};
 
 /// Moments tried; more with `LENSLOG_KILLS=1000`.
 fn kills() -> u64 {
@@ -14,8 +14,8 @@ fn kills() -> u64 {
 }
 
 /// Feeds events from `first` on and kills the program somewhere. Returns what it acknowledged.
-fn killed(lab: &Lab, random: &mut Random, first: usize) -> Vec<(String, u64)> {
-    let mut child = lab
+fn killed(env: &TestEnv, random: &mut Random, first: usize) -> Vec<(String, u64)> {
+    let mut child = env
         .command(&["ingest", "--ack"])
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
@@ -64,11 +64,11 @@ fn parse(line: &str) -> (String, u64) {
 fn what_was_acknowledged_is_exactly_once_in_journal_database_and_files() {
     let seed = 0x5eed;
     let mut random = Random::new(seed);
-    let lab = Lab::new();
+    let env = TestEnv::new();
     let mut acknowledged: BTreeMap<String, u64> = BTreeMap::new();
     let mut first = 0;
     for kill in 0..kills() {
-        for (id, seq) in killed(&lab, &mut random, first) {
+        for (id, seq) in killed(&env, &mut random, first) {
             // A line may be cut in its number: the id is what counts then.
             acknowledged.entry(id).or_insert(seq);
         }
@@ -78,15 +78,15 @@ fn what_was_acknowledged_is_exactly_once_in_journal_database_and_files() {
             continue;
         }
         let context = format!("seed {seed:#x}, kill {kill}");
-        lab.ingest(&[]).expect(0);
-        lab.verify();
-        let ids = lab.journaled_ids();
+        env.ingest(&[]).expect(0);
+        env.verify();
+        let ids = env.journaled_ids();
         let set: BTreeSet<&String> = ids.iter().collect();
         assert_eq!(set.len(), ids.len(), "{context}: an event is in the journal twice");
         for id in acknowledged.keys() {
             assert!(set.contains(id), "{context}: {id} was acknowledged and is gone");
         }
-        let projected = lab.projected();
+        let projected = env.projected();
         assert_eq!(projected.row_ids(), ids, "{context}");
         let mut json_ids = projected.json_ids();
         let mut sorted = ids.clone();
@@ -96,7 +96,7 @@ fn what_was_acknowledged_is_exactly_once_in_journal_database_and_files() {
         assert_eq!(projected.blocks(), ids.len(), "{context}");
         // A journal that only grows would make the last rounds slow.
         if ids.len() > 4000 {
-            std::fs::remove_dir_all(&lab.data).unwrap();
+            std::fs::remove_dir_all(&env.data).unwrap();
             acknowledged.clear();
         }
     }
@@ -104,19 +104,19 @@ fn what_was_acknowledged_is_exactly_once_in_journal_database_and_files() {
 
 #[test]
 fn a_recorder_that_is_killed_says_what_became_of_its_last_bytes() {
-    let lab = Lab::new();
-    let mut recording = lab.record(&["--source", "test:"]);
+    let env = TestEnv::new();
+    let mut recording = env.record(&["--source", "test:"]);
     recording.wait_for(" event ");
     recording.child.kill().unwrap();
     recording.child.wait().unwrap();
-    let before = lab.journaled_ids();
+    let before = env.journaled_ids();
     assert!(!before.is_empty());
-    let ran = lab.record(&["--source", "test:"]).stop().expect(0);
+    let ran = env.record(&["--source", "test:"]).stop().expect(0);
     assert!(
         ran.err.contains("recovered after an abnormal end: nothing acknowledged is lost"),
         "{}",
         ran.err
     );
-    assert_eq!(lab.journaled_ids()[..before.len()], before);
-    lab.verify();
+    assert_eq!(env.journaled_ids()[..before.len()], before);
+    env.verify();
 }

@@ -3,11 +3,11 @@
 use std::io::{BufRead, BufReader, Write};
 use std::process::{Command, Stdio};
 
-use crate::harness::{Lab, is_installed, lacks, line, lines};
+use crate::harness::{TestEnv, is_installed, lacks, line, lines};
 
 /// The program below a limit on the size of files.
-fn limited(lab: &Lab, bytes: u64, args: &[&str]) -> Command {
-    let command = lab.command(args);
+fn limited(env: &TestEnv, bytes: u64, args: &[&str]) -> Command {
+    let command = env.command(args);
     let mut limited = Command::new("prlimit");
     limited.arg(format!("--fsize={bytes}")).arg(command.get_program()).args(command.get_args());
     for (name, value) in command.get_envs() {
@@ -27,8 +27,8 @@ fn a_limit_on_file_sizes_is_a_full_disk_and_kills_nothing() {
     }
     // Nothing fits, only the journal does, and all but the database.
     for bytes in [100_000, 2 << 20, 20 << 20] {
-        let lab = Lab::new().with("LENSLOG__STORAGE__MAX_STORAGE_GB", "0.2");
-        let mut child = limited(&lab, bytes, &["ingest", "--ack"])
+        let env = TestEnv::new().with("LENSLOG__STORAGE__MAX_STORAGE_GB", "0.2");
+        let mut child = limited(&env, bytes, &["ingest", "--ack"])
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
@@ -50,22 +50,22 @@ fn a_limit_on_file_sizes_is_a_full_disk_and_kills_nothing() {
             assert_eq!(output.status.code(), Some(3), "{err}");
         }
         let acknowledged = String::from_utf8_lossy(&output.stdout).lines().count();
-        let mut record = limited(&lab, bytes, &["record", "--source", "test:", "--duration", "1s"]);
+        let mut record = limited(&env, bytes, &["record", "--source", "test:", "--duration", "1s"]);
         let code = record.output().unwrap().status.code();
         assert!(matches!(code, Some(0 | 1 | 3)), "{bytes}: record ends with {code:?}");
-        lab.ingest(&lines(0..8000)).expect(0);
-        assert!(lab.journaled_ids().len() >= acknowledged.max(8000), "{bytes}");
-        lab.verify();
+        env.ingest(&lines(0..8000)).expect(0);
+        assert!(env.journaled_ids().len() >= acknowledged.max(8000), "{bytes}");
+        env.verify();
     }
 }
 
 #[test]
 fn idle_ingest_streams_leave_a_place_for_status() {
-    let lab = Lab::new();
-    let recording = lab.record(&["--source", "test:"]);
+    let env = TestEnv::new();
+    let recording = env.record(&["--source", "test:"]);
     let mut streams: Vec<_> = (0..17)
         .map(|number| {
-            let mut child = lab
+            let mut child = env
                 .command(&["ingest", "--ack"])
                 .stdin(Stdio::piped())
                 .stdout(Stdio::piped())
@@ -83,7 +83,7 @@ fn idle_ingest_streams_leave_a_place_for_status() {
     let answered = streams.iter().filter(|(_, _, answer)| answer.contains("test-")).count();
     assert_eq!(answered, 16, "one is too many");
     for _ in 0..3 {
-        lab.run(&["status"]).expect(0).says("health     ok");
+        env.run(&["status"]).expect(0).says("health     ok");
     }
     for (mut child, stdin, _) in streams.drain(..) {
         drop(stdin);

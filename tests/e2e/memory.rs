@@ -2,7 +2,7 @@
 
 use std::process::Stdio;
 
-use crate::harness::{Lab, line};
+use crate::harness::{TestEnv, line};
 
 /// Events; more with `LENSLOG_MEMORY_EVENTS=1000000`.
 fn events() -> usize {
@@ -15,9 +15,9 @@ const ADDRESS_SPACE_KIB: u64 = 400 * 1024;
 
 #[test]
 fn rebuilding_verifying_and_following_a_long_journal_needs_no_more_memory_than_a_short_one() {
-    let lab = Lab::new();
+    let env = TestEnv::new();
     let input: String = (0..events()).map(|number| line(number) + "\n").collect();
-    lab.feed(&["ingest"], input.as_bytes()).expect(0);
+    env.feed(&["ingest"], input.as_bytes()).expect(0);
     drop(input);
     for command in [
         &["replay", "verify"][..],
@@ -26,7 +26,7 @@ fn rebuilding_verifying_and_following_a_long_journal_needs_no_more_memory_than_a
         &["replay", "export"],
         &["ingest"],
     ] {
-        let program = lab.command(command);
+        let program = env.command(command);
         let mut limited = std::process::Command::new("sh");
         limited
             .arg("-c")

@@ -1,4 +1,4 @@
-//! Figures: metrics.json, the status line, the service manager and HTTP agree with the journal, and disturb nobody.
+//! metrics.json, the status line, the service manager and HTTP agree with the journal, and block no thread.
 
 use std::collections::BTreeMap;
 use std::fs::{self, File};
@@ -12,22 +12,22 @@ use std::sync::mpsc::{Receiver, channel};
 use rustix::process::Signal;
 use serde_json::{Value, json};
 
-use crate::harness::{Lab, PATIENCE, Recording, line, lines};
+use crate::harness::{Recording, TIMEOUT, TestEnv, line, lines};
 use crate::scrape::{Served, lacks_parser};
 
-/// A lab whose recorders write and serve figures.
-fn lab() -> Lab {
-    Lab::new()
+/// A test environment whose recorders write and serve figures.
+fn env() -> TestEnv {
+    TestEnv::new()
         .with("LENSLOG__METRICS__METRICS_INTERVAL", "1s")
         .with("LENSLOG__METRICS__LISTEN", "127.0.0.1:0")
 }
 
 /// A recorder that sees nothing by itself.
-fn quiet(lab: &Lab) -> Recording {
-    let pictures = lab.path("pictures");
+fn quiet(env: &TestEnv) -> Recording {
+    let pictures = env.path("pictures");
     fs::create_dir_all(&pictures).unwrap();
-    let recording = lab.record(&["--source", &format!("dir:{}", pictures.display())]);
-    lab.until_cameras_are_up();
+    let recording = env.record(&["--source", &format!("dir:{}", pictures.display())]);
+    env.until_cameras_are_up();
     recording
 }
 
@@ -44,22 +44,22 @@ fn sum_of(journal: &BTreeMap<u64, Value>, kind: &str, figure: impl Fn(&Value) ->
 
 #[test]
 fn metrics_json_agrees_with_the_journal_and_with_the_database() {
-    let lab = lab();
+    let env = env();
     let text = "[cameras.door]\nsource = \"test:\"\n[cameras.yard]\nsource = \"test:\"\nfps = 10\n";
-    fs::write(lab.path("lenslog.toml"), text).unwrap();
-    let mut recording = lab.record(&[]);
+    fs::write(env.path("lenslog.toml"), text).unwrap();
+    let mut recording = env.record(&[]);
     recording.wait_for(" event ");
-    lab.ingest(&lines(0..20)).expect(0);
-    lab.ingest(&lines(15..25)).expect(0).says("5 known already");
-    let metrics = lab.path("logs/metrics.json");
-    lab.until("both cameras have had an event, and lines tell of it", || {
-        let out = lab.run(&["events", "--json"]).out;
+    env.ingest(&lines(0..20)).expect(0);
+    env.ingest(&lines(15..25)).expect(0).says("5 known already");
+    let metrics = env.path("logs/metrics.json");
+    env.until("both cameras have had an event, and lines show it", || {
+        let out = env.run(&["events", "--json"]).out;
         (out.contains("\"door\"") && out.contains("\"yard\"")).then_some(())?;
         (json_lines(&metrics).len() >= 3).then_some(())
     });
     recording.wait_for("status: up ");
     recording.stop().expect(0);
-    let journal = lab.journal();
+    let journal = env.journal();
     let lines = json_lines(&metrics);
     for pair in lines.windows(2) {
         for counter in ["frames_processed", "events_created", "events_suppressed", "uptime_s"] {
@@ -72,7 +72,7 @@ fn metrics_json_agrees_with_the_journal_and_with_the_database() {
     let events = sum_of(&journal, "EventDetected", |_| 1);
     assert_eq!(number("events_created"), events);
     assert_eq!(number("events_persisted"), events);
-    assert_eq!(lab.projected().rows.len() as u64, events);
+    assert_eq!(env.projected().rows.len() as u64, events);
     assert_eq!(number("events_duplicate"), 5);
     let minutes = |figure: &dyn Fn(&Value) -> u64| sum_of(&journal, "CameraMinute", figure);
     assert_eq!(number("frames_processed"), minutes(&|minute| minute["frames"].as_u64().unwrap()));
@@ -109,7 +109,7 @@ fn metrics_json_agrees_with_the_journal_and_with_the_database() {
     for projection in last["projections"].as_array().unwrap() {
         assert_eq!(projection["lag_records"], 0, "{projection:#}");
     }
-    lab.verify();
+    env.verify();
 }
 
 #[test]
@@ -117,8 +117,8 @@ fn prometheus_reads_what_the_journal_holds() {
     if lacks_parser() {
         return;
     }
-    let lab = lab();
-    let recording = quiet(&lab);
+    let env = env();
+    let recording = quiet(&env);
     let served = Served::by(&recording);
     let label = "per\"son\\ {x=\"1\"} 7";
     let hostile = json!({
@@ -128,13 +128,13 @@ fn prometheus_reads_what_the_journal_holds() {
             {"label": label, "confidence": 0.9, "bbox": {"x": 1, "y": 2, "width": 3, "height": 4}},
         ],
     });
-    let ingested = lab.ingest(&[&lines(0..30)[..], &[hostile.to_string(), line(0)]].concat());
+    let ingested = env.ingest(&[&lines(0..30)[..], &[hostile.to_string(), line(0)]].concat());
     ingested.expect(0).says("31 events appended");
     let samples = served.samples();
     assert_eq!(samples.sum("lenslog_events_total"), 31.0);
     assert_eq!(samples.one("lenslog_events_total", &[("label", label)]), 1.0);
     let labels = [("camera", "camera_1"), ("label", "person")];
-    let journal = lab.journal();
+    let journal = env.journal();
     let of_camera = |record: &Value| u64::from(record["camera_id"] == "camera_1");
     let expected = sum_of(&journal, "EventDetected", of_camera);
     assert_eq!(samples.one("lenslog_events_total", &labels), expected as f64);
@@ -143,8 +143,8 @@ fn prometheus_reads_what_the_journal_holds() {
     assert_eq!(samples.one("lenslog_frames_total", &[]), 0.0);
     assert_eq!(samples.all("lenslog_camera_last_frame_timestamp_seconds"), []);
     // As of the last check of the storage, which may be a minute ago.
-    let limit = lab.status()["storage"]["limit_bytes"].as_f64().unwrap();
-    lab.until("what is stored was counted", || {
+    let limit = env.status()["storage"]["limit_bytes"].as_f64().unwrap();
+    env.until("what is stored was counted", || {
         let (bytes, of) = ("lenslog_storage_bytes", "lenslog_storage_limit_bytes");
         (served.value(bytes) > 0.0 && served.value(of) == limit).then_some(())
     });
@@ -156,7 +156,7 @@ fn prometheus_reads_what_the_journal_holds() {
             let lag = samples.one("lenslog_projection_lag_records", &[("projection", projection)]);
             (lag == 0.0).then_some(())
         };
-        lab.until("every projection has caught up", lag);
+        env.until("every projection has caught up", lag);
     }
     assert_eq!(served.value("lenslog_events_persisted_total"), 31.0);
     let syncs = samples.one("lenslog_journal_sync_seconds_count", &[]);
@@ -164,8 +164,8 @@ fn prometheus_reads_what_the_journal_holds() {
     assert_eq!(samples.one("lenslog_journal_sync_seconds_bucket", &[("le", "+Inf")]), syncs);
     assert_eq!(samples.one("lenslog_inference_seconds_count", &[]), 0.0);
     // A picture appears: a frame, an event, and the time of both.
-    fs::write(lab.path("pictures/new.jpg"), picture()).unwrap();
-    lab.until("the picture was seen", || {
+    fs::write(env.path("pictures/new.jpg"), picture()).unwrap();
+    env.until("the picture was seen", || {
         (served.value("lenslog_frame_latency_seconds_count") > 0.0).then_some(())
     });
     let samples = served.samples();
@@ -173,7 +173,7 @@ fn prometheus_reads_what_the_journal_holds() {
     assert_eq!(samples.one("lenslog_frames_total", &[("camera", "camera_1")]), 1.0);
     let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap();
     let last = samples.one("lenslog_camera_last_frame_timestamp_seconds", &[]);
-    assert!((now.as_secs_f64() - last).abs() < PATIENCE.as_secs_f64(), "{last}");
+    assert!((now.as_secs_f64() - last).abs() < TIMEOUT.as_secs_f64(), "{last}");
     let answer = served.get("/metrics");
     assert!(answer.head.contains("\r\nContent-Type: text/plain; version=0.0.4"), "{}", answer.head);
     recording.stop().expect(0);
@@ -187,21 +187,21 @@ fn picture() -> Vec<u8> {
 
 #[test]
 fn healthz_says_what_status_says_and_does_not_waver() {
-    let lab = lab();
-    let recording = quiet(&lab);
+    let env = env();
+    let recording = quiet(&env);
     let served = Served::by(&recording);
     let healthy = served.get("/healthz");
     assert_eq!((healthy.status, healthy.body.as_str()), (200, "ok\n"));
-    let other = rusqlite::Connection::open(lab.data.join("events.db")).unwrap();
-    other.busy_timeout(PATIENCE).unwrap();
+    let other = rusqlite::Connection::open(env.data.join("events.db")).unwrap();
+    other.busy_timeout(TIMEOUT).unwrap();
     other.execute_batch("BEGIN IMMEDIATE").unwrap();
-    lab.ingest(&lines(0..3)).expect(1).says("sqlite");
-    let ill = lab.until("the locked database is told", || {
+    env.ingest(&lines(0..3)).expect(1).says("sqlite");
+    let ill = env.until("the locked database is reported", || {
         let answer = served.get("/healthz");
         (answer.status == 503).then_some(answer)
     });
     assert!(ill.body.contains("sqlite") && ill.body.contains("lock"), "{}", ill.body);
-    lab.run(&["status"]).expect(1).says(ill.body.trim());
+    env.run(&["status"]).expect(1).says(ill.body.trim());
     // As long as it is locked it is ill, also while it is tried again.
     let errors = || served.value("lenslog_db_write_errors_total");
     let before = errors();
@@ -210,20 +210,20 @@ fn healthz_says_what_status_says_and_does_not_waver() {
     }
     assert_eq!(served.value("lenslog_events_persisted_total"), 0.0);
     other.execute_batch("ROLLBACK").unwrap();
-    lab.until("all is well again", || (served.get("/healthz").status == 200).then_some(()));
-    lab.until("the rows are there", || {
+    env.until("all is well again", || (served.get("/healthz").status == 200).then_some(()));
+    env.until("the rows are there", || {
         (served.value("lenslog_events_persisted_total") == 3.0).then_some(())
     });
-    assert_eq!(lab.projected().rows.len(), 3);
+    assert_eq!(env.projected().rows.len(), 3);
     assert_eq!(served.get("/elsewhere").status, 404);
     recording.stop().expect(0);
-    lab.verify();
+    env.verify();
 }
 
 #[test]
 fn hostile_clients_disturb_neither_recording_nor_others_for_long() {
-    let lab = lab();
-    let mut recording = lab.record(&["--source", "test:"]);
+    let env = env();
+    let mut recording = env.record(&["--source", "test:"]);
     let served = Served::by(&recording);
     // Garbage, a head without end, a request for something else, half a request: each is answered or cut off.
     for (hostile, status) in [
@@ -250,23 +250,23 @@ fn hostile_clients_disturb_neither_recording_nor_others_for_long() {
             stream
         })
         .collect();
-    let frames = |lab: &Lab| lab.status()["counters"]["frames"].as_u64().unwrap();
-    let before = frames(&lab);
+    let frames = |env: &TestEnv| env.status()["counters"]["frames"].as_u64().unwrap();
+    let before = frames(&env);
     recording.wait_for(" event ");
-    lab.until("recording goes on", || (frames(&lab) > before).then_some(()));
-    lab.until("others are served again", || {
+    env.until("recording goes on", || (frames(&env) > before).then_some(()));
+    env.until("others are served again", || {
         served.try_get("/healthz").filter(|answer| answer.body == "ok\n")
     });
     drop((silent, deaf));
     let ran = recording.stop().expect(0);
     assert!(!ran.err.contains("panicked"), "{}", ran.err);
-    lab.verify();
+    env.verify();
 }
 
 #[test]
 fn metrics_json_is_moved_aside_at_its_limit_and_the_oldest_goes() {
-    let lab = lab();
-    let logs = lab.path("logs");
+    let env = env();
+    let logs = env.path("logs");
     fs::create_dir_all(&logs).unwrap();
     let filler = format!("{{\"filler\":\"{}\"}}\n", "x".repeat(1000));
     let full = filler.repeat((4 << 20) / filler.len());
@@ -275,8 +275,8 @@ fn metrics_json_is_moved_aside_at_its_limit_and_the_oldest_goes() {
         fs::write(logs.join(format!("metrics.json.{number}")), format!("{{\"n\":{number}}}\n"))
             .unwrap();
     }
-    let recording = quiet(&lab);
-    lab.until("lines in a new file", || {
+    let recording = quiet(&env);
+    env.until("lines in a new file", || {
         (json_lines(&logs.join("metrics.json")).first()?["frames_processed"] == 0).then_some(())
     });
     recording.stop().expect(0);
@@ -290,35 +290,41 @@ fn metrics_json_is_moved_aside_at_its_limit_and_the_oldest_goes() {
 
 #[test]
 fn where_metrics_json_cannot_be_written_it_is_told_once_and_recording_goes_on() {
-    let lab = lab();
-    fs::write(lab.path("logs"), "a file").unwrap();
-    let mut recording = lab.record(&["--source", "test:"]);
+    let env = env();
+    fs::write(env.path("logs"), "a file").unwrap();
+    let mut recording = env.record(&["--source", "test:"]);
     let served = Served::by(&recording);
     recording.wait_for("recording goes on");
     recording.wait_for(" event ");
-    lab.until("errors are counted", || {
+    env.until("errors are counted", || {
         (served.value("lenslog_file_write_errors_total") >= 2.0).then_some(())
     });
-    fs::remove_file(lab.path("logs")).unwrap();
+    fs::remove_file(env.path("logs")).unwrap();
     recording.wait_for("is written again");
     let ran = recording.stop().expect(0);
     assert_eq!(ran.err.matches("recording goes on").count(), 1, "{}", ran.err);
-    assert!(!json_lines(&lab.path("logs/metrics.json")).is_empty());
+    assert!(!json_lines(&env.path("logs/metrics.json")).is_empty());
 }
 
 #[test]
-fn the_service_manager_hears_when_it_is_ready_how_it_fares_and_that_it_stops() {
-    let mut lab = lab();
-    let path = lab.path("notify");
+fn the_service_manager_gets_ready_status_watchdog_and_stop() {
+    let mut env = env();
+    let path = env.path("notify");
     let socket = UnixDatagram::bind(&path).unwrap();
-    socket.set_read_timeout(Some(PATIENCE)).unwrap();
-    lab = lab.with("NOTIFY_SOCKET", path.to_str().unwrap()).with("WATCHDOG_USEC", "2000000");
+    socket.set_read_timeout(Some(TIMEOUT)).unwrap();
+    env = env.with("NOTIFY_SOCKET", path.to_str().unwrap()).with("WATCHDOG_USEC", "2000000");
     let hear = || {
         let mut buffer = [0; 4096];
-        let len = socket.recv(&mut buffer).unwrap();
+        // A call with a time-out fails where the whole machine, or this process, was stopped meanwhile.
+        let len = loop {
+            match socket.recv(&mut buffer) {
+                Err(error) if error.kind() == std::io::ErrorKind::Interrupted => {}
+                received => break received.unwrap(),
+            }
+        };
         String::from_utf8(buffer[..len].to_vec()).unwrap()
     };
-    let recording = quiet(&lab);
+    let recording = quiet(&env);
     assert_eq!(hear(), "READY=1");
     let (mut watchdogs, mut statuses) = (0, 0);
     while watchdogs < 4 || statuses < 2 {
@@ -329,9 +335,9 @@ fn the_service_manager_hears_when_it_is_ready_how_it_fares_and_that_it_stops() {
     recording.signal(Signal::TERM);
     while hear() != "STOPPING=1" {}
     recording.ended().expect(0);
-    // One that is asked for by nobody is not told.
-    let lab = lab.with("WATCHDOG_PID", "1");
-    let recording = quiet(&lab);
+    // One without a request is not reported.
+    let env = env.with("WATCHDOG_PID", "1");
+    let recording = quiet(&env);
     while hear() != "READY=1" {}
     loop {
         let message = hear();
@@ -344,14 +350,14 @@ fn the_service_manager_hears_when_it_is_ready_how_it_fares_and_that_it_stops() {
 }
 
 /// A recorder whose standard error is a terminal, and what is written to it.
-fn on_a_terminal(lab: &Lab) -> (Child, Receiver<Vec<u8>>) {
+fn on_a_terminal(env: &TestEnv) -> (Child, Receiver<Vec<u8>>) {
     let flags = rustix::pty::OpenptFlags::RDWR | rustix::pty::OpenptFlags::NOCTTY;
     let master = rustix::pty::openpt(flags).unwrap();
     rustix::pty::grantpt(&master).unwrap();
     rustix::pty::unlockpt(&master).unwrap();
     let name = rustix::pty::ptsname(&master, Vec::new()).unwrap();
     let slave = File::options().read(true).write(true).open(name.to_str().unwrap()).unwrap();
-    let child = lab
+    let child = env
         .command(&["record", "--source", "test:"])
         .stdin(Stdio::null())
         .stdout(Stdio::null())
@@ -362,7 +368,7 @@ fn on_a_terminal(lab: &Lab) -> (Child, Receiver<Vec<u8>>) {
     let mut terminal = File::from(master);
     std::thread::spawn(move || {
         let mut buffer = [0; 4096];
-        // Its end is an error once nobody has the other side open.
+        // Its end is an error once the other side is closed.
         while let Ok(len @ 1..) = terminal.read(&mut buffer) {
             if sender.send(buffer[..len].to_vec()).is_err() {
                 break;
@@ -374,19 +380,19 @@ fn on_a_terminal(lab: &Lab) -> (Child, Receiver<Vec<u8>>) {
 
 #[test]
 fn a_second_signal_ends_it_at_once_and_leaves_no_status_on_the_terminal() {
-    let lab = lab();
-    let (mut child, chunks) = on_a_terminal(&lab);
+    let env = env();
+    let (mut child, chunks) = on_a_terminal(&env);
     let mut shown = Vec::new();
     let mut wait_for = |text: &str| {
         while !String::from_utf8_lossy(&shown).contains(text) {
-            shown.extend(chunks.recv_timeout(PATIENCE).unwrap());
+            shown.extend(chunks.recv_timeout(TIMEOUT).unwrap());
         }
         shown.clone()
     };
     wait_for(" recording ");
-    // The end waits for the database, which somebody keeps.
-    let other = rusqlite::Connection::open(lab.data.join("events.db")).unwrap();
-    other.busy_timeout(PATIENCE).unwrap();
+    // The end waits for the database, which another process holds.
+    let other = rusqlite::Connection::open(env.data.join("events.db")).unwrap();
+    other.busy_timeout(TIMEOUT).unwrap();
     other.execute_batch("BEGIN IMMEDIATE").unwrap();
     wait_for("\r\x1b[Kup ");
     let interrupt = || {
@@ -406,12 +412,12 @@ fn a_second_signal_ends_it_at_once_and_leaves_no_status_on_the_terminal() {
 
 #[test]
 fn a_terminal_has_one_line_that_is_drawn_anew() {
-    let lab = lab();
-    let (mut child, chunks) = on_a_terminal(&lab);
+    let env = env();
+    let (mut child, chunks) = on_a_terminal(&env);
     let mut shown = Vec::new();
     let drawn = |shown: &[u8]| String::from_utf8_lossy(shown).matches("\r\x1b[Kup ").count();
     while drawn(&shown) < 4 {
-        shown.extend(chunks.recv_timeout(PATIENCE).unwrap());
+        shown.extend(chunks.recv_timeout(TIMEOUT).unwrap());
     }
     rustix::process::kill_process(rustix::process::Pid::from_child(&child), Signal::TERM).unwrap();
     assert!(child.wait().unwrap().success());
@@ -429,14 +435,14 @@ fn a_terminal_has_one_line_that_is_drawn_anew() {
 
 #[test]
 fn a_reload_changes_where_and_how_often_metrics_are_told() {
-    let lab = Lab::new();
-    let file = lab.path("lenslog.toml");
+    let env = TestEnv::new();
+    let file = env.path("lenslog.toml");
     let config = |metrics: &str| {
         let text = format!("[cameras.door]\nsource = \"test:\"\n[metrics]\n{metrics}\n");
         fs::write(&file, text).unwrap();
     };
     config("");
-    let mut recording = lab.record(&[]);
+    let mut recording = env.record(&[]);
     assert!(!recording.said.contains("health: metrics"), "{}", recording.said);
     config("metrics_interval = \"1s\"\nlisten = \"localhost:0\"");
     recording.signal(Signal::HUP);
@@ -444,8 +450,8 @@ fn a_reload_changes_where_and_how_often_metrics_are_told() {
     assert_eq!(served.get("/healthz").status, 200);
     recording.wait_for("status: up ");
     assert!(
-        !json_lines(&lab.path("logs/metrics.json")).is_empty() || {
-            lab.until("a line", || json_lines(&lab.path("logs/metrics.json")).pop());
+        !json_lines(&env.path("logs/metrics.json")).is_empty() || {
+            env.until("a line", || json_lines(&env.path("logs/metrics.json")).pop());
             true
         }
     );
@@ -463,10 +469,10 @@ fn a_reload_changes_where_and_how_often_metrics_are_told() {
 fn an_address_in_use_is_told_and_taken_once_it_is_free() {
     let taken = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = taken.local_addr().unwrap().to_string();
-    let lab = Lab::new().with("LENSLOG__METRICS__LISTEN", &address);
-    let mut recording = lab.record(&["--source", "test:"]);
-    let told = format!("health: metrics: WARNING, cannot listen on {address}");
-    assert!(recording.said.contains(&told), "{}", recording.said);
+    let env = TestEnv::new().with("LENSLOG__METRICS__LISTEN", &address);
+    let mut recording = env.record(&["--source", "test:"]);
+    let reported = format!("health: metrics: WARNING, cannot listen on {address}");
+    assert!(recording.said.contains(&reported), "{}", recording.said);
     drop(taken);
     let served = Served::in_line(&recording.wait_for("metrics are served at"));
     assert_eq!(served.get("/healthz").status, 200);

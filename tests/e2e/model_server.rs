@@ -1,4 +1,4 @@
-//! A server on loopback that speaks OpenAI's chat completions, and does wrong what it is told to.
+//! A server on loopback that speaks OpenAI's chat completions, and fails as asked.
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{TcpListener, TcpStream};
@@ -34,7 +34,7 @@ pub struct Asked {
 }
 
 impl Asked {
-    /// The sentence that tells which picture was seen.
+    /// The sentence that names the picture.
     pub fn sentence(&self) -> Reaction {
         Reaction::Sentence(format!("Seen: {}", String::from_utf8_lossy(&self.picture)))
     }
@@ -76,7 +76,7 @@ impl ModelServer {
     }
 }
 
-/// Answers one request; whoever hangs up early is none of its business.
+/// Answers one request; a client that hangs up early is ignored.
 fn serve(mut stream: TcpStream, counter: &AtomicUsize, react: &Mutex<React>) -> Option<()> {
     let mut reader = BufReader::new(stream.try_clone().ok()?);
     let mut head = String::new();

@@ -1,7 +1,7 @@
 // Stands between a program and the C library and says ENOSPC, as a file system without room does.
 //
 // Counted is every call that needs room below $NO_ROOM_BELOW: a new name, a write behind the end of a file, a longer
-// file. $NO_ROOM_CONTROL names a file of six numbers, shared with whoever runs the program: how many calls were
+// file. $NO_ROOM_CONTROL names a file of six numbers, shared with the test: how many calls were
 // counted; from which on they fail; until which (exclusive); how many have failed; whether every write needs room, as
 // on a file system that never overwrites; the error, where it is another than ENOSPC. So room is made while the program runs.
 //

@@ -12,7 +12,7 @@ use std::process::Command;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-use crate::harness::{Lab, Ran, Recording, lacks, lines};
+use crate::harness::{Ran, Recording, TestEnv, lacks, lines};
 
 /// Moments that CI tries of each kind of fullness.
 const MOMENTS: u64 = 10;
@@ -51,7 +51,7 @@ enum Full {
     Never,
 }
 
-/// A disk that is full when it is told to be.
+/// A disk that is full on request.
 struct Disk(File);
 
 impl Disk {
@@ -96,7 +96,7 @@ impl Disk {
 
 /// One run of the programs on such a disk.
 struct Run {
-    lab: Lab,
+    env: TestEnv,
     disk: Disk,
     full: Full,
     library: &'static Path,
@@ -110,19 +110,19 @@ enum Started {
 
 impl Run {
     fn new(library: &'static Path, full: Full) -> Self {
-        let lab = Lab::new();
-        let disk = Disk::new(&lab.path("control"), full);
-        fs::create_dir(lab.path("pictures")).unwrap();
-        Self { lab, disk, full, library }
+        let env = TestEnv::new();
+        let disk = Disk::new(&env.path("control"), full);
+        fs::create_dir(env.path("pictures")).unwrap();
+        Self { env, disk, full, library }
     }
 
     /// Starts a recorder on the disk.
     fn start(&self) -> Started {
-        let source = format!("dir:{}", self.lab.path("pictures").display());
-        let mut command = self.lab.command(&["record", "--source", &source]);
+        let source = format!("dir:{}", self.env.path("pictures").display());
+        let mut command = self.env.command(&["record", "--source", &source]);
         command.env("LD_PRELOAD", self.library);
-        command.env("NO_ROOM_CONTROL", self.lab.path("control"));
-        command.env("NO_ROOM_BELOW", &self.lab.data);
+        command.env("NO_ROOM_CONTROL", self.env.path("control"));
+        command.env("NO_ROOM_BELOW", &self.env.data);
         command.env("RUST_BACKTRACE", "0");
         Recording::begin(&mut command).map_or_else(Started::Ended, Started::Records)
     }
@@ -150,10 +150,10 @@ impl Run {
 
     /// Puts a picture where the recorder finds it.
     fn picture(&self, name: &str) {
-        let whole = self.lab.path(name);
+        let whole = self.env.path(name);
         let picture = image::RgbImage::from_fn(64, 48, |x, y| image::Rgb([x as u8, y as u8, 9]));
         picture.save(&whole).unwrap();
-        fs::rename(&whole, self.lab.path("pictures").join(name)).unwrap();
+        fs::rename(&whole, self.env.path("pictures").join(name)).unwrap();
     }
 
     /// Ingests, and adds what was acknowledged to `acknowledged`; nothing may be acknowledged twice in two ways.
@@ -163,7 +163,7 @@ impl Run {
         range: std::ops::Range<usize>,
     ) -> Ran {
         let begun = Instant::now();
-        let ran = self.lab.feed(&["ingest", "--ack"], (lines(range).join("\n") + "\n").as_bytes());
+        let ran = self.env.feed(&["ingest", "--ack"], (lines(range).join("\n") + "\n").as_bytes());
         assert!(begun.elapsed() < END_MAX, "{:?}: it hangs", self.full);
         assert!(matches!(ran.code, Some(0 | 1 | 3)), "{:?}: {:?} {}", self.full, ran.code, ran.err);
         for line in ran.out.lines() {
@@ -178,15 +178,15 @@ impl Run {
     /// Everything acknowledged is there once, and so is the picture's event.
     fn assert_whole(&self, acknowledged: &BTreeMap<String, u64>, pictures: usize) {
         let context = format!("{:?}", self.full);
-        let journal = self.lab.journal();
+        let journal = self.env.journal();
         for (id, seq) in acknowledged {
             assert_eq!(journal[seq]["record"]["event_id"], id.as_str(), "{context}");
         }
-        let ids = self.lab.journaled_ids();
+        let ids = self.env.journaled_ids();
         let of_camera = ids.iter().filter(|id| id.starts_with("evt_")).count();
         assert_eq!(of_camera, pictures, "{context}: {ids:?}");
         assert_eq!(ids.len(), acknowledged.len() + pictures, "{context}: {ids:?}");
-        let projected = self.lab.projected();
+        let projected = self.env.projected();
         assert_eq!(projected.row_ids(), ids, "{context}");
         let mut in_files = projected.json_ids();
         let mut sorted = ids;
@@ -201,33 +201,33 @@ fn room_is_made_while_it_runs(library: &'static Path, full: Full) -> u64 {
     let run = Run::new(library, full);
     let mut acknowledged = BTreeMap::new();
     let recording = run.recording();
-    // A socket needs room too: without one nobody can be asked before there is.
-    if !run.lab.data.join("control.sock").exists() {
+    // A socket needs room too: without one no request is possible.
+    if !run.env.data.join("control.sock").exists() {
         run.disk.make_room();
     }
-    run.lab.until_cameras_are_up();
+    run.env.until_cameras_are_up();
     run.picture("one.jpg");
     run.ingest(&mut acknowledged, 0..6);
-    run.lab.until("the picture is taken", || {
-        (run.lab.status()["counters"]["frames"] == 1).then_some(())
+    run.env.until("the picture is taken", || {
+        (run.env.status()["counters"]["frames"] == 1).then_some(())
     });
     run.disk.make_room();
-    run.lab.until("all is taken once there is room", || {
+    run.env.until("all is taken once there is room", || {
         (run.ingest(&mut acknowledged, 0..12).code == Some(0)).then_some(())
     });
-    run.lab.until("every projection has caught up", || {
-        (run.lab.journaled_ids().len() == 13).then_some(())?;
-        let status = run.lab.status();
+    run.env.until("every projection has caught up", || {
+        (run.env.journaled_ids().len() == 13).then_some(())?;
+        let status = run.env.status();
         let mut lags = status["projections"].as_array()?.iter();
         lags.all(|projection| projection["lag_records"] == 0).then_some(())
     });
-    run.lab.until("it is verified beside the recorder", || {
-        (run.lab.run(&["replay", "verify"]).code == Some(0)).then_some(())
+    run.env.until("it is verified beside the recorder", || {
+        (run.env.run(&["replay", "verify"]).code == Some(0)).then_some(())
     });
     run.assert_whole(&acknowledged, 1);
     let ran = recording.stop().expect(0);
     assert!(!ran.err.contains("panicked"), "{full:?}: {}", ran.err);
-    run.lab.verify();
+    run.env.verify();
     run.disk.counted()
 }
 
@@ -246,7 +246,7 @@ fn there_is_no_room_to_the_end(library: &'static Path, full: Full) -> u64 {
     run.disk.make_room();
     run.ingest(&mut acknowledged, 0..12).expect(0);
     run.assert_whole(&acknowledged, 0);
-    run.lab.verify();
+    run.env.verify();
     counted
 }
 

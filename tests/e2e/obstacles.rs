@@ -12,7 +12,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc::channel;
 use std::time::Duration;
 
-use crate::harness::{Lab, Ran, Recording, lacks};
+use crate::harness::{Ran, Recording, TestEnv, lacks};
 use crate::storage::lines;
 
 /// A program that takes longer hangs. An ingest waits twice for projections that cannot go on, 10 s each time.
@@ -22,7 +22,7 @@ pub const USER: u32 = 65_534;
 
 /// A file, and where that is named when something else is in its place.
 struct Place {
-    /// Below the lab; `*` in a name is the first that fits.
+    /// Below the env; `*` in a name is the first that fits.
     path: &'static str,
     /// What is said of it.
     named: &'static str,
@@ -84,31 +84,31 @@ const OBSTACLES: [Obstacle; 4] =
     [Obstacle::Directory, Obstacle::Fifo, Obstacle::Unreadable, Obstacle::Link];
 
 /// A data directory of two days and some segments, stopped.
-fn base() -> Lab {
-    let lab = lab();
-    let directory = lab.data.join("events").join(day());
+fn base() -> TestEnv {
+    let env = env();
+    let directory = env.data.join("events").join(day());
     fs::create_dir_all(&directory).unwrap();
     fs::write(directory.join("one.jpg"), "no picture, but a file").unwrap();
     let mut first = lines(2, 1500);
     first[0] =
         first[0].replacen('{', &format!("{{\"image_path\":\"data/events/{}/one.jpg\",", day()), 1);
-    lab.ingest(&first).expect(0);
-    lab.ingest(&lines(1, 1500)).expect(0);
-    lab
+    env.ingest(&first).expect(0);
+    env.ingest(&lines(1, 1500)).expect(0);
+    env
 }
 
 fn day() -> String {
     crate::storage::date(2).to_string()
 }
 
-fn lab() -> Lab {
+fn env() -> TestEnv {
     // Small segments.
-    Lab::new().with("LENSLOG__STORAGE__MAX_STORAGE_GB", "0.02")
+    TestEnv::new().with("LENSLOG__STORAGE__MAX_STORAGE_GB", "0.02")
 }
 
-/// The path of a place in a lab.
-fn resolved(lab: &Lab, path: &str) -> PathBuf {
-    let root = lab.data.parent().unwrap().to_owned();
+/// The path of a place in a test environment.
+fn resolved(env: &TestEnv, path: &str) -> PathBuf {
+    let root = env.data.parent().unwrap().to_owned();
     path.split('/').fold(root, |parent, name| {
         let Some((before, after)) = name.split_once('*') else { return parent.join(name) };
         let mut names: Vec<_> = fs::read_dir(&parent)
@@ -122,15 +122,15 @@ fn resolved(lab: &Lab, path: &str) -> PathBuf {
 }
 
 /// Puts the obstacle in the place of a file; returns what must be true of it afterwards.
-fn obstruct(lab: &Lab, path: &Path, obstacle: Obstacle) -> impl Fn() -> bool + use<> {
-    let aside = lab.path("aside");
+fn obstruct(env: &TestEnv, path: &Path, obstacle: Obstacle) -> impl Fn() -> bool + use<> {
+    let aside = env.path("aside");
     if path.symlink_metadata().is_ok() {
         fs::rename(path, &aside).unwrap();
     } else {
         fs::create_dir_all(path.parent().unwrap()).unwrap();
         fs::write(&aside, "[log]\n").unwrap();
     }
-    let victim = lab.path("victim");
+    let victim = env.path("victim");
     fs::write(&victim, "another's").unwrap();
     match obstacle {
         Obstacle::Directory => {
@@ -145,7 +145,7 @@ fn obstruct(lab: &Lab, path: &Path, obstacle: Obstacle) -> impl Fn() -> bool + u
         Obstacle::Unreadable => fs::rename(&aside, path).unwrap(),
         Obstacle::Link => symlink(&victim, path).unwrap(),
     }
-    own(lab.data.parent().unwrap());
+    own(env.data.parent().unwrap());
     if obstacle == Obstacle::Unreadable {
         let mode = if path.is_dir() { 0o700 } else { 0o600 };
         fs::set_permissions(path, fs::Permissions::from_mode(mode)).unwrap();
@@ -179,8 +179,8 @@ fn own(path: &Path) {
 }
 
 /// Runs a program as the user; `None`: it hangs.
-fn bounded(lab: &Lab, args: &[&str], input: &[String]) -> Option<Ran> {
-    let mut command = as_user(lab.command(args));
+fn bounded(env: &TestEnv, args: &[&str], input: &[String]) -> Option<Ran> {
+    let mut command = as_user(env.command(args));
     command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
     let mut child = command.spawn().unwrap();
     let pid = rustix::process::Pid::from_child(&child);
@@ -208,21 +208,21 @@ pub fn as_user(mut command: Command) -> Command {
 }
 
 /// What is wrong where an obstacle is in a place.
-fn complaints(base: &Lab, place: &Place, obstacle: Obstacle) -> Vec<String> {
-    let mut lab = lab();
-    crate::harness::copy_tree(&base.data, &lab.data);
-    let config = lab.path("lenslog.toml");
+fn complaints(base: &TestEnv, place: &Place, obstacle: Obstacle) -> Vec<String> {
+    let mut env = env();
+    crate::harness::copy_tree(&base.data, &env.data);
+    let config = env.path("lenslog.toml");
     if place.path != "lenslog.toml" {
         fs::write(&config, "[log]\n").unwrap();
     }
-    fs::create_dir_all(lab.path("logs")).unwrap();
-    fs::create_dir(lab.path("pictures")).unwrap();
-    let path = resolved(&lab, place.path);
-    let stays = obstruct(&lab, &path, obstacle);
-    lab = lab.with("RUST_BACKTRACE", "0");
+    fs::create_dir_all(env.path("logs")).unwrap();
+    fs::create_dir(env.path("pictures")).unwrap();
+    let path = resolved(&env, place.path);
+    let stays = obstruct(&env, &path, obstacle);
+    env = env.with("RUST_BACKTRACE", "0");
     let mut wrong = Vec::new();
     let run = |wrong: &mut Vec<String>, args: &[&str], input: &[String]| {
-        let ran = bounded(&lab, args, input);
+        let ran = bounded(&env, args, input);
         match &ran {
             None => wrong.push(format!("{args:?} hangs")),
             Some(ran) if ran.code.is_none() => wrong.push(format!("{args:?} is killed")),
@@ -251,8 +251,8 @@ fn complaints(base: &Lab, place: &Place, obstacle: Obstacle) -> Vec<String> {
         }
         return wrong;
     }
-    let source = format!("dir:{}", lab.path("pictures").display());
-    let mut command = as_user(lab.command(&["record", "--source", &source]));
+    let source = format!("dir:{}", env.path("pictures").display());
+    let mut command = as_user(env.command(&["record", "--source", &source]));
     match Recording::begin_within(HANG, &mut command) {
         Err(ran) if ran.code.is_none() => wrong.push("record hangs".to_owned()),
         Err(ran) => wrong.push(format!("record ends with {:?}: {}", ran.code, last(&ran.err))),

@@ -1,4 +1,4 @@
-//! The pictures of events: what stands in them, and those that a crash left without an event.
+//! The pictures of events: their content, and those that a crash left without an event.
 
 use std::fs;
 use std::path::PathBuf;
@@ -6,11 +6,11 @@ use std::path::PathBuf;
 use exif::{In, Tag};
 use uuid::Uuid;
 
-use crate::harness::Lab;
+use crate::harness::TestEnv;
 
 /// Every picture below the data directory, by its name.
-fn pictures(lab: &Lab) -> Vec<PathBuf> {
-    let days = fs::read_dir(lab.data.join("events")).into_iter().flatten().flatten();
+fn pictures(env: &TestEnv) -> Vec<PathBuf> {
+    let days = fs::read_dir(env.data.join("events")).into_iter().flatten().flatten();
     let files = days.flat_map(|day| fs::read_dir(day.path()).unwrap().flatten());
     let mut found: Vec<_> = files.map(|file| file.path()).collect();
     found.retain(|path| path.extension().is_some_and(|ending| ending == "jpg"));
@@ -20,17 +20,17 @@ fn pictures(lab: &Lab) -> Vec<PathBuf> {
 
 #[test]
 fn a_pictures_file_tells_when_and_by_which_camera_it_was_taken() {
-    let lab = Lab::new();
+    let env = TestEnv::new();
     let config =
         "[images]\nkeep = \"both\"\n[cameras.yard]\nname = \"back yard\"\nsource = \"test:\"\n";
-    fs::write(lab.path("lenslog.toml"), config).unwrap();
-    let config = lab.path("lenslog.toml");
-    let mut recording = lab.record(&["--config", config.to_str().unwrap()]);
+    fs::write(env.path("lenslog.toml"), config).unwrap();
+    let config = env.path("lenslog.toml");
+    let mut recording = env.record(&["--config", config.to_str().unwrap()]);
     recording.wait_for(" event ");
     recording.stop().expect(0);
-    let found = pictures(&lab);
+    let found = pictures(&env);
     assert!(found.len() >= 2, "{found:?}");
-    let event = &lab
+    let event = &env
         .projected()
         .files
         .into_iter()
@@ -52,14 +52,14 @@ fn a_pictures_file_tells_when_and_by_which_camera_it_was_taken() {
 
 #[test]
 fn a_picture_that_a_crash_left_without_an_event_is_removed_and_no_other() {
-    let lab = Lab::new();
-    let mut recording = lab.record(&["--source", "test:"]);
+    let env = TestEnv::new();
+    let mut recording = env.record(&["--source", "test:"]);
     recording.wait_for(" event ");
     recording.child.kill().unwrap();
     recording.child.wait().unwrap();
     // The crash may have left one of its own.
-    let journaled = lab.journaled_ids();
-    let kept: Vec<_> = pictures(&lab)
+    let journaled = env.journaled_ids();
+    let kept: Vec<_> = pictures(&env)
         .into_iter()
         .filter(|path| journaled.iter().any(|id| path.to_string_lossy().contains(id)))
         .collect();
@@ -70,13 +70,13 @@ fn a_picture_that_a_crash_left_without_an_event_is_removed_and_no_other() {
     fs::write(&orphan, "a picture").unwrap();
     fs::write(&somebody_elses, "a picture").unwrap();
 
-    let recording = lab.record(&["--source", "test:"]);
-    lab.until("it is removed", || (!orphan.exists()).then_some(()));
+    let recording = env.record(&["--source", "test:"]);
+    env.until("it is removed", || (!orphan.exists()).then_some(()));
     recording.stop().expect(0);
     assert!(kept.iter().all(|path| path.exists()) && somebody_elses.exists());
 
     // After a clean end nothing is looked for.
     fs::write(&orphan, "a picture").unwrap();
-    lab.record(&["--source", "test:"]).stop().expect(0);
+    env.record(&["--source", "test:"]).stop().expect(0);
     assert!(orphan.exists());
 }

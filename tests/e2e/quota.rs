@@ -4,9 +4,9 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use crate::disk::{Disk, did};
-use crate::harness::Lab;
+use crate::harness::TestEnv;
 use crate::small_disk::noise;
-use crate::storage::{days, lab, lines};
+use crate::storage::{days, env, lines};
 
 /// Bytes that a quota allows: no more than a journal, a database and some days take.
 const QUOTA_BYTES: u64 = 48 << 20;
@@ -38,12 +38,12 @@ impl Quota {
         assert!(did("btrfs", &["qgroup", "limit", &bytes.to_string(), path]));
     }
 
-    /// A lab below the quota, which is the limit: not what is configured.
-    fn lab(&self, keys: &[(&str, &str)]) -> Lab {
-        let mut lab = lab(4_000_000_000, keys);
-        lab.data = self.directory().join("data");
-        fs::create_dir_all(&lab.data).unwrap();
-        lab.with("LENSLOG__STORAGE__LOG_DIR", self.directory().join("logs").to_str().unwrap())
+    /// A test environment below the quota, which is the limit: not what is configured.
+    fn env(&self, keys: &[(&str, &str)]) -> TestEnv {
+        let mut env = env(4_000_000_000, keys);
+        env.data = self.directory().join("data");
+        fs::create_dir_all(&env.data).unwrap();
+        env.with("LENSLOG__STORAGE__LOG_DIR", self.directory().join("logs").to_str().unwrap())
     }
 
     /// Leaves nothing of the quota.
@@ -64,14 +64,14 @@ impl Quota {
 }
 
 #[test]
-fn a_reached_quota_ends_the_recorder_and_it_starts_again_with_room() {
+fn a_reached_quota_ends_the_recorder_in_good_order() {
     let Some(quota) = Quota::new() else { return };
-    let lab = quota.lab(&[("STORAGE_CHECK_INTERVAL", "10")]);
-    let recording = lab.record(&["--source", "test:"]);
+    let env = quota.env(&[("STORAGE_CHECK_INTERVAL", "10")]);
+    let recording = env.record(&["--source", "test:"]);
     let mut acknowledged = 0;
     // Six days are protected: seven are kept.
     let refused = (0..).find_map(|batch: u64| {
-        let ran = lab.ingest(&text(batch));
+        let ran = env.ingest(&text(batch));
         acknowledged += 100 * u64::from(ran.code == Some(0));
         (ran.code != Some(0)).then_some(ran)
     });
@@ -80,27 +80,27 @@ fn a_reached_quota_ends_the_recorder_and_it_starts_again_with_room() {
     assert_eq!(ran.code, Some(3), "{}", ran.err);
     assert!(matches!(refused.code, Some(1 | 3)), "{}", refused.err);
     assert!(ran.err.contains("quota: reached"), "{}", ran.err);
-    assert!(lab.journaled_ids().len() as u64 >= acknowledged);
-    lab.verify_without_room();
+    assert!(env.journaled_ids().len() as u64 >= acknowledged);
+    env.verify_without_room();
     quota.set(2 * QUOTA_BYTES);
-    lab.record(&["--source", "test:"]).stop().expect(0);
-    lab.ingest(&lines(200, 1)).expect(0);
-    lab.verify();
+    env.record(&["--source", "test:"]).stop().expect(0);
+    env.ingest(&lines(200, 1)).expect(0);
+    env.verify();
 }
 
 #[test]
-fn a_quota_that_others_exhaust_kills_no_program_and_loses_nothing() {
+fn a_quota_exhausted_by_others_loses_nothing() {
     let Some(quota) = Quota::new() else { return };
     // Later than anybody looks at how much room there is.
-    let lab = quota.lab(&[("STORAGE_CHECK_INTERVAL", "1000000")]);
-    let recording = lab.record(&["--source", "test:"]);
-    lab.ingest(&lines(3, 500)).expect(0);
+    let env = quota.env(&[("STORAGE_CHECK_INTERVAL", "1000000")]);
+    let recording = env.record(&["--source", "test:"]);
+    env.ingest(&lines(3, 500)).expect(0);
     let filler = quota.directory().join("filler");
     quota.exhaust(&filler);
-    let ran = lab.ingest(&lines(2, 500));
+    let ran = env.ingest(&lines(2, 500));
     assert!(matches!(ran.code, Some(1 | 3)), "{:?} {}", ran.code, ran.err);
     for args in [&["events", "--limit", "3"][..], &["status"], &["replay", "verify"]] {
-        let ran = lab.run(args);
+        let ran = env.run(args);
         assert!(ran.code.is_some(), "{args:?} was killed\n{}", ran.err);
     }
     let ran = recording.stop();
@@ -109,25 +109,25 @@ fn a_quota_that_others_exhaust_kills_no_program_and_loses_nothing() {
     {
         // Microseconds remain between the check and the store, in which another write may take the last room
         // (docs/RELIABILITY.md): that one program is killed is rare, and repeated it is not.
-        let ran = lab.run(args);
-        let ran = if ran.code.is_none() { lab.run(args) } else { ran };
+        let ran = env.run(args);
+        let ran = if ran.code.is_none() { env.run(args) } else { ran };
         assert!(ran.code.is_some(), "{args:?} was killed twice\n{}", ran.err);
     }
-    let journaled = lab.journaled_ids();
+    let journaled = env.journaled_ids();
     assert!(journaled.len() >= 500);
     fs::remove_dir_all(filler).unwrap();
-    lab.ingest(&[]).expect(0);
-    lab.verify();
-    assert_eq!(lab.projected().row_ids(), lab.journaled_ids());
+    env.ingest(&[]).expect(0);
+    env.verify();
+    assert_eq!(env.projected().row_ids(), env.journaled_ids());
 }
 
 #[test]
-fn three_times_a_quota_goes_through_a_directory_that_overwrites() {
+fn a_quota_takes_three_times_its_size() {
     let Some(quota) = Quota::new() else { return };
-    let lab = quota.lab(&[("WHEN_FULL", "overwrite_oldest"), ("STORAGE_CHECK_INTERVAL", "5")]);
+    let env = quota.env(&[("WHEN_FULL", "overwrite_oldest"), ("STORAGE_CHECK_INTERVAL", "5")]);
     for age in (1..=40).rev() {
         let day = lines(age, 1)[0].clone();
-        let directory = lab.data.join("events").join(day_of(&day));
+        let directory = env.data.join("events").join(day_of(&day));
         fs::create_dir_all(&directory).unwrap();
         let mut written = Vec::new();
         for number in 0..16 {
@@ -146,29 +146,29 @@ fn three_times_a_quota_goes_through_a_directory_that_overwrites() {
             }
             value.to_string()
         });
-        let ran = lab.ingest(&events.collect::<Vec<_>>());
+        let ran = env.ingest(&events.collect::<Vec<_>>());
         assert_eq!(ran.code, Some(0), "day -{age}: {}", ran.err);
     }
-    let left = days(&lab);
+    let left = days(&env);
     assert!(left.len() > 2 && left.len() < 30, "{left:?}");
-    lab.verify();
+    env.verify();
 }
 
 #[test]
-fn rotation_gets_out_of_a_reached_quota() {
+fn rotation_recovers_a_reached_quota() {
     let Some(quota) = Quota::new() else { return };
-    let lab = quota.lab(&[]);
+    let env = quota.env(&[]);
     // Text only: no picture gives room back before a checkpoint is written.
     for age in (1..=10).rev() {
-        lab.ingest(&lines(age, 100)).expect(0);
+        env.ingest(&lines(age, 100)).expect(0);
     }
-    assert!(lab.data.join("reserve").exists());
+    assert!(env.data.join("reserve").exists());
     quota.exhaust(&quota.directory().join("filler"));
-    let ran = lab.run(&["rotate"]);
-    let left = days(&lab).len();
+    let ran = env.run(&["rotate"]);
+    let left = days(&env).len();
     assert!((7..10).contains(&left), "{left} days left\n{}", ran.err);
-    assert!(!lab.data.join("reserve").exists(), "{}", ran.err);
-    lab.verify();
+    assert!(!env.data.join("reserve").exists(), "{}", ran.err);
+    env.verify();
 }
 
 /// A hundred events of long texts, of one of six days.

@@ -7,8 +7,8 @@ use std::collections::BTreeMap;
 use std::os::unix::process::ExitStatusExt;
 use std::process::{Command, Stdio};
 
-use crate::harness::{Lab, copy_tree, lacks};
-use crate::storage::{days, lab, lines};
+use crate::harness::{TestEnv, copy_tree, lacks};
+use crate::storage::{days, env, lines};
 
 /// Steps tried, spread over all kinds of them; every one with `LENSLOG_ROTATION_STEPS=all`.
 const STEPS: usize = 48;
@@ -19,37 +19,37 @@ const EVENTS: usize = 75;
 const CALLS: &str = "pwrite64,write,fdatasync,fsync,unlink,rmdir,rename,mkdir,ftruncate";
 
 /// A segment and some pictures for each day.
-fn original() -> Lab {
+fn original() -> TestEnv {
     // As small as segments get.
-    let lab = lab(30_000_000, &[]);
+    let env = env(30_000_000, &[]);
     for age in (1..=DAYS).rev() {
         let large = |line: String| line.replace(&"x".repeat(500), &"x".repeat(16_000));
         let lines: Vec<_> = lines(age, EVENTS).into_iter().map(large).collect();
-        lab.ingest(&lines).expect(0);
-        let day = days(&lab).last().unwrap().clone();
+        env.ingest(&lines).expect(0);
+        let day = days(&env).last().unwrap().clone();
         for number in 0..3 {
-            let file = lab.data.join("events").join(&day).join(format!("picture-{number}.jpg"));
+            let file = env.data.join("events").join(&day).join(format!("picture-{number}.jpg"));
             std::fs::write(file, vec![1; 20_000]).unwrap();
         }
     }
-    lab
+    env
 }
 
 /// A copy that has to give up all that is not protected.
-fn full(original: &Lab) -> Lab {
-    let lab = lab(2_000_000, &[("MIN_RETENTION_DAYS", "2")]);
-    copy_tree(&original.data, &lab.data);
-    lab
+fn full(original: &TestEnv) -> TestEnv {
+    let env = env(2_000_000, &[("MIN_RETENTION_DAYS", "2")]);
+    copy_tree(&original.data, &env.data);
+    env
 }
 
 /// Runs `lenslog rotate` under strace: whether it was killed, and what was traced.
-fn traced(lab: &Lab, args: &[&str]) -> Option<(bool, String)> {
-    let program = lab.command(&["rotate"]);
-    let log = lab.path("trace");
+fn traced(env: &TestEnv, args: &[&str]) -> Option<(bool, String)> {
+    let program = env.command(&["rotate"]);
+    let log = env.path("trace");
     let mut command = Command::new("strace");
     command.args(["-f", "-y", "-qq", "-e", "signal=none", "-o"]).arg(&log).args(args);
     command.arg(program.get_program()).args(program.get_args());
-    command.current_dir(lab.path(""));
+    command.current_dir(env.path(""));
     for (name, value) in program.get_envs() {
         match value {
             Some(value) => command.env(name, value),
@@ -70,11 +70,11 @@ struct Step {
 }
 
 /// Every step of a rotation that is not disturbed.
-fn steps(original: &Lab) -> Option<Vec<Step>> {
-    let lab = full(original);
-    let (was_killed, trace) = traced(&lab, &["-e", &format!("trace={CALLS}")])?;
+fn steps(original: &TestEnv) -> Option<Vec<Step>> {
+    let env = full(original);
+    let (was_killed, trace) = traced(&env, &["-e", &format!("trace={CALLS}")])?;
     assert!(!was_killed);
-    let data = lab.data.to_str().unwrap();
+    let data = env.data.to_str().unwrap();
     let mut counts: BTreeMap<(String, String), usize> = BTreeMap::new();
     let mut steps = Vec::new();
     for line in trace.lines() {
@@ -125,7 +125,7 @@ fn chosen(steps: Vec<Step>) -> Vec<Step> {
 }
 
 #[test]
-fn a_rotation_that_is_killed_at_any_step_is_finished_by_the_next_start() {
+fn a_rotation_killed_at_any_step_is_finished_at_the_next_start() {
     let original = original();
     let Some(steps) = steps(&original) else {
         lacks("strace", false);
@@ -153,43 +153,43 @@ fn a_rotation_that_is_killed_at_any_step_is_finished_by_the_next_start() {
     let (steps_in_all, chosen) = (steps.len(), chosen(steps));
     let mut killed = 0;
     for step in &chosen {
-        let lab = full(&original);
-        let path = format!("{}{}", lab.data.display(), step.path);
+        let env = full(&original);
+        let path = format!("{}{}", env.data.display(), step.path);
         let inject = format!("inject={}:signal=KILL:when={}", step.call, step.count);
         let (was_killed, _) =
-            traced(&lab, &["-P", &path, "-e", &format!("trace={CALLS}"), "-e", &inject]).unwrap();
+            traced(&env, &["-P", &path, "-e", &format!("trace={CALLS}"), "-e", &inject]).unwrap();
         // The threads of a rotation do not always take the same steps.
         killed += usize::from(was_killed);
-        finishes(&lab, &all, kept, step);
+        finishes(&env, &all, kept, step);
     }
     println!("{steps_in_all} steps, {} tried, {killed} killed before the end", chosen.len());
     assert!(killed * 2 > chosen.len(), "{killed} of {} were killed", chosen.len());
 }
 
 /// The next start finishes what a tombstone says; with room enough, it does no more.
-fn finishes(lab: &Lab, all: &[String], kept: &[String], step: &Step) {
-    let mut start = lab.command(&["ingest"]);
+fn finishes(env: &TestEnv, all: &[String], kept: &[String], step: &Step) {
+    let mut start = env.command(&["ingest"]);
     start.env("LENSLOG__STORAGE__MAX_STORAGE_GB", "1").stdin(Stdio::null());
     let output = start.output().unwrap();
     assert!(output.status.success(), "{step:?}: {output:?}");
-    lab.verify();
-    let left = days(lab);
+    env.verify();
+    let left = days(env);
     assert!(all.ends_with(&left) && left.ends_with(kept), "{step:?}: {left:?}");
     let ids = |days: usize| -> Vec<String> {
         let newest = (1..=days as u64).rev();
         newest.flat_map(|age| (0..EVENTS).map(move |n| format!("day-{age}-{n}"))).collect()
     };
-    assert_eq!(lab.projected().row_ids(), ids(left.len()), "{step:?}");
-    lab.run(&["rotate"]);
-    assert_eq!(days(lab)[..], *kept, "{step:?}: the rest goes");
-    let segments = std::fs::read_dir(lab.data.join("journal")).unwrap().flatten();
+    assert_eq!(env.projected().row_ids(), ids(left.len()), "{step:?}");
+    env.run(&["rotate"]);
+    assert_eq!(days(env)[..], *kept, "{step:?}: the rest goes");
+    let segments = std::fs::read_dir(env.data.join("journal")).unwrap().flatten();
     let bytes: u64 = segments
         .filter(|entry| entry.file_name().to_str().unwrap().ends_with(".seg"))
         .map(|entry| entry.metadata().unwrap().len())
         .sum();
     // A day is 1.2 MB: those that are pruned are not there any more.
     assert!(bytes < (KEPT as u64 + 2) * 1_300_000, "{step:?}: {bytes} bytes of segments");
-    lab.run(&["replay", "rebuild"]).expect(0);
-    assert_eq!(lab.projected().row_ids(), ids(KEPT), "{step:?}");
-    lab.verify();
+    env.run(&["replay", "rebuild"]).expect(0);
+    assert_eq!(env.projected().row_ids(), ids(KEPT), "{step:?}");
+    env.verify();
 }

@@ -1,4 +1,7 @@
-"""An RTSP server on loopback: serves the H.264 file that is given to whoever knows the password, and prints its port."""
+"""An RTSP server on loopback: serves the H.264 file to clients that know the password, and prints its port.
+
+A second argument, "digest", has the password shown in that way.
+"""
 
 import sys
 
@@ -6,7 +9,7 @@ import gi
 
 gi.require_version("Gst", "1.0")
 gi.require_version("GstRtspServer", "1.0")
-from gi.repository import GLib, Gst, GstRtspServer
+from gi.repository import GLib, Gst, GstRtsp, GstRtspServer
 
 Gst.init(None)
 server = GstRtspServer.RTSPServer()
@@ -24,7 +27,11 @@ factory.set_permissions(permissions)
 auth = GstRtspServer.RTSPAuth()
 token = GstRtspServer.RTSPToken()
 token.set_string("media.factory.role", "viewer")
-auth.add_basic(GstRtspServer.RTSPAuth.make_basic("joe", "hunter2"), token)
+if sys.argv[2:] == ["digest"]:
+    auth.set_supported_methods(GstRtsp.RTSPAuthMethod.DIGEST)
+    auth.add_digest("joe", "hunter2", token)
+else:
+    auth.add_basic(GstRtspServer.RTSPAuth.make_basic("joe", "hunter2"), token)
 server.set_auth(auth)
 
 server.get_mount_points().add_factory("/door", factory)

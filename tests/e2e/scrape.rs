@@ -7,7 +7,7 @@ use std::process::{Command, Stdio};
 
 use serde_json::Value;
 
-use crate::harness::{PATIENCE, Recording, lacks};
+use crate::harness::{Recording, TIMEOUT, lacks};
 
 /// Where a recorder serves its metrics.
 pub struct Served(String);
@@ -36,7 +36,7 @@ impl Served {
 
     pub fn connect(&self) -> TcpStream {
         let stream = TcpStream::connect(&self.0).unwrap();
-        stream.set_read_timeout(Some(PATIENCE)).unwrap();
+        stream.set_read_timeout(Some(TIMEOUT)).unwrap();
         stream
     }
 
@@ -45,7 +45,7 @@ impl Served {
         self.get_through(self.connect(), path)
     }
 
-    /// Gets a page; `None` also where nobody listens any more.
+    /// Gets a page; `None` also where nothing listens any more.
     pub fn attempt(&self, path: &str) -> Option<Answer> {
         self.get_through(TcpStream::connect(&self.0).ok()?, path)
     }

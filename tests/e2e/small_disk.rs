@@ -9,32 +9,32 @@ use lenslog_journal::Random;
 use serde_json::{Value, json};
 
 use crate::disk::Disk;
-use crate::harness::{Lab, Ran};
-use crate::storage::{date, days, lab, lines, moment};
+use crate::harness::{Ran, TestEnv};
+use crate::storage::{date, days, env, lines, moment};
 
 /// Events of a batch are that many, each with a picture.
 const EVENTS: usize = 16;
 /// Batches whose pictures fill an empty disk.
 const DAYS_THAT_FIT: u64 = 16;
 
-/// A lab whose data lies on the disk. The file system is the limit, not what is configured.
-fn on(disk: &Disk, keys: &[(&str, &str)]) -> Lab {
-    let mut lab = lab(4_000_000_000, keys);
-    lab.data = disk.point.join("data");
-    fs::create_dir_all(&lab.data).unwrap();
-    lab.with("LENSLOG__STORAGE__LOG_DIR", disk.point.join("logs").to_str().unwrap())
+/// A test environment whose data lies on the disk. The file system is the limit, not what is configured.
+fn on(disk: &Disk, keys: &[(&str, &str)]) -> TestEnv {
+    let mut env = env(4_000_000_000, keys);
+    env.data = disk.point.join("data");
+    fs::create_dir_all(&env.data).unwrap();
+    env.with("LENSLOG__STORAGE__LOG_DIR", disk.point.join("logs").to_str().unwrap())
 }
 
-/// Puts pictures of a day on the disk, as many as there is room for, and has their events ingested. `batch` tells
+/// Puts pictures of a day on the disk, as many as there is room for, and has their events ingested. `batch` gives
 /// events of the same day apart; so many batches fill an empty disk.
-fn ingested(lab: &Lab, disk: &Disk, age: u64, batch: usize, parts: u64) -> Ran {
+fn ingested(env: &TestEnv, disk: &Disk, age: u64, batch: usize, parts: u64) -> Ran {
     let bytes = (disk.room / parts) as usize / EVENTS;
     let mut all = Vec::new();
     for line in lines(age, EVENTS) {
         let mut value: Value = serde_json::from_str(&line).unwrap();
         let id = format!("{batch}-{}", value["event_id"].as_str().unwrap());
         let day = value["timestamp"].as_str().unwrap()[..10].to_owned();
-        let directory = lab.data.join("events").join(&day);
+        let directory = env.data.join("events").join(&day);
         let file = format!("{id}.jpg");
         // A recorder's own pictures stop at the limit; these would go on to the last byte.
         if disk.free_bytes() > 2 * bytes as u64 + (2 << 20) {
@@ -50,7 +50,7 @@ fn ingested(lab: &Lab, disk: &Disk, age: u64, batch: usize, parts: u64) -> Ran {
         value["event_id"] = json!(id);
         all.push(value.to_string());
     }
-    lab.ingest(&all)
+    env.ingest(&all)
 }
 
 /// Bytes that no file system stores in less room.
@@ -61,8 +61,8 @@ pub fn noise(bytes: usize, seed: u64) -> Vec<u8> {
 }
 
 /// A recording whose every frame differs from the one before, and whose pictures are large.
-fn recording(lab: &Lab) -> PathBuf {
-    let path = lab.path("camera.mjpeg");
+fn recording(env: &TestEnv) -> PathBuf {
+    let path = env.path("camera.mjpeg");
     let mut random = Random::new(7);
     let mut file = fs::File::create(&path).unwrap();
     let mut picture = image::RgbImage::from_fn(320, 240, |_, _| pixel(&mut random));
@@ -86,15 +86,15 @@ fn pixel(random: &mut Random) -> image::Rgb<u8> {
 }
 
 /// Records a day from a file, a frame each minute.
-fn recorded(lab: &Lab, file: &Path, age: u64) -> Ran {
-    let config = lab.path("camera.toml");
+fn recorded(env: &TestEnv, file: &Path, age: u64) -> Ran {
+    let config = env.path("camera.toml");
     let text = format!(
         "[cameras.yard]\nsource = \"file:{}\"\nfps = 0.0166\n[motion]\nlearning_frames = 5\n[images]\nquality = 97\n",
         file.display()
     );
     fs::write(&config, text).unwrap();
     let start = moment(age, "08:00:00");
-    lab.run(&["record", "--config", config.to_str().unwrap(), "--no-pace", "--start", &start])
+    env.run(&["record", "--config", config.to_str().unwrap(), "--no-pace", "--start", &start])
 }
 
 /// `0.0512GB / 0.064GB (80%)` behind a text in a line of the log with that level: the percentage.
@@ -114,17 +114,17 @@ fn percentage(said: &str, level: &str, before: &str, after: &str) -> u64 {
 }
 
 #[test]
-fn a_disk_that_is_full_ends_the_recorder_in_good_order_and_it_starts_again_with_room() {
+fn a_full_disk_ends_the_recorder_in_good_order() {
     for disk in Disk::all() {
         let kind = disk.kind;
         let ballast = disk.point.join("ballast");
         fs::write(&ballast, noise(disk.room as usize / 2, 1)).unwrap();
-        let lab = on(&disk, &[("STORAGE_CHECK_INTERVAL", "10")]);
-        let recording = lab.record(&["--source", "test:"]);
+        let env = on(&disk, &[("STORAGE_CHECK_INTERVAL", "10")]);
+        let recording = env.record(&["--source", "test:"]);
         // Six days are protected: seven are kept.
         let mut batch = 0;
         let refused = loop {
-            let ran = ingested(&lab, &disk, 300 - batch as u64 % 6, batch, 64);
+            let ran = ingested(&env, &disk, 300 - batch as u64 % 6, batch, 64);
             if ran.code != Some(0) {
                 break ran;
             }
@@ -136,50 +136,50 @@ fn a_disk_that_is_full_ends_the_recorder_in_good_order_and_it_starts_again_with_
         assert!((80..=90).contains(&approaching), "{kind}: {approaching}");
         let exceeded = percentage(&ran.err, "ERROR", "Storage limit exceeded: ", "");
         assert!(exceeded >= 100, "{kind}: {exceeded}");
-        // Whoever ingested was cut off, or told why.
+        // The ingest was cut off, or got the reason.
         assert!(matches!(refused.code, Some(1 | 3)), "{kind}: {}", refused.err);
-        lab.verify_without_room();
-        assert_eq!(days(&lab).iter().filter(|day| **day < date(200).to_string()).count(), 6);
+        env.verify_without_room();
+        assert_eq!(days(&env).iter().filter(|day| **day < date(200).to_string()).count(), 6);
         fs::remove_file(&ballast).unwrap();
-        lab.record(&["--source", "test:"]).stop().expect(0);
-        lab.ingest(&lines(200, 1)).expect(0);
-        lab.verify();
+        env.record(&["--source", "test:"]).stop().expect(0);
+        env.ingest(&lines(200, 1)).expect(0);
+        env.verify();
     }
 }
 
 #[test]
-fn three_times_its_size_goes_through_a_disk_that_overwrites() {
+fn a_small_disk_takes_three_times_its_size() {
     for disk in Disk::all() {
         let kind = disk.kind;
         let keys = [("WHEN_FULL", "overwrite_oldest"), ("STORAGE_CHECK_INTERVAL", "5")];
-        let lab = on(&disk, &keys);
-        let file = recording(&lab);
+        let env = on(&disk, &keys);
+        let file = recording(&env);
         let peak = Peak::of(&disk.point);
         let days_in_all = 3 * DAYS_THAT_FIT + 3;
         let mut recordings = 0;
         for age in (1..=days_in_all).rev() {
             let context = format!("{kind}, day -{age}");
-            let ran = ingested(&lab, &disk, age, 0, DAYS_THAT_FIT);
+            let ran = ingested(&env, &disk, age, 0, DAYS_THAT_FIT);
             assert_eq!(ran.code, Some(0), "{context}: {}", ran.err);
             if age % 10 == 1 {
-                let ran = recorded(&lab, &file, age);
+                let ran = recorded(&env, &file, age);
                 assert_eq!(ran.code, Some(0), "{context}: {}", ran.err);
                 recordings += ran.err.matches("event=\"evt_").count();
             }
-            let used = lab.status()["storage"]["percentage_used"].as_f64().unwrap();
+            let used = env.status()["storage"]["percentage_used"].as_f64().unwrap();
             assert!(used < 90.0, "{context}: {used}");
         }
         assert!(recordings >= 100, "{kind}: {recordings} events recorded");
         // Only a rotation that is on its way is beyond 90 %, by what came since the check before.
         let peak = peak.end();
         assert!(peak < 99.0 || kind == "btrfs", "{kind}: {peak}");
-        println!("{kind}: at most {peak:.1} % used, {} days left", days(&lab).len());
-        let left = days(&lab);
+        println!("{kind}: at most {peak:.1} % used, {} days left", days(&env).len());
+        let left = days(&env);
         assert!(left.contains(&date(1).to_string()), "{kind}: {left:?}");
         assert!(left.len() > 5 && left.len() < days_in_all as usize / 2, "{kind}: {left:?}");
-        lab.verify();
-        lab.run(&["replay", "rebuild", "--only", "jsonl"]).expect(0);
-        assert_eq!(days(&lab), left, "{kind}");
+        env.verify();
+        env.run(&["replay", "rebuild", "--only", "jsonl"]).expect(0);
+        assert_eq!(days(&env), left, "{kind}");
     }
 }
 
@@ -213,19 +213,19 @@ impl Peak {
 }
 
 #[test]
-fn a_day_that_fills_a_disk_loses_pictures_and_no_records() {
+fn a_day_that_fills_a_disk_loses_pictures_only() {
     for disk in Disk::all() {
         let kind = disk.kind;
-        let lab = on(&disk, &[("WHEN_FULL", "overwrite_oldest"), ("STORAGE_CHECK_INTERVAL", "5")]);
+        let env = on(&disk, &[("WHEN_FULL", "overwrite_oldest"), ("STORAGE_CHECK_INTERVAL", "5")]);
         let batches = DAYS_THAT_FIT as usize * 3 / 2;
         for batch in 0..batches {
-            let ran = ingested(&lab, &disk, 0, batch, DAYS_THAT_FIT);
+            let ran = ingested(&env, &disk, 0, batch, DAYS_THAT_FIT);
             assert_eq!(ran.code, Some(0), "{kind}, batch {batch}: {}", ran.err);
         }
-        let ids = lab.journaled_ids();
+        let ids = env.journaled_ids();
         assert_eq!(ids.len(), batches * EVENTS, "{kind}: no record goes");
-        assert_eq!(lab.projected().row_ids(), ids, "{kind}");
-        let today = lab.data.join("events").join(&days(&lab)[0]);
+        assert_eq!(env.projected().row_ids(), ids, "{kind}");
+        let today = env.data.join("events").join(&days(&env)[0]);
         let pictures = |batch: usize| {
             let names = fs::read_dir(&today).unwrap().flatten().map(|entry| entry.file_name());
             let prefix = format!("{batch}-");
@@ -238,56 +238,52 @@ fn a_day_that_fills_a_disk_loses_pictures_and_no_records() {
         };
         assert_eq!(pictures(0), 0, "{kind}: the oldest go");
         assert!(pictures(batches - 1) > 0, "{kind}: the newest stay");
-        let used = lab.status()["storage"]["percentage_used"].as_f64().unwrap();
+        let used = env.status()["storage"]["percentage_used"].as_f64().unwrap();
         assert!(used < 95.0, "{kind}: {used}");
-        lab.verify();
+        env.verify();
     }
 }
 
 #[test]
-fn a_disk_without_a_byte_left_is_got_out_of_by_rotation() {
+fn rotation_recovers_a_disk_without_a_byte_left() {
     for disk in Disk::all() {
         for has_reserve in [true, false] {
             let context = format!("{}, reserve {has_reserve}", disk.kind);
-            let lab = on(&disk, &[]);
+            let env = on(&disk, &[]);
             // Text only: no picture gives room back before a checkpoint is written.
             for age in (1..=10).rev() {
-                lab.ingest(&lines(age, 100)).expect(0);
+                env.ingest(&lines(age, 100)).expect(0);
             }
-            assert!(lab.data.join("reserve").exists(), "{context}");
+            assert!(env.data.join("reserve").exists(), "{context}");
             if !has_reserve {
-                fs::remove_file(lab.data.join("reserve")).unwrap();
+                fs::remove_file(env.data.join("reserve")).unwrap();
             }
             disk.fill(&disk.point.join("filler"));
-            let ran = lab.run(&["rotate"]);
-            let left = days(&lab).len();
+            let ran = env.run(&["rotate"]);
+            let left = days(&env).len();
             assert!((7..10).contains(&left), "{context}: {left} days left\n{}", ran.err);
-            lab.verify_without_room();
+            env.verify_without_room();
             fs::remove_dir_all(disk.point.join("filler")).unwrap();
-            fs::remove_dir_all(&lab.data).unwrap();
+            fs::remove_dir_all(&env.data).unwrap();
         }
     }
 }
 
 #[test]
-fn a_database_whose_recorder_was_killed_is_read_on_a_disk_without_a_byte_left() {
+fn a_killed_recorders_database_is_readable_on_a_full_disk() {
     for disk in Disk::all() {
         let kind = disk.kind;
-        let lab = on(&disk, &[]);
-        let recording = lab.record(&["--source", "test:"]);
-        lab.ingest(&lines(3, 100)).expect(0);
+        let env = on(&disk, &[]);
+        let recording = env.record(&["--source", "test:"]);
+        env.ingest(&lines(3, 100)).expect(0);
         recording.signal(rustix::process::Signal::KILL);
         recording.ended();
-        let log = lab.data.join("events.db-wal");
+        let log = env.data.join("events.db-wal");
         assert!(fs::metadata(&log).unwrap().len() > 0, "{kind}: rows wait in the log");
-        fs::remove_file(lab.data.join("events.db-shm")).unwrap();
+        fs::remove_file(env.data.join("events.db-shm")).unwrap();
         disk.fill(&disk.point.join("filler"));
         let before = fs::read(&log).unwrap();
-        lab.verify_without_room();
-        assert_eq!(
-            fs::read(&log).unwrap(),
-            before,
-            "{kind}: whoever reads leaves the log as it is"
-        );
+        env.verify_without_room();
+        assert_eq!(fs::read(&log).unwrap(), before, "{kind}: a reader leaves the log as it is");
     }
 }

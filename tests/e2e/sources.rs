@@ -7,7 +7,7 @@ use std::path::Path;
 use image::{ImageFormat, RgbImage};
 use rustix::process::Signal;
 
-use crate::harness::Lab;
+use crate::harness::TestEnv;
 
 fn jpeg(shade: u8) -> Vec<u8> {
     let mut bytes = Cursor::new(Vec::new());
@@ -16,9 +16,9 @@ fn jpeg(shade: u8) -> Vec<u8> {
     bytes.into_inner()
 }
 
-/// Frames of a camera that the journal tells of.
-fn frames(lab: &Lab, camera: &str) -> u64 {
-    let journal = lab.journal();
+/// Frames of a camera in the journal.
+fn frames(env: &TestEnv, camera: &str) -> u64 {
+    let journal = env.journal();
     let minutes = journal.values().filter(|value| value["kind"] == "CameraMinute");
     let of_camera = minutes.filter(|value| value["record"]["camera_id"] == camera);
     of_camera.map(|value| value["record"]["frames"].as_u64().unwrap()).sum()
@@ -26,53 +26,53 @@ fn frames(lab: &Lab, camera: &str) -> u64 {
 
 #[test]
 fn pictures_that_come_while_their_folder_is_away_are_recorded_once_it_is_back() {
-    let lab = Lab::new();
-    let (folder, away) = (lab.path("pictures"), lab.path("away"));
+    let env = TestEnv::new();
+    let (folder, away) = (env.path("pictures"), env.path("away"));
     let put = |folder: &Path, name: &str, shade| fs::write(folder.join(name), jpeg(shade)).unwrap();
     // Absent at the start, it is looked for; what is in it by then came after the start.
     let source = format!("dir:{}", folder.display());
-    let mut recording = lab.record_until("the camera is lost", &["--source", &source]);
+    let mut recording = env.record_until("camera lost", &["--source", &source]);
     fs::create_dir(&away).unwrap();
     put(&away, "one.jpg", 1);
     fs::rename(&away, &folder).unwrap();
-    recording.wait_for("the camera is back");
+    recording.wait_for("camera reconnected");
     let taken = |count: u64| {
-        lab.until("the picture is taken", || {
-            (lab.status()["counters"]["frames"] == count).then_some(())
+        env.until("the picture is taken", || {
+            (env.status()["counters"]["frames"] == count).then_some(())
         });
     };
     taken(1);
     put(&folder, "two.jpg", 60);
     taken(2);
     fs::rename(&folder, &away).unwrap();
-    recording.wait_for("the camera is lost");
+    recording.wait_for("camera lost");
     put(&away, "three.jpg", 120);
     fs::rename(&away, &folder).unwrap();
-    recording.wait_for("the camera is back");
+    recording.wait_for("camera reconnected");
     taken(3);
     put(&folder, "four.jpg", 180);
     taken(4);
     recording.stop().expect(0);
-    assert_eq!(frames(&lab, "camera_1"), 4);
-    lab.verify();
+    assert_eq!(frames(&env, "camera_1"), 4);
+    env.verify();
 }
 
 #[test]
 fn a_reload_reads_no_recording_twice() {
     const FRAMES: u8 = 30;
-    let lab = Lab::new();
+    let env = TestEnv::new();
     let film: Vec<u8> = (0..FRAMES).flat_map(jpeg).collect();
-    fs::write(lab.path("film.mjpeg"), film).unwrap();
+    fs::write(env.path("film.mjpeg"), film).unwrap();
     let config = |more: &str| {
         let text = format!(
             "[cameras.film]\nsource = \"file:film.mjpeg\"\nfps = 100\n[cameras.door]\nsource = \"test:\"\n{more}"
         );
-        fs::write(lab.path("lenslog.toml"), text).unwrap();
+        fs::write(env.path("lenslog.toml"), text).unwrap();
     };
     config("");
-    let mut recording = lab.record(&[]);
-    lab.until("the film is at its end", || {
-        let status = lab.status();
+    let mut recording = env.record(&[]);
+    env.until("the film is at its end", || {
+        let status = env.status();
         let mut cameras = status["cameras"].as_array()?.iter();
         cameras.any(|camera| camera["state"] == "ended").then_some(())
     });
@@ -83,22 +83,22 @@ fn a_reload_reads_no_recording_twice() {
     }
     recording.wait_for(" event ");
     recording.stop().expect(0);
-    assert_eq!(frames(&lab, "film"), u64::from(FRAMES));
-    assert!(frames(&lab, "door") > 0);
-    lab.verify();
+    assert_eq!(frames(&env, "film"), u64::from(FRAMES));
+    assert!(frames(&env, "door") > 0);
+    env.verify();
 }
 
-/// A camera's program that ends well only where another one is told to end, too, before it is killed.
+/// A camera's program that ends well only where another one gets SIGTERM, too, before it is killed.
 const SOCIABLE: &str = "\
-trap 'touch told.$1; while [ ! -e told.$2 ]; do sleep 0.02; done; touch met.$1; exit' TERM
+trap 'touch asked.$1; while [ ! -e asked.$2 ]; do sleep 0.02; done; touch met.$1; exit' TERM
 while :; do cat picture.jpg; sleep 0.05; done
 ";
 
 #[test]
 fn cameras_that_are_stopped_are_stopped_together() {
-    let lab = Lab::new();
-    fs::write(lab.path("picture.jpg"), jpeg(1)).unwrap();
-    fs::write(lab.path("sociable.sh"), SOCIABLE).unwrap();
+    let env = TestEnv::new();
+    fs::write(env.path("picture.jpg"), jpeg(1)).unwrap();
+    fs::write(env.path("sociable.sh"), SOCIABLE).unwrap();
     let config = |fps: u32, more: &str| {
         let camera = |name: &str, other: &str| {
             format!(
@@ -106,26 +106,26 @@ fn cameras_that_are_stopped_are_stopped_together() {
             )
         };
         let text = format!("{}{}{more}", camera("door", "yard"), camera("yard", "door"));
-        fs::write(lab.path("lenslog.toml"), text).unwrap();
+        fs::write(env.path("lenslog.toml"), text).unwrap();
     };
     let met = || {
         let names = ["met.door", "met.yard"];
-        let all = names.iter().all(|name| lab.path(name).exists());
-        for name in names.into_iter().chain(["told.door", "told.yard"]) {
-            let _ = fs::remove_file(lab.path(name));
+        let all = names.iter().all(|name| env.path(name).exists());
+        for name in names.into_iter().chain(["asked.door", "asked.yard"]) {
+            let _ = fs::remove_file(env.path(name));
         }
         all
     };
     config(5, "");
-    let mut recording = lab.record(&[]);
+    let mut recording = env.record(&[]);
     for (fps, more) in [(4, ""), (4, "[images]\nquality = 50\n")] {
-        lab.until_cameras_are_up();
+        env.until_cameras_are_up();
         config(fps, more);
         recording.signal(Signal::HUP);
         recording.wait_for("the configuration is reloaded");
         assert!(met(), "one after the other: {fps} {more}");
     }
-    lab.until_cameras_are_up();
+    env.until_cameras_are_up();
     recording.stop().expect(0);
     assert!(met(), "one after the other at the end");
 }

@@ -7,10 +7,11 @@ use std::io::Write;
 use std::path::Path;
 
 use image::RgbImage;
-use lenslog::picture::{Quality, Taken, encode_taken};
 use lenslog_journal::Timestamp;
+use lenslog_vision::drawing::{Quality, Taken, encode_taken};
 
-use crate::harness::{Lab, Recording};
+use crate::accidents::OtherHost;
+use crate::harness::{Recording, TestEnv};
 
 /// Picture of that number, taken that many times ten minutes after a moment in November 2026: an event of its own, in
 /// whatever order they come.
@@ -68,65 +69,86 @@ fn upload(folder: &Path, numbers: std::ops::Range<u32>) {
     }
 }
 
-fn record(lab: &Lab) -> Recording {
+/// Records the pictures of a folder.
+fn configure(env: &TestEnv, folder: &str) {
     let config = format!(
         "[events]\ndeduplication_window = \"1s\"\n[cameras.ftp]\nsource = \"dir:{}\"\n",
-        lab.path("in").display()
+        env.path(folder).display()
     );
-    fs::write(lab.path("lenslog.toml"), config).unwrap();
-    let recording = lab.record(&[]);
-    lab.until_cameras_are_up();
+    fs::write(env.path("lenslog.toml"), config).unwrap();
+}
+
+fn record(env: &TestEnv) -> Recording {
+    configure(env, "in");
+    let recording = env.record(&[]);
+    env.until_cameras_are_up();
     recording
 }
 
 /// How many events there are of each file.
-fn events_by_file(lab: &Lab) -> BTreeMap<String, usize> {
+fn events_by_file(env: &TestEnv) -> BTreeMap<String, usize> {
     let mut counts = BTreeMap::new();
-    for record in lab.journal().values().filter(|record| record["kind"] == "EventDetected") {
+    for record in env.journal().values().filter(|record| record["kind"] == "EventDetected") {
         let file = record["record"]["metadata"]["file"].as_str().unwrap().to_owned();
         *counts.entry(file).or_insert(0) += 1;
     }
     counts
 }
 
-fn until_recorded(lab: &Lab, files: usize) {
-    lab.until("all are recorded", || (events_by_file(lab).len() >= files).then_some(()));
+fn until_recorded(env: &TestEnv, files: usize) {
+    env.until("all are recorded", || (events_by_file(env).len() >= files).then_some(()));
 }
 
 #[test]
 fn every_picture_of_an_ftp_camera_is_recorded_once_across_restarts() {
-    let lab = Lab::new();
-    let folder = lab.path("in");
-    // Not his to record: they were there before anybody watched.
+    let env = TestEnv::new();
+    let folder = env.path("in");
+    // Not recorded: they were there before the recorder.
     upload(&folder, 1000..1004);
 
-    let recording = record(&lab);
+    let recording = record(&env);
     upload(&folder, 0..80);
-    until_recorded(&lab, 80);
+    until_recorded(&env, 80);
     recording.stop().expect(0);
 
     // While nothing runs.
     upload(&folder, 80..120);
-    let mut recording = record(&lab);
+    let mut recording = record(&env);
     upload(&folder, 120..160);
-    until_recorded(&lab, 160);
+    until_recorded(&env, 160);
     recording.child.kill().unwrap();
     recording.child.wait().unwrap();
 
     upload(&folder, 160..180);
-    let recording = record(&lab);
+    let recording = record(&env);
     upload(&folder, 180..200);
     // The sender takes one away at once: it is there or not, but never half.
     let gone = folder.join("cam0/gone.jpg");
     upload_at_once(&gone, &picture(500));
     fs::remove_file(&gone).unwrap();
-    until_recorded(&lab, 200);
+    until_recorded(&env, 200);
     recording.stop().expect(0);
 
-    let counts = events_by_file(&lab);
+    let counts = events_by_file(&env);
     let expected = (0..200).map(|number| (format!("{number}.jpg"), 1));
     let mut found = counts.clone();
     assert!(found.remove("gone.jpg").is_none_or(|count| count == 1));
     assert_eq!(found, expected.collect::<BTreeMap<_, _>>());
-    lab.verify();
+    env.verify();
+}
+
+#[test]
+fn a_polled_folder_is_named_at_the_start_and_recorded() {
+    let env = TestEnv::new();
+    let inside = env.path("in");
+    fs::create_dir(&inside).unwrap();
+    // What is written beside it makes no events there.
+    let Some(_mount) = OtherHost::mount(&inside, env.path("mounted")) else { return };
+    configure(&env, "mounted");
+    let recording = env.record_until("the folder is polled, every second or less often", &[]);
+    env.until_cameras_are_up();
+    upload(&inside, 0..8);
+    until_recorded(&env, 8);
+    assert!(events_by_file(&env).values().all(|count| *count == 1));
+    recording.stop().expect(0);
 }

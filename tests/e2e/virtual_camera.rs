@@ -5,19 +5,19 @@ use std::collections::BTreeSet;
 use std::path::Path;
 use std::process::Command;
 
-use crate::harness::{Lab, is_installed, lacks};
+use crate::harness::{TestEnv, is_installed, lacks};
 
 /// What Debian packages have to be installed for.
 const PROGRAMS: [&str; 6] =
     ["qemu-system-x86_64", "busybox", "cpio", "depmod", "mkfs.ext4", "apt-get"];
 
 /// Boots the machine with a script of `tests/vm` and returns what its console showed.
-fn boot(lab: &Lab, script: &str, cut_at: Option<&str>) -> String {
+fn boot(env: &TestEnv, script: &str, cut_at: Option<&str>) -> String {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     let vm = root.join("tests/vm");
     // The kernel is kept there for the next time.
     let work = Path::new(env!("CARGO_TARGET_TMPDIR")).join("vm");
-    let program = lab.path("lenslog");
+    let program = env.path("lenslog");
     if !program.exists() {
         std::fs::copy(env!("CARGO_BIN_EXE_lenslog"), &program).unwrap();
         // Less to load; where there is no strip it takes longer.
@@ -25,7 +25,7 @@ fn boot(lab: &Lab, script: &str, cut_at: Option<&str>) -> String {
     }
     let mut command = Command::new(vm.join("boot.sh"));
     command.env("PATH", format!("{}:/usr/sbin:/sbin", std::env::var("PATH").unwrap_or_default()));
-    command.arg("--work").arg(&work).arg("--disk").arg(lab.path("disk.img"));
+    command.arg("--work").arg(&work).arg("--disk").arg(env.path("disk.img"));
     command.arg("--script").arg(vm.join(script)).args(["--timeout", "400"]);
     if let Some(words) = cut_at {
         command.args(["--cut-at", words]);
@@ -38,7 +38,7 @@ fn boot(lab: &Lab, script: &str, cut_at: Option<&str>) -> String {
 }
 
 /// What follows `word` on the lines of a console that have it.
-fn told(console: &str, word: &str) -> BTreeSet<String> {
+fn reported(console: &str, word: &str) -> BTreeSet<String> {
     let lines = console.lines().filter_map(|line| line.trim().split_once(word));
     lines.map(|(_, rest)| rest.trim().to_owned()).collect()
 }
@@ -48,16 +48,16 @@ fn a_kernel_camera_is_recorded_through_unplugging_and_a_power_cut() {
     if PROGRAMS.iter().any(|program| lacks(program, is_installed(program))) {
         return;
     }
-    let lab = Lab::new();
-    let console = boot(&lab, "first_boot.sh", Some("CUT THE POWER NOW"));
-    let acknowledged = told(&console, "ACKNOWLEDGED ");
+    let env = TestEnv::new();
+    let console = boot(&env, "first_boot.sh", Some("CUT THE POWER NOW"));
+    let acknowledged = reported(&console, "ACKNOWLEDGED ");
     assert!(acknowledged.len() >= 4, "two before it was unplugged, two after:\n{console}");
     let opened = console.lines().filter(|line| line.contains("the camera is open")).count();
     assert_eq!(opened, 2, "{console}");
     assert!(console.contains("640x480") && console.contains("YUYV"), "{console}");
 
-    let console = boot(&lab, "second_boot.sh", None);
-    let found = told(&console, "FOUND ");
+    let console = boot(&env, "second_boot.sh", None);
+    let found = reported(&console, "FOUND ");
     let lost: Vec<_> = acknowledged.difference(&found).collect();
     assert!(lost.is_empty(), "lost {lost:?}:\n{console}");
     assert!(found.len() > acknowledged.len(), "recording went on:\n{console}");

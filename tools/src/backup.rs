@@ -1,4 +1,4 @@
-//! `replay backup`: copies everything that can be read to a directory that verifies, beside a running recorder too.
+//! `replay backup`: copies all readable data to a directory that verifies, also while a recorder runs.
 //!
 //! All of it is made in `DIR.partial` and gets its name in one rename: a backup is complete or absent under its name.
 //! One that was interrupted is continued when the command is repeated.
@@ -15,33 +15,31 @@ use clap::Args;
 use lenslog_engine::RebuildOptions;
 use lenslog_journal::storage::RealStorage;
 use lenslog_journal::{Copied, Journal, JournalView, Options, finish_copy};
-use lenslog_projections::Layout;
+use lenslog_projections::DataLayout;
 
-use crate::images::{ImagesCopied, copy_images, remove_others};
-use crate::place::{Place, outside};
+use crate::args::{GlobalArgs, outside};
+use crate::exit::{EXIT_DAMAGED, EXIT_OK};
+use crate::images::{ImagesCopied, NAMED_MAX, copy_images, remove_others};
 use crate::progress::Bars;
-use crate::{EXIT_DAMAGED, EXIT_OK, rebuild};
+use crate::rebuild;
 
-/// Problems of one kind that are named; the others are counted.
-pub(crate) const NAMED_MAX: usize = 20;
-
-/// Copy everything that can be read to another directory, beside a running recorder too.
+/// Copy all readable data to another directory, also while a recorder runs.
 ///
 /// The copy is made in DIR.partial and renamed to DIR when it is complete; repeat the command to continue one that was
-/// interrupted. Exit code 3: the copy is made, but records are missing in it.
+/// interrupted. Exit code 5: the copy is made, but records are missing in it.
 #[derive(Debug, Args)]
 pub struct Backup {
-    /// The directory to make; it must be empty or not exist
+    /// The new directory; it must be empty or not exist
     #[arg(value_name = "DIR")]
     target: PathBuf,
-    /// Leave the pictures out
+    /// Do not copy pictures
     #[arg(long)]
     no_images: bool,
 }
 
 impl Backup {
-    pub(crate) fn run(&self, place: &Place) -> Result<u8> {
-        let layout = place.existing()?;
+    pub(crate) fn run(&self, args: &GlobalArgs) -> Result<u8> {
+        let layout = args.existing()?;
         outside(&self.target, &layout.data)?;
         let (target, partial) = names(&self.target)?;
         let view = JournalView::open(&layout.data, Arc::new(RealStorage))?;
@@ -56,14 +54,17 @@ impl Backup {
             say_images(&copy_images(&layout.data, &partial)?);
         }
         // The projections are made from the copy, so that they are of exactly what is in it.
-        let made = Layout { plaintext_metadata: layout.plaintext_metadata, ..Layout::of(&partial) };
+        let made = DataLayout {
+            plaintext_metadata: layout.plaintext_metadata,
+            ..DataLayout::of(&partial)
+        };
         let journal = Journal::open(&partial, &Options::default())?;
         let options = RebuildOptions { accept_loss: true, ..RebuildOptions::default() };
         let done = rebuild::all(made.projections(), &journal.view(), &options);
         journal.close()?;
         if done.failed {
             bail!(
-                "{}: a projection cannot be made; free some room or repair what is named above, then repeat the command",
+                "{}: a projection cannot be built; free some room or repair the named files, then repeat the command",
                 partial.display()
             );
         }
@@ -84,25 +85,25 @@ fn names(target: &Path) -> Result<(PathBuf, PathBuf)> {
         }
     };
     let (Some(parent), Some(name)) = (target.parent(), target.file_name()) else {
-        bail!("{}: no directory can be made under this name; name another one", target.display());
+        usage!("{}: no directory can be made under this name; name another one", target.display());
     };
     if let Ok(entries) = fs::read_dir(&target) {
         let count = entries.count();
         if count > 0 {
-            bail!(
+            usage!(
                 "{} is a directory with {count} entries; name one that is empty or does not exist",
                 target.display()
             );
         }
         if fs::metadata(&target)?.dev() != fs::metadata(parent)?.dev() {
-            bail!(
+            usage!(
                 "{} is the root of a file system, which cannot be renamed; name a directory in it, such as {}",
                 target.display(),
                 target.join("lenslog").display()
             );
         }
     } else if target.exists() {
-        bail!("{} is a file; name a directory that is empty or does not exist", target.display());
+        usage!("{} is a file; name a directory that is empty or does not exist", target.display());
     }
     let mut partial = OsString::from(name);
     partial.push(".partial");

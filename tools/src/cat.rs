@@ -7,13 +7,13 @@ use std::time::{Duration, Instant};
 use anyhow::Result;
 use clap::Args;
 use lenslog_engine::Recorded;
-use lenslog_events::RecorderVocabulary;
+use lenslog_events::RecorderCodec;
 use lenslog_journal::storage::RealStorage;
 use lenslog_journal::{Entry, Error, JournalView, Position, Reader, ReaderOptions, Resume, Seq};
-use lenslog_projections::Layout;
+use lenslog_projections::DataLayout;
 
+use crate::args::GlobalArgs;
 use crate::event_json::record_json;
-use crate::place::Place;
 use crate::{EXIT_DAMAGED, EXIT_OK, reader_options};
 
 /// How long to wait for a record before looking again.
@@ -22,16 +22,16 @@ const WAIT_MAX: Duration = Duration::from_secs(1);
 /// Print the records of the journal.
 #[derive(Debug, Args)]
 pub struct Cat {
-    /// Begin with this seq [default: the first that is retained]
+    /// Start at this seq [default: the first that is retained]
     #[arg(long, value_name = "SEQ")]
     from: Option<u64>,
     /// End before this seq
     #[arg(long, value_name = "SEQ")]
     to: Option<u64>,
-    /// Go on with what is appended from now on
-    #[arg(long)]
+    /// Continue with records as they are appended
+    #[arg(short, long)]
     follow: bool,
-    /// One JSON object a line
+    /// Print one JSON object a line
     #[arg(long)]
     json: bool,
     /// Map sealed segments into memory: faster, but a bad sector ends the program (SIGBUS)
@@ -40,9 +40,9 @@ pub struct Cat {
 }
 
 impl Cat {
-    pub(crate) fn run(&self, place: &Place) -> Result<u8> {
-        let layout = place.existing()?;
-        // What was pruned cannot be printed; the reader says so.
+    pub(crate) fn run(&self, args: &GlobalArgs) -> Result<u8> {
+        let layout = args.existing()?;
+        // The reader refuses a pruned seq.
         let from = self.from.map_or(Seq::FIRST, |from| Seq(from.max(1)));
         let mut source = Source::open(&layout, from, reader_options(self.map))?;
         let mut out = crate::standard_output();
@@ -52,7 +52,7 @@ impl Cat {
             match source.reader.next() {
                 Ok(Some(Entry::Record(record))) => {
                     source.is_idle = false;
-                    let recorded = Recorded::decode::<RecorderVocabulary>(&record);
+                    let recorded = Recorded::decode::<RecorderCodec>(&record);
                     self.print(&mut out, &recorded, &mut lines)?;
                 }
                 Ok(Some(Entry::Lost(lost))) => {
@@ -74,7 +74,7 @@ impl Cat {
                         "replay: seq {next} to {} were pruned before they were printed; printing goes on at seq {floor}",
                         floor.0.saturating_sub(1)
                     );
-                    source.reader = source.view.reader(floor, source.options)?;
+                    source.reader = source.view.reader(floor, source.options.clone())?;
                 }
                 Err(error) => return Err(error.into()),
             }
@@ -115,21 +115,21 @@ struct Source {
 }
 
 impl Source {
-    fn open(layout: &Layout, from: Seq, options: ReaderOptions) -> Result<Self, Error> {
+    fn open(layout: &DataLayout, from: Seq, options: ReaderOptions) -> Result<Self, Error> {
         let view = JournalView::open(&layout.data, Arc::new(RealStorage))?;
-        let reader = view.reader(from, options)?;
+        let reader = view.reader(from, options.clone())?;
         Ok(Self { view, reader, options, position: None, is_idle: false, short_since: None })
     }
 
-    /// Everything is printed: remembers the place and waits for more.
-    fn rest(&mut self, layout: &Layout) -> Result<(), Error> {
+    /// At the end: stores the position and waits for more records.
+    fn rest(&mut self, layout: &DataLayout) -> Result<(), Error> {
         if !self.is_idle {
             self.position = Some(self.reader.position()?);
             self.is_idle = true;
         }
         // A journal that ends before what it has returned is another one.
         if self.view.head().is_ok_and(|head| head < self.reader.next_seq()) {
-            // A writer that has just begun says for a moment less than there is.
+            // A writer that has just started shows a shorter journal for a moment.
             let since = *self.short_since.get_or_insert_with(Instant::now);
             if since.elapsed() >= WAIT_MAX && self.go_on_where_replaced(layout)? {
                 return Ok(());
@@ -141,12 +141,12 @@ impl Source {
         Ok(())
     }
 
-    /// Where the journal was replaced, by a restored copy for example: says so and goes on in the new one. What it does
-    /// not have is no loss. `false`: it is the journal that was read so far.
-    fn go_on_where_replaced(&mut self, layout: &Layout) -> Result<bool, Error> {
+    /// Continues in a journal that replaced the one read so far, such as a restored copy, and reports it. Records that
+    /// it lacks are no loss. `false`: the journal is the same.
+    fn go_on_where_replaced(&mut self, layout: &DataLayout) -> Result<bool, Error> {
         let Some(position) = &self.position else { return Ok(false) };
         let view = JournalView::open(&layout.data, Arc::new(RealStorage))?;
-        let Resume::Mismatch { reason } = view.resume(position, self.options)? else {
+        let Resume::Mismatch { reason } = view.resume(position, self.options.clone())? else {
             return Ok(false);
         };
         let from = view.head()?.min(position.next).max(view.floor()?);
@@ -154,7 +154,7 @@ impl Source {
             "replay: the journal in {} was replaced ({reason}); printing goes on at seq {from}",
             layout.data.display()
         );
-        (self.reader, self.view) = (view.reader(from, self.options)?, view);
+        (self.reader, self.view) = (view.reader(from, self.options.clone())?, view);
         (self.position, self.is_idle, self.short_since) = (None, false, None);
         Ok(true)
     }

@@ -1,12 +1,12 @@
-//! `replay discard-lost`: removes what rebuilds moved aside because the journal had lost records.
+//! `replay discard-lost`: removes the files that rebuilds moved aside because the journal had lost records.
 
 use anyhow::Result;
 use clap::Args;
 
-use crate::place::Place;
-use crate::{EXIT_CANNOT_RUN, EXIT_OK};
+use crate::args::GlobalArgs;
+use crate::{EXIT_FAILED, EXIT_OK};
 
-/// Remove what rebuilds moved aside as .lost-N.
+/// Remove the files that rebuilds moved aside as .lost-N.
 ///
 /// These files may hold the last copy of what the journal lost. Rebuilds and the recorder never remove them; they go
 /// when their days are pruned, or by this command.
@@ -14,16 +14,16 @@ use crate::{EXIT_CANNOT_RUN, EXIT_OK};
 pub struct DiscardLost {}
 
 impl DiscardLost {
-    pub(crate) fn run(&self, place: &Place) -> Result<u8> {
+    pub(crate) fn run(&self, args: &GlobalArgs) -> Result<u8> {
         let mut code = EXIT_OK;
-        for mut projection in place.existing()?.projections() {
+        for mut projection in args.existing()?.projections() {
             let name = projection.spec().name;
             match projection.remove_lost() {
                 Ok(0) => {}
                 Ok(count) => say!("{name:<10} {} removed", crate::counted(count, "file")),
                 Err(error) => {
                     say!("{name:<10} {error}");
-                    code = EXIT_CANNOT_RUN;
+                    code = EXIT_FAILED;
                 }
             }
         }

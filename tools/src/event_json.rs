@@ -2,7 +2,7 @@
 
 use lenslog_engine::{Fact, Recorded};
 use lenslog_events::{Event, EventRef, Suppressed, kind};
-use lenslog_journal::{Gap, PrunedThrough, Recovered, SystemRecord, Timestamp};
+use lenslog_journal::{ControlRecord, Gap, PrunedThrough, Recovered, Timestamp};
 use serde_json::{Map, Value, json};
 
 /// A record as one JSON object: its place, its kind by name, and what it says.
@@ -34,7 +34,7 @@ fn event_json(event: &Event, record: &Recorded<Event>, line: &mut Vec<u8>) -> Va
     match event {
         Event::Detected(detected) => {
             line.clear();
-            lenslog_events::render_event(line, detected, record.seq, "");
+            lenslog_events::render_event_in_full(line, detected, record.seq, "");
             let mut value: Value = serde_json::from_slice(line).unwrap_or_default();
             if let Some(fields) = value.as_object_mut() {
                 fields.remove("json_log_path");
@@ -117,12 +117,12 @@ fn with_event(event: &EventRef, mut value: Value) -> Value {
     value
 }
 
-fn system_json(system: &SystemRecord) -> (String, Value) {
+fn system_json(system: &ControlRecord) -> (String, Value) {
     let (name, value) = match system {
-        SystemRecord::Recovered(Recovered {
+        ControlRecord::Recovered(Recovered {
             kept_to,
             bytes,
-            records_carried,
+            records_salvaged,
             proof_missing,
             damaged,
         }) => (
@@ -130,12 +130,12 @@ fn system_json(system: &SystemRecord) -> (String, Value) {
             json!({
                 "kept_to": kept_to.0,
                 "bytes": bytes,
-                "records_carried": records_carried,
+                "records_carried": records_salvaged,
                 "proof_missing": proof_missing,
                 "damaged": damaged,
             }),
         ),
-        SystemRecord::Gap(Gap { range, segment, offset, upper_bound_unknown }) => (
+        ControlRecord::Gap(Gap { range, segment, offset, upper_bound_unknown }) => (
             "Gap",
             json!({
                 "from": range.from.0,
@@ -145,14 +145,15 @@ fn system_json(system: &SystemRecord) -> (String, Value) {
                 "upper_bound_unknown": upper_bound_unknown,
             }),
         ),
-        SystemRecord::PrunedThrough(PrunedThrough { day, segments }) => (
+        ControlRecord::PrunedThrough(PrunedThrough { day, wrong_from, segments }) => (
             "PrunedThrough",
             json!({
                 "day": day.to_string(),
+                "wrong_from": wrong_from.map(|from| from.to_string()),
                 "segments": segments.iter().map(|s| [s.range.from.0, s.range.to.0]).collect::<Vec<_>>(),
             }),
         ),
-        SystemRecord::ClockStepped(stepped) => (
+        ControlRecord::ClockStepped(stepped) => (
             "ClockStepped",
             json!({ "expected": stepped.expected.to_string(), "found": stepped.found.to_string() }),
         ),

@@ -7,20 +7,20 @@ use std::sync::Arc;
 use anyhow::Result;
 use clap::Args;
 use lenslog_engine::{Fact, Recorded};
-use lenslog_events::{Event, EventDetected, RecorderVocabulary};
+use lenslog_events::{Event, EventDetected, RecorderCodec};
 use lenslog_journal::storage::RealStorage;
-use lenslog_journal::{Day, Entry, JournalView, Reader, ReaderOptions, Seq};
+use lenslog_journal::{Day, Entry, JournalView, PrunedDays, Reader, ReaderOptions, Seq};
 
-use crate::place::Place;
+use crate::args::GlobalArgs;
 use crate::{EXIT_DAMAGED, EXIT_OK, reader_options};
 
 /// Print every event as a line of JSON that `lenslog ingest` takes.
 #[derive(Debug, Args)]
 pub struct Export {
-    /// Only days from this one on
+    /// Print only days from this one on
     #[arg(long, value_name = "DAY")]
     from: Option<Day>,
-    /// Only days up to this one
+    /// Print only days up to this one
     #[arg(long, value_name = "DAY")]
     to: Option<Day>,
     /// Map sealed segments into memory: faster, but a bad sector ends the program (SIGBUS)
@@ -34,19 +34,19 @@ struct Source {
     options: ReaderOptions,
 }
 
-/// What later records say of earlier events.
+/// Facts of later records about earlier events.
 #[derive(Default)]
 struct Later {
     /// The record that describes an event last.
     descriptions: HashMap<Seq, Seq>,
-    /// Prunings: the newest day and the seq of the tombstone.
-    pruned: Vec<(Day, Seq)>,
+    /// Prunings: the days and the seq of the tombstone.
+    pruned: Vec<(PrunedDays, Seq)>,
     lost: bool,
 }
 
 impl Export {
-    pub(crate) fn run(&self, place: &Place) -> Result<u8> {
-        let layout = place.existing()?;
+    pub(crate) fn run(&self, args: &GlobalArgs) -> Result<u8> {
+        let layout = args.existing()?;
         let view = JournalView::open(&layout.data, Arc::new(RealStorage))?;
         let end = view.head()?;
         let source = Source { view, options: reader_options(self.map) };
@@ -64,7 +64,7 @@ impl Export {
             }
             line.clear();
             let path = format!("data/events/{}/events.json", recorded.day);
-            lenslog_events::render_event(&mut line, &event, recorded.seq, &path);
+            lenslog_events::render_event_in_full(&mut line, &event, recorded.seq, &path);
             line.push(b'\n');
             Ok(out.write_all(&line)?)
         })?;
@@ -75,17 +75,20 @@ impl Export {
 
 impl Later {
     fn is_pruned(&self, recorded: &Recorded<Event>) -> bool {
-        self.pruned.iter().any(|(day, tombstone)| recorded.day <= *day && recorded.seq < *tombstone)
+        let is_taken = |(days, tombstone): &(PrunedDays, Seq)| {
+            days.contains(recorded.day) && recorded.seq < *tombstone
+        };
+        self.pruned.iter().any(is_taken)
     }
 }
 
 impl Source {
     fn reader(&self, from: Seq) -> Result<Reader> {
-        Ok(self.view.reader(from, self.options)?)
+        Ok(self.view.reader(from, self.options.clone())?)
     }
 }
 
-/// Reads once for what is said later: sixteen bytes a described event are held, nothing else.
+/// Reads ahead for descriptions and prunings. Holds sixteen bytes a described event.
 fn read_ahead(source: &Source, end: Seq) -> Result<Later> {
     let mut later = Later::default();
     let mut reader = source.reader(Seq::FIRST)?;
@@ -99,13 +102,13 @@ fn read_ahead(source: &Source, end: Seq) -> Result<Later> {
             }
             None => break,
         };
-        let recorded = Recorded::decode::<RecorderVocabulary>(&record);
+        let recorded = Recorded::decode::<RecorderCodec>(&record);
         match recorded.fact {
             Fact::Event(Event::DescriptionAdded(added)) => {
                 later.descriptions.insert(added.event.event_seq, recorded.seq);
             }
-            Fact::Journal(lenslog_journal::SystemRecord::PrunedThrough(pruned)) => {
-                later.pruned.push((pruned.day, recorded.seq));
+            Fact::Journal(lenslog_journal::ControlRecord::PrunedThrough(pruned)) => {
+                later.pruned.push((pruned.days(), recorded.seq));
             }
             _ => {}
         }
@@ -122,7 +125,7 @@ fn each_event(
     while reader.next_seq() < end {
         let Some(entry) = reader.next()? else { break };
         let Entry::Record(record) = entry else { continue };
-        let recorded = Recorded::decode::<RecorderVocabulary>(&record);
+        let recorded = Recorded::decode::<RecorderCodec>(&record);
         if let Fact::Event(Event::Detected(detected)) = &recorded.fact {
             let detected = detected.clone();
             each(recorded, detected)?;
@@ -132,9 +135,8 @@ fn each_event(
 }
 
 fn description_at(source: &Source, seq: Seq) -> Result<Option<String>> {
-    let mut reader = source.reader(seq)?;
-    let Some(Entry::Record(record)) = reader.next()? else { return Ok(None) };
-    match Recorded::decode::<RecorderVocabulary>(&record).fact {
+    let Some(record) = source.view.get(seq)? else { return Ok(None) };
+    match Recorded::decode::<RecorderCodec>(&record.as_record()).fact {
         Fact::Event(Event::DescriptionAdded(added)) => Ok(Some(added.llm_description)),
         _ => Ok(None),
     }

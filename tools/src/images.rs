@@ -8,7 +8,8 @@ use anyhow::{Context, Result};
 use lenslog_journal::storage::RealStorage;
 use lenslog_journal::{Day, copy_file};
 
-use crate::backup::NAMED_MAX;
+/// Problems of one kind that are named; the others are counted.
+pub(crate) const NAMED_MAX: usize = 20;
 
 /// What became of the pictures.
 #[derive(Debug, Default)]

@@ -1,23 +1,22 @@
-//! `replay`: makes, checks and prints what follows from a journal. Works on any data directory, or a copy of one.
+//! `replay`: rebuilds, verifies, prints, copies and repairs a data directory, or a copy of one.
 //!
-//! Links neither camera nor inference code. The control socket's two ends are here as well, because `replay rebuild`
-//! goes through it where a recorder runs.
+//! Links neither camera nor inference code. Where a recorder runs, `replay rebuild` asks it over the control socket.
 
+#[macro_use]
+mod exit;
 #[macro_use]
 mod say;
 
+mod args;
 mod backup;
 mod cat;
-pub mod control;
 mod discard_lost;
 mod event_json;
 mod export;
 mod images;
-mod place;
 mod progress;
 mod rebuild;
 mod repair;
-mod standard_output;
 mod stat;
 mod verify;
 
@@ -26,36 +25,33 @@ use std::process::ExitCode;
 use clap::{Args, Subcommand};
 use lenslog_journal::ReaderOptions;
 
-pub use place::{Place, find_config, read_config};
-pub use say::counted;
-pub use standard_output::{StandardOutput, say_line, standard_output};
-pub use stat::{journal_status, status_at_rest};
+pub use args::{
+    GlobalArgs, LayoutKeys, VARIABLE_PREFIX, data_flag, find_config, override_key, read_config,
+};
+pub use exit::{
+    EXIT_DAMAGED, EXIT_FAILED, EXIT_OK, EXIT_STORAGE_FULL, EXIT_UNAVAILABLE, EXIT_USAGE,
+    Unavailable, Usage, exit_code, explained, is_broken_pipe,
+};
+pub use lenslog_control::counted;
+pub use say::{StandardOutput, say_line, standard_output};
+pub use stat::status_at_rest;
 
-/// Equal, or done.
-pub const EXIT_OK: u8 = 0;
-/// A projection differs from the journal.
-pub const EXIT_DIFFERS: u8 = 1;
-/// It cannot run.
-pub const EXIT_CANNOT_RUN: u8 = 2;
-/// The journal is damaged.
-pub const EXIT_DAMAGED: u8 = 3;
-
-/// What `replay`, or `lenslog replay`, does.
+/// A command of `replay`, or of `lenslog replay`.
 #[derive(Debug, Subcommand)]
 pub enum Command {
-    /// Make the database and the files again from the journal
+    /// Rebuild the database and the files from the journal
     Rebuild(rebuild::Rebuild),
     /// Check the journal and compare the database and the files with it
     Verify(verify::Verify),
     /// Print the records of the journal
     Cat(cat::Cat),
-    /// Print what there is: segments, days, sizes, checkpoints
+    /// Print segments, days, sizes and checkpoints
     Stat(stat::Stat),
-    /// Mend what can be mended without touching a record, then recover and catch up
+    /// Repair the journal's files without touching a record, then recover and catch up
     Repair(repair::RepairCommand),
     /// Copy everything to another directory, beside a running recorder too
     Backup(backup::Backup),
-    /// Remove what rebuilds moved aside as .lost-N
+    /// Remove the files that rebuilds moved aside as .lost-N
     DiscardLost(discard_lost::DiscardLost),
     /// Print every event as a line of JSON that `lenslog ingest` takes
     Export(export::Export),
@@ -75,52 +71,25 @@ fn reader_options(map: bool) -> ReaderOptions {
     if map { options.map_sealed() } else { options }
 }
 
-/// Does it, and says on standard error what stood in the way.
+/// Runs the command and prints its error to standard error.
 #[must_use]
-pub fn run(place: &Place, command: &Command) -> ExitCode {
+pub fn run(args: &GlobalArgs, command: &Command) -> ExitCode {
     let result = match command {
-        Command::Rebuild(rebuild) => rebuild.run(place),
-        Command::Verify(verify) => verify.run(place),
-        Command::Cat(cat) => cat.run(place),
-        Command::Stat(stat) => stat.run(place),
-        Command::Repair(repair) => repair.run(place),
-        Command::Backup(backup) => backup.run(place),
-        Command::DiscardLost(discard) => discard.run(place),
-        Command::Export(export) => export.run(place),
+        Command::Rebuild(rebuild) => rebuild.run(args),
+        Command::Verify(verify) => verify.run(args),
+        Command::Cat(cat) => cat.run(args),
+        Command::Stat(stat) => stat.run(args),
+        Command::Repair(repair) => repair.run(args),
+        Command::Backup(backup) => backup.run(args),
+        Command::DiscardLost(discard) => discard.run(args),
+        Command::Export(export) => export.run(args),
     };
     match result {
         Ok(code) => ExitCode::from(code),
-        // Whoever read our output has enough: `replay cat | head`.
         Err(error) if is_broken_pipe(&error) => ExitCode::SUCCESS,
         Err(error) => {
             complain!("replay: {}", explained(&error));
-            ExitCode::from(EXIT_CANNOT_RUN)
+            ExitCode::from(exit_code(&error))
         }
     }
-}
-
-/// Whether whoever read our output has closed it: he has enough.
-#[must_use]
-pub fn is_broken_pipe(error: &anyhow::Error) -> bool {
-    let is_broken = |kind| kind == std::io::ErrorKind::BrokenPipe;
-    error.chain().any(|cause| {
-        cause.downcast_ref::<std::io::Error>().is_some_and(|error| is_broken(error.kind()))
-            || cause
-                .downcast_ref::<serde_json::Error>()
-                .is_some_and(|error| error.io_error_kind().is_some_and(is_broken))
-    })
-}
-
-/// An error with its causes, in a line. A cause that the text before it tells already is not told twice.
-#[must_use]
-pub fn explained(error: &anyhow::Error) -> String {
-    error.chain().map(ToString::to_string).fold(String::new(), |told, cause| {
-        if told.is_empty() {
-            cause
-        } else if told.contains(&cause) {
-            told
-        } else {
-            format!("{told}: {cause}")
-        }
-    })
 }

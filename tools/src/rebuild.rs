@@ -1,41 +1,42 @@
-//! `replay rebuild`: makes the projections again, through the recorder where one runs.
+//! `replay rebuild`: rebuilds the projections, through the recorder where one runs.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result};
 use clap::Args;
+use lenslog_control::{Client, ControlRequest, Reply};
 use lenslog_engine::{
     Projection, RebuildError, RebuildOptions, Rebuilt, Scope, rebuild as rebuild_one,
 };
-use lenslog_events::RecorderVocabulary;
+use lenslog_events::RecorderCodec;
 use lenslog_journal::storage::RealStorage;
 use lenslog_journal::{Day, Journal, JournalView, Lost, Options};
-use lenslog_projections::Layout;
+use lenslog_projections::DataLayout;
 
-use crate::control::{Client, Reply, Request};
-use crate::place::{Place, outside};
+use crate::args::{GlobalArgs, outside};
+use crate::exit::{EXIT_DAMAGED, EXIT_FAILED, EXIT_OK, Usage, rebuild_code};
 use crate::progress::{Bar, Bars};
-use crate::{EXIT_CANNOT_RUN, EXIT_DAMAGED, EXIT_OK, reader_options};
+use crate::reader_options;
 
-type Boxed = Box<dyn Projection<RecorderVocabulary>>;
+type Boxed = Box<dyn Projection<RecorderCodec>>;
 
-/// Make the database and the files again from the journal.
+/// Rebuild the database and the files from the journal.
 #[derive(Debug, Args)]
 pub struct Rebuild {
-    /// Only these, separated by commas: sqlite, jsonl, plaintext, media
+    /// Rebuild only these, separated by commas: sqlite, jsonl, plaintext, media
     #[arg(long, value_name = "NAMES", value_delimiter = ',')]
     only: Vec<String>,
-    /// Only days from this one on
+    /// Rebuild only days from this one on; sqlite is always rebuilt whole
     #[arg(long, value_name = "DAY")]
     from: Option<Day>,
-    /// Only days up to this one
+    /// Rebuild only days up to this one; sqlite is always rebuilt whole
     #[arg(long, value_name = "DAY")]
     to: Option<Day>,
-    /// Make them in this directory instead, and leave those that are there alone
+    /// Build them in this directory; leave the existing ones alone
     #[arg(long, value_name = "DIR")]
     out: Option<PathBuf>,
-    /// Replace them even if the journal has lost records they may still hold; the old ones are kept aside
+    /// Replace them even if the journal has lost records; keep the old ones as .lost-N
     #[arg(long)]
     accept_loss: bool,
     /// Map sealed segments into memory: faster, but a bad sector ends the program (SIGBUS)
@@ -44,15 +45,15 @@ pub struct Rebuild {
 }
 
 impl Rebuild {
-    pub(crate) fn run(&self, place: &Place) -> Result<u8> {
+    pub(crate) fn run(&self, args: &GlobalArgs) -> Result<u8> {
         if let (Some(from), Some(to)) = (self.from, self.to)
             && from > to
         {
-            bail!("--from {from} is a later day than --to {to}");
+            usage!("--from {from} is a later day than --to {to}");
         }
-        let layout = place.existing()?;
+        let layout = args.existing()?;
         if let Some(out) = &self.out {
-            return self.make_elsewhere(&layout, out);
+            return self.build_elsewhere(&layout, out);
         }
         match Client::connect(&layout.data)? {
             Some(client) => self.through_recorder(client),
@@ -72,7 +73,10 @@ impl Rebuild {
     fn chosen(&self, projections: Vec<Boxed>) -> Result<Vec<Boxed>> {
         let names: Vec<_> = projections.iter().map(|projection| projection.spec().name).collect();
         if let Some(unknown) = self.only.iter().find(|name| !names.contains(&name.as_str())) {
-            bail!("there is no projection '{unknown}'; there are {}", names.join(", "));
+            let known = names.join(", ");
+            return Err(
+                Usage(format!("unknown projection '{unknown}'; name one of {known}")).into()
+            );
         }
         let wanted = |projection: &Boxed| {
             self.only.is_empty() || self.only.iter().any(|name| name == projection.spec().name)
@@ -81,7 +85,7 @@ impl Rebuild {
     }
 
     fn through_recorder(&self, mut client: Client) -> Result<u8> {
-        client.send(&Request::Rebuild {
+        client.send(&ControlRequest::Rebuild {
             only: self.only.clone(),
             from: self.from.map(|day| day.to_string()),
             to: self.to.map(|day| day.to_string()),
@@ -95,11 +99,11 @@ impl Rebuild {
                         say!("{name:<10} without {lost}");
                         code = EXIT_DAMAGED;
                     }
-                    say!("{name:<10} made again by the recorder from {records} records");
+                    say!("{name:<10} rebuilt by the recorder from {records} records");
                 }
                 Reply::NotRebuilt { name, reason, damaged } => {
-                    say!("{name:<10} NOT made again: {reason}");
-                    code = code.max(if damaged { EXIT_DAMAGED } else { EXIT_CANNOT_RUN });
+                    say!("{name:<10} NOT rebuilt: {reason}");
+                    code = code.max(if damaged { EXIT_DAMAGED } else { EXIT_FAILED });
                 }
                 _ => {}
             }
@@ -107,12 +111,12 @@ impl Rebuild {
         Ok(code)
     }
 
-    fn in_place(&self, layout: &Layout) -> Result<u8> {
+    fn in_place(&self, layout: &DataLayout) -> Result<u8> {
         let projections = self.chosen(layout.projections())?;
-        // The lock, so that nobody follows meanwhile; and a recovery, where one is due.
+        // Holds the lock, so that no other process follows meanwhile, and recovers where that is due.
         let journal = Journal::open(&layout.data, &Options::default())?;
         let done = all(projections, &journal.view(), &self.options());
-        // Whoever meets a loss and may write journals it.
+        // A loss is journaled by the first writer that meets it.
         for lost in &done.lost {
             journal.report_lost(lost)?;
         }
@@ -120,12 +124,13 @@ impl Rebuild {
         Ok(done.code)
     }
 
-    fn make_elsewhere(&self, layout: &Layout, out: &Path) -> Result<u8> {
+    fn build_elsewhere(&self, layout: &DataLayout, out: &Path) -> Result<u8> {
         outside(out, &layout.data)?;
         std::fs::create_dir_all(out)
             .with_context(|| format!("cannot make the directory {}", out.display()))?;
-        let target = Layout { plaintext_metadata: layout.plaintext_metadata, ..Layout::of(out) };
-        // Images are not made from the journal: there is nothing for `media` to do elsewhere.
+        let target =
+            DataLayout { plaintext_metadata: layout.plaintext_metadata, ..DataLayout::of(out) };
+        // Images are not built from the journal: `media` has nothing to do elsewhere.
         let projections = self.chosen(target.projections())?;
         let projections = projections.into_iter().filter(|p| p.spec().name != "media").collect();
         let view = JournalView::open(&layout.data, Arc::new(RealStorage))?;
@@ -142,7 +147,7 @@ pub(crate) struct Done {
     pub(crate) lost: Vec<Lost>,
 }
 
-/// Rebuilds all of them at once, each on a thread of its own, and tells how it went.
+/// Rebuilds all projections in parallel, one thread each, and prints the outcome.
 pub(crate) fn all(projections: Vec<Boxed>, view: &JournalView, options: &RebuildOptions) -> Done {
     let bars = Bars::new();
     let results: Vec<(&'static str, Result<Rebuilt, RebuildError>)> = std::thread::scope(|scope| {
@@ -176,27 +181,27 @@ pub(crate) fn all(projections: Vec<Boxed>, view: &JournalView, options: &Rebuild
                 }
                 let parked = match rebuilt.checkpoint.parked_count {
                     0 => String::new(),
-                    count => format!(", {} set aside", crate::counted(count, "event")),
+                    count => format!(", {} parked", crate::counted(count, "event")),
                 };
-                say!("{name:<10} made again from {} records{parked}", rebuilt.records);
+                say!("{name:<10} rebuilt from {} records{parked}", rebuilt.records);
             }
             Err(RebuildError::Damaged { lost }) => {
                 for lost in &lost {
                     say!("{name:<10} the journal is damaged: {lost}");
                 }
                 say!(
-                    "{name:<10} NOT made again: it may hold the last copy; --accept-loss replaces it and keeps \
-                     the old one aside"
+                    "{name:<10} NOT rebuilt: it may hold the last copy; --accept-loss replaces it and keeps \
+                     the old one as .lost-N"
                 );
                 code = code.max(EXIT_DAMAGED);
             }
             Err(error @ RebuildError::Ahead { .. }) => {
-                say!("{name:<10} NOT rebuilt: {error}");
+                say!("{name:<10} NOT rebuilt: {error} (--accept-loss)");
                 code = EXIT_DAMAGED;
             }
             Err(error) => {
-                say!("{name:<10} NOT made again: {error}");
-                code = code.max(EXIT_CANNOT_RUN);
+                say!("{name:<10} NOT rebuilt: {error}");
+                code = code.max(rebuild_code(&error));
                 failed = true;
             }
         }

@@ -1,34 +1,32 @@
-//! `replay stat`: prints what there is, without reading records.
+//! `replay stat`: prints segments, days, sizes and checkpoints, without reading records.
 
 use std::sync::Arc;
 
 use anyhow::Result;
 use clap::Args;
+use lenslog_control::{ProjectionReport, Status, journal_status, left_out, left_out_lines};
 use lenslog_engine::ProjectionError;
 use lenslog_journal::storage::{RealStorage, Storage};
 use lenslog_journal::{Error, JournalView, Seq};
-use lenslog_projections::Layout;
+use lenslog_projections::DataLayout;
 
 use crate::EXIT_OK;
-use crate::control::{
-    JournalStatus, ProjectionReport, Status, left_out, left_out_lines, obstructed_lines,
-};
-use crate::place::Place;
+use crate::args::GlobalArgs;
 
-/// Print what there is: segments, days, sizes, checkpoints.
+/// Print segments, days, sizes and checkpoints.
 #[derive(Debug, Args)]
 pub struct Stat {
-    /// A line for every segment
+    /// Print a line for every segment
     #[arg(long)]
     segments: bool,
-    /// One JSON object
+    /// Print one JSON object
     #[arg(long)]
     json: bool,
 }
 
 impl Stat {
-    pub(crate) fn run(&self, place: &Place) -> Result<u8> {
-        let layout = place.existing()?;
+    pub(crate) fn run(&self, args: &GlobalArgs) -> Result<u8> {
+        let layout = args.existing()?;
         let status = status_at_rest(&layout)?;
         if self.json {
             say!("{}", serde_json::to_string_pretty(&status)?);
@@ -57,32 +55,12 @@ impl Stat {
     }
 }
 
-/// How a journal fares, as far as reading it tells.
+/// The status of a data directory without a recorder, or with one that does not answer.
 ///
 /// # Errors
 ///
 /// Those of reading the journal.
-pub fn journal_status(view: &JournalView) -> Result<JournalStatus, Error> {
-    let segments = view.segments()?;
-    Ok(JournalStatus {
-        floor: view.floor()?.0,
-        next: view.head()?.0,
-        segments: segments.len() as u64,
-        bytes: segments.iter().map(|segment| segment.bytes).sum(),
-        gaps: view.gaps()?.iter().map(ToString::to_string).collect(),
-        suspended: None,
-        waiting: 0,
-        files: obstructed_lines(view, &segments),
-        syncs: None,
-    })
-}
-
-/// How a data directory fares on which no recorder runs, or none that can be asked.
-///
-/// # Errors
-///
-/// Those of reading the journal.
-pub fn status_at_rest(layout: &Layout) -> Result<Status, Error> {
+pub fn status_at_rest(layout: &DataLayout) -> Result<Status, Error> {
     let view = JournalView::open(&layout.data, Arc::new(RealStorage))?;
     let mut journal = journal_status(&view)?;
     journal.files.extend(left_out_lines(&left_out(&view)?));

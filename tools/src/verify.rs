@@ -5,38 +5,38 @@ use std::sync::Arc;
 use anyhow::Result;
 use clap::Args;
 use lenslog_engine::{Projection, VerifyReport, verify};
-use lenslog_events::RecorderVocabulary;
+use lenslog_events::RecorderCodec;
 use lenslog_journal::storage::RealStorage;
 use lenslog_journal::{JournalView, ReaderOptions, Standing};
 use serde_json::json;
 
-use crate::place::Place;
+use crate::args::GlobalArgs;
 use crate::progress::Bars;
-use crate::{EXIT_DAMAGED, EXIT_DIFFERS, EXIT_OK};
+use crate::{EXIT_DAMAGED, EXIT_FAILED, EXIT_OK};
 
 /// Check the journal and compare the database and the files with it.
 ///
-/// Each projection is equal, behind (it lacks records from before the command began), set aside (it lacks events that
+/// Each projection is equal, behind (it lacks records from before the command began), parked (it lacks events that
 /// cannot be applied) or differs. Files in journal/ that are no part of the journal are named: foreign, superseded,
-/// forked, misnamed. Exit code 0: all are equal; 1: one is not, or there is such a file; 3: the journal is damaged, or
+/// forked, misnamed. Exit code 0: all are equal; 1: one is not, or there is such a file; 5: the journal is damaged, or
 /// a file is forked.
 #[derive(Debug, Args)]
 pub struct Verify {
-    /// One JSON object
+    /// Print one JSON object
     #[arg(long)]
     json: bool,
 }
 
 impl Verify {
-    pub(crate) fn run(&self, place: &Place) -> Result<u8> {
-        let layout = place.existing()?;
+    pub(crate) fn run(&self, args: &GlobalArgs) -> Result<u8> {
+        let layout = args.existing()?;
         let view = JournalView::open(&layout.data, Arc::new(RealStorage))?;
         let projections = layout.projections();
-        let all: Vec<&dyn Projection<RecorderVocabulary>> =
+        let all: Vec<&dyn Projection<RecorderCodec>> =
             projections.iter().map(|projection| &**projection).collect();
         let bars = Bars::new();
         let bar = bars.records("verify");
-        // Read, not mapped: a bad block is to be told, not to end this program.
+        // Read, not mapped: a bad block is reported, and does not end this program.
         let report = verify(&view, &all, ReaderOptions::default(), &mut |progress| {
             bar.at(progress);
             true
@@ -50,7 +50,7 @@ impl Verify {
         Ok(if report.is_damaged() {
             EXIT_DAMAGED
         } else if !report.is_equal() {
-            EXIT_DIFFERS
+            EXIT_FAILED
         } else {
             EXIT_OK
         })
@@ -90,7 +90,7 @@ fn print(report: &VerifyReport) {
         };
         let parked = match projection.parked {
             0 => String::new(),
-            count => format!(", {} set aside", crate::counted(count, "event")),
+            count => format!(", {} parked", crate::counted(count, "event")),
         };
         let verdict = projection.verdict();
         say!(

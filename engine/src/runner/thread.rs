@@ -2,24 +2,19 @@
 
 use std::os::unix::fs::MetadataExt;
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, TryRecvError};
-use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use lenslog_journal::{JournalView, Lost, ReaderOptions};
 
-use super::{Command, OnLost, lock};
-use crate::backoff::RebuildBackoff;
+use super::{Command, Context, OnLost, RunnerOptions, StatusCell};
 use crate::follow::{FollowError, Follower, Start};
 use crate::rebuild::{RebuildError, RebuildOptions, Rebuilt, rebuild};
-use crate::status::{ProjectionState, ProjectionStatus};
-use crate::{CommitKind, Inspection, ProjectionError, Vocabulary};
+use crate::status::{ProjectionState, RebuildBackoff};
+use crate::{CommitKind, EventCodec, Inspection, ProjectionError};
 
-/// Checkpoints are made durable this often while something was applied.
-const DURABLE_INTERVAL: Duration = Duration::from_secs(3);
-/// Files are looked at this often.
-const INSPECT_INTERVAL: Duration = Duration::from_secs(2);
 /// The first pause after an error that may pass; it doubles up to [`PAUSE_MAX`].
 const PAUSE_MIN: Duration = Duration::from_millis(50);
 const PAUSE_MAX: Duration = Duration::from_secs(2);
@@ -31,19 +26,20 @@ const EIO: i32 = 5;
 const SLOW: Duration = Duration::from_millis(10);
 
 /// What runs in a projection's thread.
-pub(super) struct Thread<V: Vocabulary> {
+pub(super) struct Thread<V: EventCodec> {
     follower: Follower<V>,
     view: JournalView,
-    status: Arc<Mutex<ProjectionStatus>>,
+    status: Arc<StatusCell>,
     inbox: Receiver<Command>,
     stop: Arc<AtomicBool>,
     on_lost: OnLost,
+    options: RunnerOptions,
     pause: Duration,
     started: bool,
     /// What an inspection found was rebuilt, and nothing was followed since.
-    mended: bool,
+    repaired: bool,
     backoff: RebuildBackoff,
-    /// Events that were set aside were looked at since the thread began.
+    /// Parked events were checked since the thread began.
     parked_tried: bool,
     /// The projection was rebuilt here, and nothing was applied to it since.
     is_own: bool,
@@ -53,15 +49,14 @@ pub(super) struct Thread<V: Vocabulary> {
     last_inspect: Instant,
 }
 
-impl<V: Vocabulary> Thread<V> {
+impl<V: EventCodec> Thread<V> {
     pub(super) fn new(
         follower: Follower<V>,
-        view: JournalView,
-        status: Arc<Mutex<ProjectionStatus>>,
+        context: Context,
+        status: Arc<StatusCell>,
         inbox: Receiver<Command>,
-        stop: Arc<AtomicBool>,
-        on_lost: OnLost,
     ) -> Self {
+        let Context { view, stop, on_lost, options } = context;
         Self {
             follower,
             view,
@@ -69,9 +64,10 @@ impl<V: Vocabulary> Thread<V> {
             inbox,
             stop,
             on_lost,
+            options,
             pause: PAUSE_MIN,
             started: false,
-            mended: false,
+            repaired: false,
             backoff: RebuildBackoff::default(),
             parked_tried: false,
             is_own: false,
@@ -86,7 +82,7 @@ impl<V: Vocabulary> Thread<V> {
             match self.inbox.try_recv() {
                 Ok(command) => {
                     let result = self.rebuild(&command.options);
-                    // Whoever asked may have gone; the rebuild is done all the same.
+                    // The caller may be gone; the rebuild is complete anyway.
                     let _ = command.reply.send(result);
                     continue;
                 }
@@ -109,30 +105,31 @@ impl<V: Vocabulary> Thread<V> {
 
     /// Starts where that is due, applies what there is, waits where there is nothing.
     fn work(&mut self) -> Result<(), FollowError> {
-        // What is missing because everything is gone is not to be made again in its place.
+        // Where the whole directory is gone, nothing is rebuilt in its place.
         self.view.check_place()?;
         if !self.started {
             return self.start();
         }
         let mut on_lost = |lost: &Lost| (self.on_lost)(lost);
         let step = self.follower.step(&mut on_lost)?;
-        self.mended = false;
+        self.repaired = false;
         self.is_own &= step.records == 0;
         self.backoff.note_followed(self.follower.next_seq());
         self.log_slow(step.oldest_micros);
         self.publish();
-        if self.follower.dirty && self.last_durable.elapsed() >= DURABLE_INTERVAL {
+        let RunnerOptions { durable_interval, inspect_interval } = self.options;
+        if self.follower.dirty && self.last_durable.elapsed() >= durable_interval {
             self.follower.commit(CommitKind::Durable)?;
             self.last_durable = Instant::now();
         }
-        if self.last_inspect.elapsed() >= INSPECT_INTERVAL {
+        if self.last_inspect.elapsed() >= inspect_interval {
             self.inspect()?;
             self.last_inspect = Instant::now();
         }
         if step.at_head {
             self.live = true;
-            let timeout = if self.follower.dirty { DURABLE_INTERVAL } else { INSPECT_INTERVAL };
-            self.follower.wait(timeout.min(INSPECT_INTERVAL));
+            let timeout = if self.follower.dirty { durable_interval } else { inspect_interval };
+            self.follower.wait(timeout.min(inspect_interval));
         }
         Ok(())
     }
@@ -140,7 +137,7 @@ impl<V: Vocabulary> Thread<V> {
     fn start(&mut self) -> Result<(), FollowError> {
         self.live = false;
         let name = self.follower.spec.name;
-        // Nothing exists yet: rebuilding despite losses cannot destroy data. What is broken is kept aside.
+        // Nothing exists yet: rebuilding despite losses cannot destroy data. A broken one is moved to `*.old-N`.
         let (accept_loss, keep_old, reason) = match self.follower.start()? {
             Start::Following => {
                 if !std::mem::replace(&mut self.parked_tried, true)
@@ -149,23 +146,31 @@ impl<V: Vocabulary> Thread<V> {
                     return self.retry_parked();
                 }
                 self.started = true;
-                // Files that were deleted while nobody followed come back before anybody is told that all is there.
-                if !self.mended {
+                // Files deleted while no runner followed come back before the projection counts as following.
+                if !self.repaired {
                     self.inspect()?;
                 }
-                // One that failed is well again once it has taken a step, not when it could be opened.
-                if self.started && lock(&self.status).state != ProjectionState::Waiting {
+                // A failed projection counts as following after its next step, not when it was opened.
+                if self.started && self.status.get().state != ProjectionState::Waiting {
                     self.publish();
                 }
                 return Ok(());
             }
-            Start::Absent => (true, false, "there is none yet".to_owned()),
+            Start::Absent => (true, false, "the projection does not exist yet".to_owned()),
             Start::Broken(reason) => {
-                tracing::error!(projection = name, reason, "unusable; made again from the journal");
+                tracing::error!(
+                    projection = name,
+                    reason,
+                    "projection is unusable; it is rebuilt from the journal"
+                );
                 (true, true, reason)
             }
             Start::Outdated(reason) => {
-                tracing::warn!(projection = name, reason, "outdated; made again from the journal");
+                tracing::warn!(
+                    projection = name,
+                    reason,
+                    "projection is outdated; it is rebuilt from the journal"
+                );
                 (false, false, reason)
             }
         };
@@ -179,7 +184,7 @@ impl<V: Vocabulary> Thread<V> {
                     projection = name,
                     records = rebuilt.records,
                     reason,
-                    "made from the journal"
+                    "projection rebuilt from the journal"
                 );
                 Ok(())
             }
@@ -194,17 +199,17 @@ impl<V: Vocabulary> Thread<V> {
         }
     }
 
-    /// Rebuilds the projection with the events that were set aside. Where that cannot be done it goes on without them.
+    /// Rebuilds the projection with its parked events. Where that fails it goes on without them.
     fn retry_parked(&mut self) -> Result<(), FollowError> {
         let name = self.follower.spec.name;
         tracing::info!(
             projection = name,
-            "an event that was set aside can be applied; the projection is rebuilt"
+            "a parked event can be applied now; the projection is rebuilt"
         );
         match self.rebuild(&RebuildOptions::default()) {
             Ok(_) | Err(RebuildError::Interrupted) => Ok(()),
             Err(error @ (RebuildError::Damaged { .. } | RebuildError::Ahead { .. })) => {
-                tracing::warn!(projection = name, %error, "the events stay set aside");
+                tracing::warn!(projection = name, %error, "the events stay parked");
                 Ok(())
             }
             Err(RebuildError::Projection(error)) => Err(error.into()),
@@ -214,7 +219,7 @@ impl<V: Vocabulary> Thread<V> {
 
     /// Leaves the projection as it is until a command rebuilds it, its files change or the runner stops.
     fn keep(&mut self) {
-        self.wait_unless_changed(ProjectionState::Kept, None);
+        self.wait_unless_changed(ProjectionState::NeedsOperator, None);
     }
 
     /// Waits where the rebuilds before brought no progress. `false`: the runner stops, or a command has rebuilt the
@@ -223,8 +228,8 @@ impl<V: Vocabulary> Thread<V> {
         let Some(pause) = self.backoff.pause() else { return true };
         let seconds = pause.as_secs();
         self.note_error(&format!(
-            "{reason}; the last rebuilds brought no progress, the next one begins in {seconds} s, or at once when the \
-             projection's files change"
+            "{reason}; the last rebuilds brought no progress; the next one begins in {seconds} s, or when the projection's files \
+             change"
         ));
         self.wait_unless_changed(ProjectionState::Waiting, Some(Instant::now() + pause))
     }
@@ -275,7 +280,7 @@ impl<V: Vocabulary> Thread<V> {
             RebuildOptions { reader: ReaderOptions::default(), is_own, ..options.clone() };
         let (stop, status) = (Arc::clone(&self.stop), Arc::clone(&self.status));
         let mut progress = |progress: crate::Progress| {
-            lock(&status).next = progress.next;
+            status.update(|status| status.next = progress.next);
             !stop.load(Ordering::Acquire)
         };
         let result = rebuild(&mut *self.follower.projection, &self.view, &options, &mut progress);
@@ -284,7 +289,7 @@ impl<V: Vocabulary> Thread<V> {
         }
         self.set_state(ProjectionState::Starting);
         if result.is_ok() {
-            lock(&self.status).rebuilds += 1;
+            self.status.update(|status| status.rebuilds += 1);
         }
         self.is_own = result.is_ok();
         if result.as_ref().map_or_else(is_lasting, |_| true) {
@@ -297,14 +302,18 @@ impl<V: Vocabulary> Thread<V> {
         let Inspection::Tampered { reason, scope } = self.follower.projection.inspect()? else {
             return Ok(());
         };
-        tracing::warn!(projection = self.follower.spec.name, reason, "rebuilt from the journal");
+        tracing::warn!(
+            projection = self.follower.spec.name,
+            reason,
+            "projection files changed; rebuilding from the journal"
+        );
         self.is_own = false;
         if !self.hold_back(&reason) {
             return Ok(());
         }
         // What is gone cannot be lost: a damaged journal still gives back what it has.
         let options = RebuildOptions { scope, accept_loss: true, ..RebuildOptions::default() };
-        self.mended = true;
+        self.repaired = true;
         match self.rebuild(&options) {
             Ok(_)
             | Err(
@@ -317,7 +326,7 @@ impl<V: Vocabulary> Thread<V> {
         }
     }
 
-    /// After an error: breaks are mended by a rebuild, everything else is tried again after a pause.
+    /// After an error: rebuilds a broken projection, and retries everything else after a pause.
     fn recover(&mut self, error: FollowError) {
         self.started = false;
         self.live = false;
@@ -330,9 +339,7 @@ impl<V: Vocabulary> Thread<V> {
                 RebuildOptions { accept_loss: true, keep_old: true, ..RebuildOptions::default() };
             match self.rebuild(&options) {
                 Ok(_) => return,
-                Err(error) => {
-                    self.note_error(&format!("{reason}; making it again failed: {error}"))
-                }
+                Err(error) => self.note_error(&format!("{reason}; the rebuild failed: {error}")),
             }
         }
         self.set_state(ProjectionState::Waiting);
@@ -349,28 +356,26 @@ impl<V: Vocabulary> Thread<V> {
     }
 
     fn note_error(&self, error: &str) {
-        let mut status = lock(&self.status);
-        status.errors += 1;
-        // The same error again and again is told once.
-        if status.last_error.as_deref() != Some(error) {
-            tracing::error!(
-                projection = status.name,
-                error,
-                "a projection failed; it is tried again"
-            );
-        }
-        status.last_error = Some(error.to_owned());
+        self.status.update(|status| {
+            status.errors += 1;
+            // A repeated error is logged once.
+            if status.last_error.as_deref() != Some(error) {
+                tracing::error!(projection = status.name, error, "projection failed; it retries");
+            }
+            status.last_error = Some(error.to_owned());
+        });
     }
 
     fn set_state(&self, state: ProjectionState) {
-        lock(&self.status).state = state;
+        self.status.update(|status| status.state = state);
     }
 
     fn publish(&self) {
-        let mut status = lock(&self.status);
-        status.next = self.follower.next_seq();
-        status.parked = self.follower.checkpoint.parked_count;
-        status.state = ProjectionState::Following;
+        self.status.update(|status| {
+            status.next = self.follower.next_seq();
+            status.parked = self.follower.checkpoint.parked_count;
+            status.state = ProjectionState::Following;
+        });
     }
 
     fn log_slow(&self, oldest_micros: Option<i64>) {
@@ -380,7 +385,11 @@ impl<V: Vocabulary> Thread<V> {
         let lag = now.saturating_sub(appended);
         if lag > SLOW {
             let lag_ms = u64::try_from(lag.as_millis()).unwrap_or(u64::MAX);
-            tracing::info!(projection = self.follower.spec.name, lag_ms, "slow to follow");
+            tracing::info!(
+                projection = self.follower.spec.name,
+                lag_ms,
+                "projection is slow to follow"
+            );
         }
     }
 }
@@ -397,7 +406,7 @@ fn is_lasting(error: &RebuildError) -> bool {
 }
 
 /// Device, inode, length and modification time of the projection's files, as far as the operating system has them.
-fn watched<V: Vocabulary>(follower: &Follower<V>) -> Vec<Option<[u64; 5]>> {
+fn watched<V: EventCodec>(follower: &Follower<V>) -> Vec<Option<[u64; 5]>> {
     let look = |path: &PathBuf| {
         let found = std::fs::metadata(path).ok()?;
         let seconds = found.mtime().cast_unsigned();

@@ -10,4 +10,6 @@ mod unknown;
 
 pub use line::{IngestedLine, parse_line};
 pub use line_error::LineError;
-pub use render::{render_amendment, render_event, render_objects};
+pub use render::{
+    render_amendment, render_event, render_event_in_full, render_objects, rounded_confidence,
+};

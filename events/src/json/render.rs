@@ -5,7 +5,7 @@ use serde::ser::SerializeSeq;
 use serde::{Serialize, Serializer};
 
 use super::one_line::OneLine;
-use super::time_text::TimeText;
+use super::time_text::{Precision, TimeText};
 use crate::{DescriptionAdded, DetectedObject, EventDetected, Metadata};
 
 /// Whole numbers up to here are exact in an `f64`, and print as integers.
@@ -14,8 +14,8 @@ const WHOLE_MAX: f64 = 9_007_199_254_740_992.0;
 /// Appends an event as one JSON object to `out`, without an end of line.
 ///
 /// Every field is always there, in a fixed order, `null` where the event has none. Coordinates that are whole
-/// numbers print as integers. Nothing in the event can end the line: control characters and the line and
-/// paragraph separators of Unicode are escaped. The same arguments give the same bytes, for ever.
+/// numbers print as integers; times have three digits of a second, confidences at most four digits. Nothing in the event
+/// can end the line: control characters and the line and paragraph separators of Unicode are escaped. The same arguments give the same bytes, for ever.
 ///
 /// ```
 /// use lenslog_events::{EventDetected, Metadata, render_event};
@@ -38,7 +38,7 @@ const WHOLE_MAX: f64 = 9_007_199_254_740_992.0;
 /// assert_eq!(
 ///     String::from_utf8(line).unwrap(),
 ///     concat!(
-///         r#"{"event_id":"evt_1","timestamp":"2026-11-23T17:04:05+01:00","camera_id":"camera_1","#,
+///         r#"{"event_id":"evt_1","timestamp":"2026-11-23T17:04:05.000+01:00","camera_id":"camera_1","#,
 ///         r#""camera_name":"front door","motion_confidence":0.92,"detected_objects":[],"#,
 ///         r#""llm_description":null,"image_path":null,"#,
 ///         r#""json_log_path":"data/events/2026-11-23/events.json","metadata":{},"seq":7}"#,
@@ -46,13 +46,34 @@ const WHOLE_MAX: f64 = 9_007_199_254_740_992.0;
 /// );
 /// ```
 pub fn render_event(out: &mut Vec<u8>, event: &EventDetected, seq: Seq, json_log_path: &str) {
+    render(out, event, seq, json_log_path, Precision::Rounded);
+}
+
+/// As [`render_event`], with all that the journal has: times with six digits of a second, confidences with all digits.
+/// [`parse_line`](crate::parse_line) makes the same event of it.
+pub fn render_event_in_full(
+    out: &mut Vec<u8>,
+    event: &EventDetected,
+    seq: Seq,
+    json_log_path: &str,
+) {
+    render(out, event, seq, json_log_path, Precision::Full);
+}
+
+fn render(
+    out: &mut Vec<u8>,
+    event: &EventDetected,
+    seq: Seq,
+    json_log_path: &str,
+    precision: Precision,
+) {
     let line = Line {
         event_id: &event.event_id,
-        timestamp: TimeText(event.timestamp),
+        timestamp: TimeText(event.timestamp, precision),
         camera_id: &event.camera_id,
         camera_name: event.camera_name.as_deref(),
-        motion_confidence: event.motion_confidence,
-        detected_objects: Objects(&event.detected_objects),
+        motion_confidence: event.motion_confidence.map(|value| precision.confidence(value)),
+        detected_objects: Objects(&event.detected_objects, precision),
         llm_description: event.llm_description.as_deref(),
         image_path: event.image_path.as_deref(),
         json_log_path,
@@ -62,9 +83,15 @@ pub fn render_event(out: &mut Vec<u8>, event: &EventDetected, seq: Seq, json_log
     append(out, &line);
 }
 
+impl Precision {
+    fn confidence(self, confidence: f64) -> f64 {
+        if self == Self::Full { confidence } else { rounded_confidence(confidence) }
+    }
+}
+
 /// Appends a description that came after its event was written, as one JSON object to `out`, without an end of line.
 ///
-/// `seq` and `amended_at` are those of the record that tells it; `event_seq` is that of the event. Every field is
+/// `seq` and `amended_at` are those of its record; `event_seq` is that of the event. Every field is
 /// always there, in a fixed order, and nothing in it can end the line, as in [`render_event`].
 ///
 /// ```
@@ -86,7 +113,7 @@ pub fn render_event(out: &mut Vec<u8>, event: &EventDetected, seq: Seq, json_log
 ///     String::from_utf8(line).unwrap(),
 ///     concat!(
 ///         r#"{"event_id":"evt_1","event_seq":7,"llm_description":"A cat","model":"llava","#,
-///         r#""duration_ms":2500,"amended_at":"2026-11-23T17:04:05+01:00","seq":9}"#,
+///         r#""duration_ms":2500,"amended_at":"2026-11-23T17:04:05.000+01:00","seq":9}"#,
 ///     )
 /// );
 /// ```
@@ -102,15 +129,26 @@ pub fn render_amendment(
         llm_description: &added.llm_description,
         model: &added.model,
         duration_ms: added.duration_ms,
-        amended_at: TimeText(amended_at),
+        amended_at: TimeText(amended_at, Precision::Rounded),
         seq: seq.0,
     };
     append(out, &line);
 }
 
+/// A confidence with at most four digits after the point, as projections print it.
+///
+/// ```
+/// assert_eq!(lenslog_events::rounded_confidence(0.912_345_678), 0.9123);
+/// ```
+#[must_use]
+pub fn rounded_confidence(confidence: f64) -> f64 {
+    const DIGITS: f64 = 1e4;
+    (confidence * DIGITS).round() / DIGITS
+}
+
 /// Appends detected objects to `out` as the JSON list that [`render_event`] prints for them.
 pub fn render_objects(out: &mut Vec<u8>, objects: &[DetectedObject]) {
-    append(out, &Objects(objects));
+    append(out, &Objects(objects, Precision::Rounded));
 }
 
 fn append(out: &mut Vec<u8>, value: &impl Serialize) {
@@ -145,7 +183,7 @@ struct AmendmentLine<'a> {
     seq: u64,
 }
 
-struct Objects<'a>(&'a [DetectedObject]);
+struct Objects<'a>(&'a [DetectedObject], Precision);
 
 impl Serialize for Objects<'_> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
@@ -153,7 +191,7 @@ impl Serialize for Objects<'_> {
         for object in self.0 {
             list.serialize_element(&Object {
                 label: &object.label,
-                confidence: object.confidence,
+                confidence: self.1.confidence(object.confidence),
                 bbox: Bbox {
                     x: Coordinate(object.bbox.x),
                     y: Coordinate(object.bbox.y),

@@ -1,5 +1,7 @@
-//! [`TimeText`]: a timestamp as [`Timestamp`]'s `Display` prints it, without its allocations.
+//! [`TimeText`]: a timestamp as RFC 3339 with offset, without allocations. Readers such as pandas take a column for times
+//! only where all its texts have one form.
 
+use chrono::SecondsFormat;
 use lenslog_journal::Timestamp;
 use serde::{Serialize, Serializer};
 
@@ -8,22 +10,38 @@ use crate::limits::{OFFSET_MINUTES_MAX, TIME_MICROS_MAX, TIME_MICROS_MIN};
 /// Bytes of `2026-11-23T17:04:05.123456+01:00`, the longest text.
 const BYTES_MAX: usize = 32;
 
-/// Serialises as the text of a timestamp.
-pub(super) struct TimeText(pub(super) Timestamp);
+/// Serialises as the text of a timestamp, always of the same form.
+pub(super) struct TimeText(pub(super) Timestamp, pub(super) Precision);
+
+/// How much of an event's numbers is printed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Precision {
+    /// Seconds with three digits, confidences with at most four.
+    Rounded,
+    /// Seconds with six digits and every digit of a confidence: all that the journal has.
+    Full,
+}
 
 impl Serialize for TimeText {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         let mut buffer = [0; BYTES_MAX];
-        let text = write(self.0, &mut buffer).and_then(|bytes| std::str::from_utf8(bytes).ok());
+        let text =
+            write(self.0, self.1, &mut buffer).and_then(|bytes| std::str::from_utf8(bytes).ok());
         match text {
             Some(text) => serializer.serialize_str(text),
-            None => serializer.collect_str(&self.0),
+            None => {
+                let form = match self.1 {
+                    Precision::Rounded => SecondsFormat::Millis,
+                    Precision::Full => SecondsFormat::Micros,
+                };
+                serializer.serialize_str(&self.0.to_local().to_rfc3339_opts(form, false))
+            }
         }
     }
 }
 
-/// The text of a valid time; `None` for any other, which is left to `Display`.
-fn write(time: Timestamp, buffer: &mut [u8; BYTES_MAX]) -> Option<&[u8]> {
+/// The text of a valid time; `None` for any other.
+fn write(time: Timestamp, precision: Precision, buffer: &mut [u8; BYTES_MAX]) -> Option<&[u8]> {
     let local = time.utc_micros.checked_add(i64::from(time.offset_minutes) * 60_000_000)?;
     let years = TIME_MICROS_MIN..=TIME_MICROS_MAX;
     let valid = years.contains(&time.utc_micros)
@@ -42,10 +60,9 @@ fn write(time: Timestamp, buffer: &mut [u8; BYTES_MAX]) -> Option<&[u8]> {
     text.after(b'T', second / 3_600, 2);
     text.after(b':', second / 60 % 60, 2);
     text.after(b':', second % 60, 2);
-    if micros % 1_000 != 0 {
-        text.after(b'.', micros, 6);
-    } else if micros != 0 {
-        text.after(b'.', micros / 1_000, 3);
+    match precision {
+        Precision::Rounded => text.after(b'.', micros / 1_000, 3),
+        Precision::Full => text.after(b'.', micros, 6),
     }
     let offset = i64::from(time.offset_minutes.unsigned_abs());
     let sign = if time.offset_minutes < 0 { b'-' } else { b'+' };
@@ -100,8 +117,26 @@ mod tests {
     use super::*;
 
     fn serialised(time: Timestamp) -> String {
-        let text = serde_json::to_string(&TimeText(time)).unwrap();
+        let full = serde_json::to_string(&TimeText(time, Precision::Full)).unwrap();
+        let micros = time.to_local().to_rfc3339_opts(SecondsFormat::Micros, false);
+        assert_eq!(full.trim_matches('"'), micros);
+        let text = serde_json::to_string(&TimeText(time, Precision::Rounded)).unwrap();
         text.trim_matches('"').to_owned()
+    }
+
+    fn expected(time: Timestamp) -> String {
+        time.to_local().to_rfc3339_opts(SecondsFormat::Millis, false)
+    }
+
+    #[test]
+    fn every_time_is_of_one_form() {
+        for (utc_micros, text) in [
+            (0, "1970-01-01T01:00:00.000+01:00"),
+            (1, "1970-01-01T01:00:00.000+01:00"),
+            (1_795_449_845_123_999, "2026-11-23T17:04:05.123+01:00"),
+        ] {
+            assert_eq!(serialised(Timestamp { utc_micros, offset_minutes: 60 }), text);
+        }
     }
 
     #[test]
@@ -116,22 +151,22 @@ mod tests {
     }
 
     #[test]
-    fn times_print_as_display_prints_them() {
+    fn times_have_three_digits_of_a_second_and_their_offset() {
         let micros = [0, 1, 999, 1_000, 250_000, 999_999, 86_399_999_999, 1_795_449_845_123_456];
         for utc_micros in micros.into_iter().chain([TIME_MICROS_MAX - 64_800_000_000]) {
             for offset_minutes in [0, 60, -210, 345, 1_080, -1_080] {
                 let time = Timestamp { utc_micros, offset_minutes };
-                assert_eq!(serialised(time), time.to_string());
+                assert_eq!(serialised(time), expected(time));
             }
         }
     }
 
     #[test]
-    fn times_out_of_range_print_as_display_prints_them() {
+    fn times_out_of_range_print_in_the_same_form() {
         for utc_micros in [i64::MIN, -1, TIME_MICROS_MAX, TIME_MICROS_MAX + 1, i64::MAX] {
             for offset_minutes in [i16::MIN, -1_081, 0, 1_081, i16::MAX] {
                 let time = Timestamp { utc_micros, offset_minutes };
-                assert_eq!(serialised(time), time.to_string());
+                assert_eq!(serialised(time), expected(time));
             }
         }
     }

@@ -1,7 +1,7 @@
 //! Events for tests and benches, behind the feature `testing`: any valid event by [strategies], and a
 //! deterministic [`sample`] of ordinary days.
 //!
-//! Published for the crates that build on this vocabulary; nothing of it belongs into a program.
+//! Published for the crates that build on these events; nothing of it belongs into a program.
 
 mod sample;
 pub mod strategies;

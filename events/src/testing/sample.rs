@@ -17,7 +17,7 @@ const LABELS: [&str; 6] = ["person", "car", "cat", "dog", "bicycle", "bird"];
 const SENTENCES: [&str; 3] = [
     "Person in blue shirt carrying brown package approaching front door",
     "A cat crosses the lawn from left to right and stops in front of the hedge",
-    "Grey car backs out of the garage; nobody else is to be seen",
+    "Grey car backs out of the garage; no other person in view",
 ];
 
 /// `events` events in the order of their time, spread evenly over five days from 2026-11-19 on.
@@ -103,7 +103,7 @@ fn detected(index: u64, camera: usize, at: Timestamp, random: &mut Random) -> Ev
     }
 }
 
-/// In the form of a UUIDv7: the time in milliseconds, then what tells events of one millisecond apart.
+/// In the form of a UUIDv7: the time in milliseconds, then a number that is different for each event of a millisecond.
 fn event_id(index: u64, at: Timestamp, random: &mut Random) -> String {
     let millis = at.utc_micros.unsigned_abs() / 1_000;
     format!(

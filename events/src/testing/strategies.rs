@@ -84,8 +84,8 @@ fn reference_mut(event: &mut Event) -> Option<&mut EventRef> {
 pub fn detected() -> impl Strategy<Value = EventDetected> {
     let identity = (event_id(), timestamp(), camera_id(), option::of(text(CAMERA_NAME_BYTES_MAX)));
     let seen = (option::of(fraction()), vec(object(), 0..5), option::of(image_path()));
-    let told = (option::of(text(TEXT_BYTES_MAX)), any::<bool>(), metadata());
-    (identity, seen, told).prop_map(|(identity, seen, told)| EventDetected {
+    let described = (option::of(text(TEXT_BYTES_MAX)), any::<bool>(), metadata());
+    (identity, seen, described).prop_map(|(identity, seen, described)| EventDetected {
         event_id: identity.0,
         timestamp: identity.1,
         camera_id: identity.2,
@@ -93,9 +93,9 @@ pub fn detected() -> impl Strategy<Value = EventDetected> {
         motion_confidence: seen.0,
         detected_objects: seen.1,
         image_path: seen.2,
-        llm_description: told.0,
-        description_expected: told.1,
-        metadata: told.2,
+        llm_description: described.0,
+        description_expected: described.1,
+        metadata: described.2,
     })
 }
 

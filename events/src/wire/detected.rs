@@ -1,37 +1,27 @@
-//! `EventDetected`, version 2: the current one.
+//! `EventDetected`: version 2, the current one, and version 1, which is read and never written.
 
 use wincode::{SchemaRead, SchemaWrite};
 
-use super::{Sequence, Time};
+use super::Sequence;
+use super::frozen::{ObjectV1, Time, Wire};
 use crate::json::strict;
 use crate::limits::{METADATA_DEPTH_MAX, METADATA_VALUES_MAX};
-use crate::{BoundingBox, DetectedObject, EventDetected, Metadata, PayloadFault};
+use crate::{EventDetected, Metadata, PayloadFault};
 
 /// `EventDetected`, version 2.
 #[derive(Debug, SchemaWrite, SchemaRead)]
 pub(crate) struct EventDetectedV2<'a> {
-    pub(super) event_id: &'a str,
-    pub(super) timestamp: Time,
-    pub(super) camera_id: &'a str,
-    pub(super) camera_name: Option<&'a str>,
-    pub(super) motion_confidence: Option<f64>,
-    pub(super) detected_objects: Sequence<ObjectV1<'a>>,
-    pub(super) image_path: Option<&'a str>,
-    pub(super) llm_description: Option<&'a str>,
-    pub(super) description_expected: bool,
+    event_id: &'a str,
+    timestamp: Time,
+    camera_id: &'a str,
+    camera_name: Option<&'a str>,
+    motion_confidence: Option<f64>,
+    detected_objects: Sequence<ObjectV1<'a>>,
+    image_path: Option<&'a str>,
+    llm_description: Option<&'a str>,
+    description_expected: bool,
     /// Names, and the values as compact JSON texts.
-    pub(super) metadata: Sequence<(&'a str, &'a str)>,
-}
-
-/// A detected object, as versions 1 and 2 of `EventDetected` have it.
-#[derive(Debug, SchemaWrite, SchemaRead)]
-pub(crate) struct ObjectV1<'a> {
-    label: &'a str,
-    confidence: f64,
-    x: f64,
-    y: f64,
-    width: f64,
-    height: f64,
+    metadata: Sequence<(&'a str, &'a str)>,
 }
 
 /// The values of `metadata` as compact JSON texts, in the order of the names.
@@ -45,11 +35,11 @@ impl<'a> EventDetectedV2<'a> {
         let names = event.metadata.keys().map(String::as_str);
         Self {
             event_id: &event.event_id,
-            timestamp: event.timestamp.into(),
+            timestamp: Wire::of(&event.timestamp),
             camera_id: &event.camera_id,
             camera_name: event.camera_name.as_deref(),
             motion_confidence: event.motion_confidence,
-            detected_objects: event.detected_objects.iter().map(ObjectV1::from).collect(),
+            detected_objects: Wire::of(&event.detected_objects),
             image_path: event.image_path.as_deref(),
             llm_description: event.llm_description.as_deref(),
             description_expected: event.description_expected,
@@ -64,11 +54,11 @@ impl TryFrom<EventDetectedV2<'_>> for EventDetected {
     fn try_from(wire: EventDetectedV2<'_>) -> Result<Self, Self::Error> {
         Ok(Self {
             event_id: wire.event_id.to_owned(),
-            timestamp: wire.timestamp.into(),
+            timestamp: wire.timestamp.into_domain(),
             camera_id: wire.camera_id.to_owned(),
             camera_name: wire.camera_name.map(str::to_owned),
             motion_confidence: wire.motion_confidence,
-            detected_objects: wire.detected_objects.into_iter().map(Into::into).collect(),
+            detected_objects: wire.detected_objects.into_domain(),
             image_path: wire.image_path.map(str::to_owned),
             llm_description: wire.llm_description.map(str::to_owned),
             description_expected: wire.description_expected,
@@ -91,19 +81,33 @@ fn read_metadata(wire: Sequence<(&str, &str)>) -> Result<Metadata, PayloadFault>
     Ok(metadata)
 }
 
-impl<'a> From<&'a DetectedObject> for ObjectV1<'a> {
-    fn from(object: &'a DetectedObject) -> Self {
-        let BoundingBox { x, y, width, height } = object.bbox;
-        Self { label: &object.label, confidence: object.confidence, x, y, width, height }
-    }
+/// `EventDetected`, version 1: a camera had no name yet, and a description was either there or never came.
+#[derive(Debug, SchemaRead)]
+pub(crate) struct EventDetectedV1<'a> {
+    event_id: &'a str,
+    timestamp: Time,
+    camera_id: &'a str,
+    motion_confidence: Option<f64>,
+    detected_objects: Sequence<ObjectV1<'a>>,
+    image_path: Option<&'a str>,
+    llm_description: Option<&'a str>,
+    metadata: Sequence<(&'a str, &'a str)>,
 }
 
-impl From<ObjectV1<'_>> for DetectedObject {
-    fn from(wire: ObjectV1<'_>) -> Self {
+impl<'a> From<EventDetectedV1<'a>> for EventDetectedV2<'a> {
+    /// No name, and nothing to wait for: a projection must not hold such an event for a sentence.
+    fn from(wire: EventDetectedV1<'a>) -> Self {
         Self {
-            label: wire.label.to_owned(),
-            confidence: wire.confidence,
-            bbox: BoundingBox { x: wire.x, y: wire.y, width: wire.width, height: wire.height },
+            event_id: wire.event_id,
+            timestamp: wire.timestamp,
+            camera_id: wire.camera_id,
+            camera_name: None,
+            motion_confidence: wire.motion_confidence,
+            detected_objects: wire.detected_objects,
+            image_path: wire.image_path,
+            llm_description: wire.llm_description,
+            description_expected: false,
+            metadata: wire.metadata,
         }
     }
 }

@@ -8,27 +8,22 @@
 //! Wire structs borrow from the payload. A hostile length therefore finds the bytes missing before anything
 //! is allocated, and [`Sequence`] does the same for counts.
 
-mod camera;
 mod detected;
-mod detected_v1;
-mod recorder;
-mod reference;
+mod frozen;
 
 use std::collections::LinkedList;
 
-use lenslog_journal::Timestamp;
 use wincode::config::{Configuration, DEFAULT_PREALLOCATION_SIZE_LIMIT};
 use wincode::io::Reader;
 use wincode::{SchemaRead, SchemaWrite};
 
 use crate::{Event, PayloadFault};
 
-pub(crate) use camera::{CameraFoundV1, CameraLostV1, CameraMinuteV1, DetectorFailedV1};
-pub(crate) use detected::EventDetectedV2;
-pub(crate) use detected_v1::EventDetectedV1;
-pub(crate) use recorder::{RecorderStartedV1, RecorderStoppedV1, StorageWarningV1};
-pub(crate) use reference::{
-    DescriptionAddedV1, DescriptionDeferredV1, DescriptionFailedV1, EventEndedV1, ImagePurgedV1,
+pub(crate) use detected::{EventDetectedV1, EventDetectedV2};
+pub(crate) use frozen::{
+    CameraFoundV1, CameraLostV1, CameraMinuteV1, DescriptionAddedV1, DescriptionDeferredV1,
+    DescriptionFailedV1, DetectorFailedV1, EventEndedV1, ImagePurgedV1, RecorderStartedV1,
+    RecorderStoppedV1, StorageWarningV1, Wire,
 };
 
 /// A sequence on the wire.
@@ -48,7 +43,7 @@ const _: () = assert!(DEFAULT_PREALLOCATION_SIZE_LIMIT < PREALLOCATION_BYTES_MAX
 
 /// An event as a journal stores it.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Encoded {
+pub struct EncodedEvent {
     /// Its number in [`kind::TABLE`](crate::kind::TABLE).
     pub kind: u16,
     /// The version of its wire struct, always the current one.
@@ -75,27 +70,27 @@ pub struct Encoded {
 /// # Ok::<(), lenslog_events::DecodeError>(())
 /// ```
 #[must_use]
-pub fn encode(event: &Event) -> Encoded {
+pub fn encode(event: &Event) -> EncodedEvent {
     let payload = match event {
         Event::Detected(event) => {
             let texts = detected::metadata_texts(&event.metadata);
             write(&EventDetectedV2::new(event, &texts))
         }
-        Event::Ended(event) => write(&EventEndedV1::from(event)),
-        Event::CameraMinute(event) => write(&CameraMinuteV1::from(event)),
-        Event::CameraLost(event) => write(&CameraLostV1::from(event)),
-        Event::CameraFound(event) => write(&CameraFoundV1::from(event)),
-        Event::DetectorFailed(event) => write(&DetectorFailedV1::from(event)),
-        Event::DescriptionAdded(event) => write(&DescriptionAddedV1::from(event)),
-        Event::DescriptionDeferred(event) => write(&DescriptionDeferredV1::from(event)),
-        Event::DescriptionFailed(event) => write(&DescriptionFailedV1::from(event)),
-        Event::ImagePurged(event) => write(&ImagePurgedV1::from(event)),
-        Event::RecorderStarted(event) => write(&RecorderStartedV1::from(event)),
-        Event::RecorderStopped(event) => write(&RecorderStoppedV1::from(event)),
-        Event::StorageWarning(event) => write(&StorageWarningV1::from(event)),
+        Event::Ended(event) => write(&EventEndedV1::of(event)),
+        Event::CameraMinute(event) => write(&CameraMinuteV1::of(event)),
+        Event::CameraLost(event) => write(&CameraLostV1::of(event)),
+        Event::CameraFound(event) => write(&CameraFoundV1::of(event)),
+        Event::DetectorFailed(event) => write(&DetectorFailedV1::of(event)),
+        Event::DescriptionAdded(event) => write(&DescriptionAddedV1::of(event)),
+        Event::DescriptionDeferred(event) => write(&DescriptionDeferredV1::of(event)),
+        Event::DescriptionFailed(event) => write(&DescriptionFailedV1::of(event)),
+        Event::ImagePurged(event) => write(&ImagePurgedV1::of(event)),
+        Event::RecorderStarted(event) => write(&RecorderStartedV1::of(event)),
+        Event::RecorderStopped(event) => write(&RecorderStoppedV1::of(event)),
+        Event::StorageWarning(event) => write(&StorageWarningV1::of(event)),
     };
     let kind = event.kind();
-    Encoded { kind: kind.number, version: kind.version, payload }
+    EncodedEvent { kind: kind.number, version: kind.version, payload }
 }
 
 fn write<T: SchemaWrite<WriteConfig, Src = T>>(wire: &T) -> Vec<u8> {
@@ -121,23 +116,4 @@ where
         return Err(PayloadFault::TrailingBytes { expected, found: payload.len() });
     }
     Ok(wire)
-}
-
-/// A [`Timestamp`] on the wire.
-#[derive(Debug, Clone, Copy, SchemaWrite, SchemaRead)]
-pub(crate) struct Time {
-    utc_micros: i64,
-    offset_minutes: i16,
-}
-
-impl From<Timestamp> for Time {
-    fn from(time: Timestamp) -> Self {
-        Self { utc_micros: time.utc_micros, offset_minutes: time.offset_minutes }
-    }
-}
-
-impl From<Time> for Timestamp {
-    fn from(time: Time) -> Self {
-        Self { utc_micros: time.utc_micros, offset_minutes: time.offset_minutes }
-    }
 }

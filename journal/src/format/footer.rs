@@ -1,10 +1,9 @@
-//! The footer of a sealed segment: one block behind its last frame, at the very end of the file.
+//! The footer of a sealed segment: one block after its last frame, at the end of the file.
 //!
-//! Everything in it can be derived by reading the segment; it spares pruning and opening that reading.
+//! Everything in it can be derived from the segment; it saves pruning and opening from reading all of it.
 
 use super::frame::Salt;
 use super::{Put, SegmentName, Take};
-use crate::carried::Counts;
 use crate::limits::{BLOCK_BYTES, SEGMENT_OFFSET_MAX, SEQ_MAX};
 use crate::{Day, Seq};
 
@@ -12,12 +11,39 @@ const MAGIC: [u8; 8] = *b"LENSLOGF";
 const BLOCK: usize = BLOCK_BYTES as usize;
 const COVERED_FROM: usize = 12;
 
+/// Numbers of frames and records in a segment, and their days.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(crate) struct Counts {
+    pub(crate) frames: u64,
+    pub(crate) records: u64,
+    /// Records that have a key.
+    pub(crate) keyed: u64,
+    pub(crate) days: Option<(Day, Day)>,
+}
+
+impl Counts {
+    pub(crate) fn add_day(&mut self, day: Day) {
+        let (min, max) = self.days.unwrap_or((day, day));
+        self.days = Some((min.min(day), max.max(day)));
+    }
+
+    pub(crate) fn add(&mut self, other: &Self) {
+        self.frames += other.frames;
+        self.records += other.records;
+        self.keyed += other.keyed;
+        if let Some((min, max)) = other.days {
+            self.add_day(min);
+            self.add_day(max);
+        }
+    }
+}
+
 /// The decoded footer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Footer {
     pub(crate) salt: Salt,
     pub(crate) name: SegmentName,
-    /// First offset behind the content; the footer stands in the next whole block.
+    /// First offset after the content; the footer is in the next whole block.
     pub(crate) end_offset: u64,
     pub(crate) end_seq: Seq,
     pub(crate) counts: Counts,
@@ -25,7 +51,7 @@ pub(crate) struct Footer {
 }
 
 impl Footer {
-    /// Where the footer of a segment that ends at `end_offset` stands.
+    /// Offset of the footer of a segment that ends at `end_offset`.
     pub(crate) const fn offset_for(end_offset: u64) -> u64 {
         end_offset.next_multiple_of(BLOCK_BYTES)
     }
@@ -52,7 +78,7 @@ impl Footer {
         block
     }
 
-    /// Reads the last block of a file; `None` where it is not the footer of this segment.
+    /// Reads the last block of a file; `None` if it is not the footer of this segment.
     pub(crate) fn decode(block: &[u8], name: SegmentName, salt: Salt) -> Option<Self> {
         let block = block.get(..BLOCK)?;
         let mut take = Take::new(block);

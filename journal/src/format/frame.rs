@@ -1,10 +1,10 @@
-//! A frame: one atomic batch of records behind a header of its own.
+//! A frame: a header and one atomic batch of records.
 //!
-//! Both CRCs are seeded with the segment's salt, the frame's offset and its first seq. A frame that was left over
-//! from another use of the file, written to the wrong place, or copied, therefore never passes for a valid one.
+//! Both CRCs are seeded with the segment's salt, the frame's offset and its first seq. A frame left over from an earlier use
+//! of the file, written to the wrong place, or copied is therefore never valid.
 
 use super::record::{Parts, encode_record};
-use super::{NewRecord, Put, RecordsCursor, Take, record_len};
+use super::{Extensions, NewRecord, Put, RecordsCursor, Take, record_len};
 use crate::limits::{BATCH_RECORDS_MAX, FRAME_BYTES_MAX, SEQ_MAX};
 use crate::{Seq, Timestamp};
 
@@ -20,7 +20,7 @@ const COVERED_FROM: usize = 8;
 const _: () = assert!(FRAME_HEADER_BYTES == 4 + 4 + 8 + 8 + 4 + 4 + 4 + 4 + 4 + 4);
 const _: () = assert!(FRAME_HEADER_BYTES.is_multiple_of(8));
 
-/// What a segment's frames are seeded with, drawn at random when the segment is made.
+/// The random seed of a segment's frames.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Salt(pub(crate) u64);
 
@@ -39,7 +39,7 @@ impl Salt {
 pub(crate) struct FrameHeader {
     /// Seq of its first record.
     pub(crate) first_seq: Seq,
-    /// Where the durable part of the journal ended when the frame was made: the seq behind it.
+    /// The durable end of the journal when the frame was encoded.
     pub(crate) synced_seq: Seq,
     /// Bytes of the records.
     pub(crate) body_len: u32,
@@ -89,7 +89,7 @@ impl FrameHeader {
         FRAME_HEADER_BYTES as u64 + self.body_len as u64
     }
 
-    /// The seq behind its last record.
+    /// The seq after its last record.
     pub(crate) const fn end_seq(&self) -> Seq {
         self.first_seq.plus(self.records as u64)
     }
@@ -99,7 +99,7 @@ impl FrameHeader {
         Seq(self.first_seq.0 - self.skipped as u64)
     }
 
-    /// Whether `body` is what was written behind this header.
+    /// Whether `body` is the one that was written with this header.
     pub(crate) fn matches_body(&self, body: &[u8], salt: Salt, offset: u64) -> bool {
         let mut hasher = salt.seeded(offset, self.first_seq);
         hasher.update(body);
@@ -133,14 +133,18 @@ impl FrameHeader {
     }
 }
 
-/// Bytes a frame of these records takes; `None` where they exceed a limit.
+/// Length of a frame of these records, in bytes; `None` if they exceed a limit.
 pub(crate) fn frame_len(records: &[NewRecord<'_>]) -> Option<usize> {
     if records.is_empty() || records.len() > BATCH_RECORDS_MAX {
         return None;
     }
     let mut len = FRAME_HEADER_BYTES;
     for record in records {
-        len = len.checked_add(record_len(record.payload.len(), record.key.is_some()))?;
+        len = len.checked_add(record_len(
+            record.payload.len(),
+            record.key.is_some(),
+            record.tags.as_bytes().len(),
+        ))?;
     }
     (len <= FRAME_BYTES_MAX).then_some(len)
 }
@@ -153,7 +157,7 @@ pub(crate) struct FrameSpan {
     pub(crate) skipped: u32,
 }
 
-/// Appends a frame to `buffer`, made for `offset` of the segment with this salt.
+/// Appends a frame to `buffer`, stamped for `offset` of the segment with this salt.
 pub(crate) fn encode_frame(
     records: &[NewRecord<'_>],
     time: Timestamp,
@@ -171,6 +175,8 @@ pub(crate) fn encode_frame(
             kind: record.kind,
             version: record.version,
             key: record.key,
+            tags: record.tags,
+            extensions: Extensions::default(),
             payload: record.payload,
         };
         encode_record(&parts, buffer);
@@ -187,7 +193,7 @@ pub(crate) fn encode_frame(
     frame.write(body, salt, offset, header);
 }
 
-/// Walks frames that stand one behind the other in memory, as written for `salt` from `offset` on.
+/// Walks consecutive frames in memory, stamped for `salt` from `offset` on.
 pub(crate) fn frames_in(
     bytes: &[u8],
     salt: Salt,
@@ -203,17 +209,18 @@ pub(crate) fn frames_in(
     })
 }
 
-/// Rewrites frames in memory for another place: another salt, another offset, another synced seq; the records
-/// and their seqs stay.
-pub(crate) fn reseed(
-    bytes: &mut [u8],
-    from: (Salt, u64),
-    to: (Salt, u64),
-    synced_seq: Seq,
-) -> usize {
+/// What both CRCs of a frame are seeded with, next to its first seq.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Stamp {
+    pub(crate) salt: Salt,
+    pub(crate) offset: u64,
+}
+
+/// Stamps frames in memory for another salt, offset and synced seq; the records and their seqs stay.
+pub(crate) fn restamp(bytes: &mut [u8], from: Stamp, to: Stamp, synced_seq: Seq) -> usize {
     let mut at = 0;
     while let Some(rest) = bytes.get_mut(at..) {
-        let Some(mut header) = FrameHeader::decode(rest, from.0, from.1 + at as u64) else {
+        let Some(mut header) = FrameHeader::decode(rest, from.salt, from.offset + at as u64) else {
             break;
         };
         let len = header.len() as usize;
@@ -223,7 +230,7 @@ pub(crate) fn reseed(
             break;
         };
         header.synced_seq = synced_seq;
-        header.write(body, to.0, to.1 + at as u64, head);
+        header.write(body, to.salt, to.offset + at as u64, head);
         at += len;
     }
     at
@@ -239,12 +246,8 @@ mod tests {
     fn frame(payloads: &[&[u8]], first: u64, offset: u64) -> Vec<u8> {
         let records: Vec<_> = payloads
             .iter()
-            .map(|payload| NewRecord {
-                kind: Kind(7),
-                version: 1,
-                day: None,
-                key: payload.first().map(|byte| [*byte; 16]),
-                payload,
+            .map(|payload| {
+                NewRecord::new(Kind(7), 1, payload).key(payload.first().map(|byte| [*byte; 16]))
             })
             .collect();
         let mut buffer = Vec::new();
@@ -302,13 +305,20 @@ mod tests {
         let mut bytes = frame(&[b"one"], 42, 8192);
         let second = frame(&[b"two"], 43, 8192 + bytes.len() as u64);
         bytes.extend_from_slice(&second);
-        let to = (Salt(99), 4096);
-        assert_eq!(reseed(&mut bytes, (SALT, 8192), to, Seq(40)), bytes.len());
+        let to = Stamp { salt: Salt(99), offset: 4096 };
+        assert_eq!(
+            restamp(&mut bytes, Stamp { salt: SALT, offset: 8192 }, to, Seq(40)),
+            bytes.len()
+        );
         assert!(!valid(&bytes, SALT, 8192));
-        let seqs: Vec<_> = frames_in(&bytes, to.0, to.1)
+        let seqs: Vec<_> = frames_in(&bytes, to.salt, to.offset)
             .map(|(header, body)| {
                 assert!(header.synced_seq == Seq(40));
-                assert!(header.matches_body(body, to.0, to.1 + (header.first_seq.0 - 42) * 96));
+                assert!(header.matches_body(
+                    body,
+                    to.salt,
+                    to.offset + (header.first_seq.0 - 42) * 96
+                ));
                 header.first_seq
             })
             .collect();

@@ -1,14 +1,14 @@
 //! The header of a segment: two identical 4 KiB blocks at its beginning.
 //!
-//! It chains the segment to the one before (name, where that one ends, digest of its content) and carries what a
-//! start must know without reading older segments: which seqs were pruned, which were lost.
+//! It chains the segment to the previous one (name, end, digest of its content) and contains what an opening needs from
+//! older segments: which seqs were pruned and which were lost.
 
 use super::frame::Salt;
 use super::{Put, SegmentName, Take};
 use crate::limits::{BLOCK_BYTES, GAPS_MAX, PRUNED_RANGES_MAX, SEGMENT_OFFSET_MAX, SEQ_MAX};
 use crate::{Day, Seq, SeqRange, Timestamp};
 
-/// In every version of the format: the first eight bytes, the CRC behind them over the rest of the block.
+/// In every version of the format: the first eight bytes, then the CRC of the rest of the block.
 const MAGIC: [u8; 8] = *b"LENSLOGJ";
 const VERSION: u16 = 1;
 /// Incompatible features this program knows: a segment with any other is not read.
@@ -24,20 +24,29 @@ pub(crate) const ANCESTORS_MAX: usize = 3;
 const FLAG_HAS_PREVIOUS: u32 = 1;
 const FLAG_PREVIOUS_UNREADABLE: u32 = 2;
 
-/// Where the first frame of every segment stands.
+/// Offset of the first frame of every segment.
 pub(crate) const FRAMES_OFFSET: u64 = COPIES * BLOCK_BYTES;
 
 const _: () = assert!(RANGES_FROM + (PRUNED_RANGES_MAX + GAPS_MAX) * RANGE_BYTES <= BLOCK);
 
-/// Where the segment before ends, for every reader and for ever.
+/// An end of a segment's content, both exclusive.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct ContentEnd {
+    /// First offset after the last frame.
+    pub(crate) offset: u64,
+    /// First seq after the last record.
+    pub(crate) seq: Seq,
+}
+
+/// Where the previous segment ends, for every reader and for good.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct PreviousEnd {
     pub(crate) name: SegmentName,
-    /// Its salt: which file of that name it is. 0 where that was not known.
+    /// Its salt, which identifies the file of that name; 0 if unknown.
     pub(crate) salt: Salt,
     /// First offset that does not belong to it.
     pub(crate) offset: u64,
-    /// The seq behind its last record.
+    /// The seq after its last record.
     pub(crate) seq: Seq,
     /// Digest of its content, see `docs/FORMAT.md`.
     pub(crate) digest: [u8; 32],
@@ -53,20 +62,18 @@ pub(crate) type Ancestor = (SegmentName, Salt);
 pub(crate) struct SegmentHeader {
     /// Identity of the journal, the same in all its segments and in a restored copy.
     pub(crate) journal: [u8; 16],
-    /// Identity of this run of the journal's life: a restored copy begins a new one.
+    /// Identity of this branch: a copy begins a new incarnation.
     pub(crate) incarnation: [u8; 16],
     pub(crate) salt: Salt,
-    /// Salt of the segment whose place and name this one took, which held nothing durable. 0 where it took none.
+    /// Salt of the segment that this one replaced, which held nothing durable; 0 if none.
     pub(crate) replaces: Salt,
     pub(crate) name: SegmentName,
     pub(crate) created: Timestamp,
     pub(crate) previous: Option<PreviousEnd>,
-    /// The segments before the previous one, nearest first: they are known where it is missing.
+    /// The segments before the previous one, nearest first, in case that one is missing.
     pub(crate) ancestors: Vec<Ancestor>,
-    /// Frames up to here were synced before the segment got its name.
-    pub(crate) born_offset: u64,
-    /// The seq behind the last record of those frames; the base where there are none.
-    pub(crate) born_seq: Seq,
+    /// The end of the frames that were synced before the segment got its name.
+    pub(crate) initial_end: ContentEnd,
     /// The newest day ever pruned.
     pub(crate) last_pruned_day: Option<Day>,
     pub(crate) pruned: Vec<SeqRange>,
@@ -78,28 +85,27 @@ pub(crate) struct SegmentHeader {
 pub(crate) enum HeaderError {
     /// Magic or CRC are wrong: damage, or no segment at all.
     Damaged,
-    /// The header is whole and bears another name than the file.
+    /// The header is whole and contains another name than the file's.
     Misnamed(Box<SegmentHeader>),
     /// Written by a newer version, with features this one must not ignore.
     Newer { version: u16, incompatible: u32 },
 }
 
-/// What the two copies of a header told.
+/// The header of a segment, read from its two copies.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct HeaderRead {
     pub(crate) header: SegmentHeader,
-    /// Which copies are damaged: the other one served.
+    /// The damaged copies; the other one was used.
     pub(crate) damaged_copies: Vec<u64>,
 }
 
 impl SegmentHeader {
-    /// The seq that comes before the first frame: where the previous segment ends. The base lies behind it where
-    /// seqs were skipped between the two.
+    /// The seq after the previous segment. The base is larger if seqs were skipped between the two.
     pub(crate) fn start_seq(&self) -> Seq {
         self.previous.map_or(self.name.base, |previous| previous.seq)
     }
 
-    /// Both copies, as they stand at the beginning of the file.
+    /// Both copies, as at the beginning of the file.
     pub(crate) fn encode(&self) -> Vec<u8> {
         let mut block = [0; BLOCK];
         let mut flags = 0;
@@ -140,8 +146,8 @@ impl SegmentHeader {
             .u64(previous.offset)
             .u64(previous.seq.0)
             .bytes(&previous.digest)
-            .u64(self.born_offset)
-            .u64(self.born_seq.0)
+            .u64(self.initial_end.offset)
+            .u64(self.initial_end.seq.0)
             .i32(self.last_pruned_day.map_or(i32::MIN, |day| day.0))
             .u16(pruned.len() as u16)
             .u16(gaps.len() as u16)
@@ -190,7 +196,7 @@ impl SegmentHeader {
             digest: take.array(),
             unreadable: flags & FLAG_PREVIOUS_UNREADABLE != 0,
         };
-        let (born_offset, born_seq) = (take.u64(), Seq(take.u64()));
+        let initial_end = ContentEnd { offset: take.u64(), seq: Seq(take.u64()) };
         let last_pruned_day = Some(Day(take.i32())).filter(|day| day.is_valid());
         let (pruned_count, gap_count) = (take.u16() as usize, take.u16() as usize);
         previous.salt = Salt(take.u64());
@@ -206,8 +212,8 @@ impl SegmentHeader {
         if pruned_count > PRUNED_RANGES_MAX || gap_count > GAPS_MAX {
             return Err(HeaderError::Damaged);
         }
-        let seqs = [name.base, previous.seq, previous.name.base, born_seq];
-        let offsets = [previous.offset, born_offset];
+        let seqs = [name.base, previous.seq, previous.name.base, initial_end.seq];
+        let offsets = [previous.offset, initial_end.offset];
         if seqs.iter().any(|seq| seq.0 > SEQ_MAX)
             || offsets.iter().any(|offset| *offset > SEGMENT_OFFSET_MAX)
         {
@@ -226,8 +232,7 @@ impl SegmentHeader {
             created,
             previous: (flags & FLAG_HAS_PREVIOUS != 0).then_some(previous),
             ancestors,
-            born_offset,
-            born_seq,
+            initial_end,
             last_pruned_day,
             pruned,
             gaps,
@@ -237,8 +242,8 @@ impl SegmentHeader {
 
 /// Reads the header of the segment called `name` from its first two blocks, either of which may be missing.
 ///
-/// A copy of another name beside one of this name (a misdirected write) counts as damaged. Where all whole copies bear
-/// another name the file was renamed or copied.
+/// A copy with another name next to one with this name (a misdirected write) counts as damaged. If all whole copies have
+/// another name, the file was renamed or copied.
 pub(crate) fn read_header(
     blocks: [Option<&[u8]>; COPIES as usize],
     name: SegmentName,
@@ -290,8 +295,7 @@ pub(crate) mod tests {
                 unreadable: false,
             }),
             ancestors: vec![(name(3, "2026-11-21"), Salt(9)), (name(1, "2026-11-20"), Salt(8))],
-            born_offset: FRAMES_OFFSET,
-            born_seq: Seq(42),
+            initial_end: ContentEnd { offset: FRAMES_OFFSET, seq: Seq(42) },
             last_pruned_day: Some("2026-11-01".parse().unwrap()),
             pruned: vec![SeqRange::new(Seq(1), Seq(5))],
             gaps: vec![SeqRange::new(Seq(8), Seq(9)), SeqRange::new(Seq(11), Seq(12))],

@@ -1,6 +1,6 @@
 //! The file of a sealed segment's keys: a header block, a Bloom filter, then the sorted keys in blocks.
 //!
-//! Derivable: whatever in it is missing or wrong is made again from the segment.
+//! Derivable: a missing or damaged file is written again from the segment.
 
 use super::frame::Salt;
 use super::{Key, Put, SegmentName, Take, record_len};
@@ -12,14 +12,14 @@ const BLOCK: usize = BLOCK_BYTES as usize;
 const COVERED_FROM: usize = 12;
 const ENTRY_BYTES: usize = 24;
 const CRC_BYTES: usize = 4;
-/// Keys in one block, the last four bytes of which are its CRC.
+/// Keys in one block; its last four bytes are a CRC.
 const ENTRIES_PER_BLOCK: usize = (BLOCK - CRC_BYTES) / ENTRY_BYTES;
 const FILTER_BITS_PER_KEY: u64 = 10;
 const FILTER_PROBES: u64 = 7;
 /// More keys than any segment has room for are damage, whatever the CRC says.
-const KEYS_MAX: u64 = 4 * SEGMENT_BYTES_MAX / record_len(0, true) as u64;
+const KEYS_MAX: u64 = 4 * SEGMENT_BYTES_MAX / record_len(0, true, 0) as u64;
 
-/// What the first block says.
+/// The first block.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct KeysHeader {
     pub(crate) salt: Salt,
@@ -28,7 +28,7 @@ pub(crate) struct KeysHeader {
     filter_crc: u32,
 }
 
-/// Says of most keys that they are certainly not in a set.
+/// A Bloom filter: rules out most keys that are not in a set.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct KeyFilter {
     words: Vec<u64>,
@@ -66,7 +66,7 @@ impl KeyFilter {
 
     fn bits(key: &Key, words: usize) -> impl Iterator<Item = u64> {
         let mut take = Take::new(key);
-        let mut random = crate::random::Random::new(take.u64() ^ take.u64().rotate_left(32));
+        let mut random = crate::id_source::Random::new(take.u64() ^ take.u64().rotate_left(32));
         let (first, step) = (random.bits(), random.bits() | 1);
         let bits = (words as u64 * 64).max(1);
         (0..FILTER_PROBES).map(move |probe| first.wrapping_add(probe.wrapping_mul(step)) % bits)
@@ -107,7 +107,7 @@ impl KeysHeader {
         file
     }
 
-    /// Reads the first block; `None` where it is not that of this segment's keys.
+    /// Reads the first block; `None` if it is not that of this segment's keys.
     pub(crate) fn decode(block: &[u8], salt: Salt, name: SegmentName) -> Option<Self> {
         let block = block.get(..BLOCK)?;
         let mut take = Take::new(block);
@@ -126,7 +126,7 @@ impl KeysHeader {
         })
     }
 
-    /// Where the filter stands and how long it is.
+    /// Offset and length of the filter.
     pub(crate) const fn filter_span(&self) -> (u64, usize) {
         (BLOCK_BYTES, KeyFilter::words_for(self.keys) * 8)
     }
@@ -146,13 +146,13 @@ impl KeysHeader {
         self.keys.div_ceil(ENTRIES_PER_BLOCK as u64)
     }
 
-    /// Where a key block stands.
+    /// Offset of a key block.
     pub(crate) const fn block_offset(&self, index: u64) -> u64 {
         let (start, len) = self.filter_span();
         (start + len as u64).next_multiple_of(BLOCK_BYTES) + index * BLOCK_BYTES
     }
 
-    /// The keys of a block; `None` where its CRC is wrong.
+    /// The keys of a block; `None` if its CRC is wrong.
     pub(crate) fn decode_block(&self, index: u64, block: &[u8]) -> Option<Vec<(Key, Seq)>> {
         let (entries, crc) = block.get(..BLOCK)?.split_at(BLOCK - CRC_BYTES);
         if Take::new(crc).u32() != crc32fast::hash(entries) {
@@ -170,7 +170,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_key_is_found_through_filter_and_block_and_few_others_pass_the_filter() {
+    fn every_key_passes_the_filter_and_is_in_its_block() {
         let key =
             |index: u64| *blake3::hash(&index.to_le_bytes()).as_bytes().first_chunk().unwrap();
         let mut keys: Vec<(Key, Seq)> = (0..1000).map(|index| (key(index), Seq(index))).collect();

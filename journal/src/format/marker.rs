@@ -1,12 +1,11 @@
-//! The durability marker: slots in a file of its own (`WITNESS`) that say how far the journal is durable and who writes it.
+//! The durability marker: slots in the file `WITNESS` with the durable end of the journal and its writer.
 //!
-//! The leader writes one of two slots after every sync that returned, in turn, and does not sync it. Other processes
-//! read it to know how far they may read; recovery reads it to know what was acknowledged. A third slot holds the
-//! claim of the process that opened the journal last: only an opening and a clean close write it.
+//! The leader writes one of two slots after every successful sync, in turn, and does not sync it. Other processes read it to
+//! learn how far they may read; recovery reads it to learn which records were acknowledged. A third slot holds the claim
+//! of the process that opened the journal last: only an opening and a clean shutdown write it.
 
 use super::frame::Salt;
-use super::{Put, SegmentName, Take};
-use crate::carried::Counts;
+use super::{Counts, Put, SegmentName, Take};
 use crate::limits::{BLOCK_BYTES, SEGMENT_OFFSET_MAX, SEQ_MAX};
 use crate::{Day, Seq};
 
@@ -19,18 +18,18 @@ const HOST_BYTES: usize = 64;
 /// Bytes of one slot, the claim's too: one sector, so that a power cut leaves the old or the new one.
 pub(crate) const SLOT_BYTES: usize = 512;
 
-/// Where the claim stands: behind the slots, each in a block of its own, so that one bad sector leaves the others.
+/// Offset of the claim, after the slots. Each has its own block, so that one bad sector does not hit the others.
 pub(crate) const CLAIM_OFFSET: u64 = SLOTS * BLOCK_BYTES;
 
 /// Size of the file.
 pub(crate) const MARKER_BYTES: u64 = CLAIM_OFFSET + BLOCK_BYTES;
 
 const FLAG_CLEAN: u32 = 1;
-const FLAG_NOTABLE: u32 = 2;
+const FLAG_CONTROL: u32 = 2;
 const FLAG_UNNAMED: u32 = 4;
 const FLAG_RELEASED: u32 = 1;
 
-/// Which opening of a journal wrote something: drawn at random by each.
+/// Random id of one opening of a journal.
 pub(crate) type WriterId = [u8; 16];
 
 /// A decoded slot of the marker.
@@ -44,29 +43,29 @@ pub(crate) struct DurabilityMarker {
     pub(crate) writer: WriterId,
     pub(crate) salt: Salt,
     pub(crate) name: SegmentName,
-    /// Inode of the segment's file: another one shows that the file is a copy, which must not be continued. 0: unknown.
+    /// Inode of the segment's file: another inode proves that the file is a copy. 0 if unknown.
     pub(crate) inode: u64,
     /// First offset of the segment that is not durable.
     pub(crate) offset: u64,
-    /// The seq behind the last durable record.
+    /// The seq after the last durable record.
     pub(crate) seq: Seq,
     /// Chained digest of the segment's whole digest blocks before `offset`.
     pub(crate) digest: [u8; 32],
     /// What the segment holds before `offset`.
     pub(crate) counts: Counts,
-    /// The journal was closed in an orderly way: nothing stands behind `offset`.
+    /// The journal was closed cleanly: the file holds nothing after `offset`.
     pub(crate) clean: bool,
     /// The segment holds records that an opening must see: tombstones, gaps.
-    pub(crate) notable: bool,
+    pub(crate) has_control: bool,
     /// `IDENTITY` could not be written when the segment was begun, so that it names an older one.
     pub(crate) unnamed: bool,
 }
 
-/// Who opened the journal last.
+/// The process that opened the journal last.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Claim {
     pub(crate) writer: WriterId,
-    /// It closed the journal in an orderly way. Otherwise it may still be writing.
+    /// It closed the journal cleanly. Otherwise it may still be writing.
     pub(crate) released: bool,
     pub(crate) process: u32,
     /// Name of its machine, for messages only.
@@ -74,12 +73,12 @@ pub(crate) struct Claim {
 }
 
 impl DurabilityMarker {
-    /// Where the slots stand.
+    /// Offsets of the slots.
     pub(crate) const fn slot_offsets() -> [u64; SLOTS as usize] {
         [0, BLOCK_BYTES]
     }
 
-    /// Where the slot of this generation stands.
+    /// Offset of the slot of this generation.
     pub(crate) const fn slot_offset(&self) -> u64 {
         (self.generation % SLOTS) * BLOCK_BYTES
     }
@@ -88,7 +87,7 @@ impl DurabilityMarker {
         let mut slot = [0; SLOT_BYTES];
         let mut flags = 0;
         flags |= if self.clean { FLAG_CLEAN } else { 0 };
-        flags |= if self.notable { FLAG_NOTABLE } else { 0 };
+        flags |= if self.has_control { FLAG_CONTROL } else { 0 };
         flags |= if self.unnamed { FLAG_UNNAMED } else { 0 };
         let (day_min, day_max) = self.counts.days.unwrap_or((Day(i32::MAX), Day(i32::MIN)));
         Put::new(&mut slot)
@@ -116,7 +115,7 @@ impl DurabilityMarker {
         slot
     }
 
-    /// Reads one slot; `None` where it is none.
+    /// Reads one slot; `None` if it is not valid.
     pub(crate) fn decode(slot: &[u8]) -> Option<Self> {
         let mut take = checked(slot, MAGIC)?;
         let flags = take.u32();
@@ -146,7 +145,7 @@ impl DurabilityMarker {
             inode: take.u64(),
             counts: Counts { frames, records, keyed, days },
             clean: flags & FLAG_CLEAN != 0,
-            notable: flags & FLAG_NOTABLE != 0,
+            has_control: flags & FLAG_CONTROL != 0,
             unnamed: flags & FLAG_UNNAMED != 0,
         })
     }
@@ -171,7 +170,7 @@ impl Claim {
         slot
     }
 
-    /// Reads the claim's slot; `None` where it is none.
+    /// Reads the claim's slot; `None` if it is not valid.
     pub(crate) fn decode(slot: &[u8]) -> Option<Self> {
         let mut take = checked(slot, CLAIM_MAGIC)?;
         let released = take.u32() & FLAG_RELEASED != 0;
@@ -194,7 +193,7 @@ fn seal(slot: &mut [u8; SLOT_BYTES]) {
     Put::new(slot).skip(MAGIC.len()).u32(crc);
 }
 
-/// The fields behind the CRC of a slot that has this magic and is whole.
+/// The fields after the CRC of a valid slot with this magic.
 fn checked(slot: &[u8], magic: [u8; 8]) -> Option<Take<'_>> {
     let slot = slot.get(..SLOT_BYTES)?;
     let mut take = Take::new(slot);
@@ -220,7 +219,7 @@ mod tests {
             digest: [9; 32],
             counts: Counts { frames: 3, records: 8, keyed: 8, days: Some((Day(1), Day(2))) },
             clean: true,
-            notable: false,
+            has_control: false,
             unnamed: true,
         }
     }

@@ -1,20 +1,20 @@
 //! One record: what a caller appends ([`NewRecord`]), what a reader gets ([`Record`]), and its bytes.
 
-use super::{Put, Take};
+use super::{Extensions, Put, TagList, Tags, Take};
 use crate::{Day, Seq, Timestamp};
 
-/// An idempotency key: a record whose key a retained segment holds already is a duplicate.
+/// An idempotency key: a record with the key of a retained record is a duplicate.
 pub type Key = [u8; 16];
 
-/// What a record is about. Kinds from [`Kind::RESERVED`] on are the journal's own.
+/// The type of a record. Kinds from [`Kind::RESERVED`] on are control records.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Kind(pub u16);
 
 impl Kind {
-    /// First of the kinds that only the journal itself appends.
+    /// First kind of control records, which only the journal appends.
     pub const RESERVED: Self = Self(0xFF00);
 
-    /// Whether only the journal itself appends records of this kind.
+    /// Whether this is the kind of a control record.
     #[must_use]
     pub const fn is_reserved(self) -> bool {
         self.0 >= Self::RESERVED.0
@@ -23,39 +23,89 @@ impl Kind {
 
 /// A record to be appended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct NewRecord<'a> {
-    /// What it is about; not a reserved one.
+    /// Its type; not a reserved one.
     pub kind: Kind,
     /// Version of the payload's form.
     pub version: u16,
-    /// Local day of the fact it tells; the day of appending where it is `None`.
+    /// Local day of the recorded fact; `None`: the day of appending.
     pub day: Option<Day>,
     /// Idempotency key.
     pub key: Option<Key>,
+    /// Names by which it is found.
+    pub tags: TagList<'a>,
     /// Opaque bytes, at most [`PAYLOAD_BYTES_MAX`](crate::limits::PAYLOAD_BYTES_MAX).
     pub payload: &'a [u8],
 }
 
-/// A record as it stands in the journal.
+impl<'a> NewRecord<'a> {
+    /// A record of the day of appending, without key and tags.
+    #[must_use]
+    pub const fn new(kind: Kind, version: u16, payload: &'a [u8]) -> Self {
+        Self { kind, version, day: None, key: None, tags: TagList::NONE, payload }
+    }
+
+    /// Sets the local day of the recorded fact.
+    #[must_use]
+    pub fn day(self, day: impl Into<Option<Day>>) -> Self {
+        Self { day: day.into(), ..self }
+    }
+
+    /// Sets the idempotency key.
+    #[must_use]
+    pub fn key(self, key: impl Into<Option<Key>>) -> Self {
+        Self { key: key.into(), ..self }
+    }
+
+    /// Sets the tags.
+    #[must_use]
+    pub const fn tags(self, tags: TagList<'a>) -> Self {
+        Self { tags, ..self }
+    }
+}
+
+/// A record of the journal.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Record<'a> {
     /// Its position.
     pub seq: Seq,
     /// When it was appended, by the journal's clock.
     pub time: Timestamp,
-    /// Local day of the fact it tells.
+    /// Local day of the recorded fact.
     pub day: Day,
-    /// What it is about.
+    /// Its type.
     pub kind: Kind,
     /// Version of the payload's form.
     pub version: u16,
     /// Idempotency key.
     pub key: Option<Key>,
+    /// Names by which it is found.
+    pub tags: TagList<'a>,
+    /// Parts that this version may not know.
+    pub extensions: Extensions<'a>,
     /// Opaque bytes.
     pub payload: &'a [u8],
 }
 
 impl Record<'_> {
+    /// A copy that can be kept.
+    #[must_use]
+    pub fn to_owned(&self) -> OwnedRecord {
+        OwnedRecord {
+            seq: self.seq,
+            time: self.time,
+            day: self.day,
+            kind: self.kind,
+            version: self.version,
+            key: self.key,
+            tags: self.tags.to_owned(),
+            extensions: self.extensions.as_bytes().to_vec(),
+            payload: self.payload.to_vec(),
+        }
+    }
+
     /// A digest of everything in the record, its seq included, that does not depend on where it is stored.
     #[must_use]
     pub fn digest(&self) -> [u8; 16] {
@@ -64,8 +114,12 @@ impl Record<'_> {
         put.u64(self.seq.0);
         put_header(&mut put, &self.parts());
         put.bytes(&self.key.unwrap_or_default());
+        let (tags, extensions) = (self.tags.as_bytes(), self.extensions.as_bytes());
         let mut hasher = blake3::Hasher::new();
         hasher.update(&head).update(self.payload);
+        for area in [tags, extensions] {
+            hasher.update(&(area.len() as u64).to_le_bytes()).update(area);
+        }
         let mut digest = [0; 16];
         hasher.finalize_xof().fill(&mut digest);
         digest
@@ -78,18 +132,63 @@ impl Record<'_> {
             kind: self.kind,
             version: self.version,
             key: self.key,
+            tags: self.tags,
+            extensions: self.extensions,
             payload: self.payload,
         }
     }
 }
 
-/// Everything of a record but its seq, which follows from its place in the frame.
+/// A [`Record`] that can be kept.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct OwnedRecord {
+    /// Its position.
+    pub seq: Seq,
+    /// When it was appended, by the journal's clock.
+    pub time: Timestamp,
+    /// Local day of the recorded fact.
+    pub day: Day,
+    /// Its type.
+    pub kind: Kind,
+    /// Version of the payload's form.
+    pub version: u16,
+    /// Idempotency key.
+    pub key: Option<Key>,
+    /// Names by which it is found.
+    pub tags: Tags,
+    extensions: Vec<u8>,
+    /// Opaque bytes.
+    pub payload: Vec<u8>,
+}
+
+impl OwnedRecord {
+    /// The record, borrowed.
+    #[must_use]
+    pub fn as_record(&self) -> Record<'_> {
+        Record {
+            seq: self.seq,
+            time: self.time,
+            day: self.day,
+            kind: self.kind,
+            version: self.version,
+            key: self.key,
+            tags: self.tags.list(),
+            extensions: Extensions::decode(&self.extensions).unwrap_or_default(),
+            payload: &self.payload,
+        }
+    }
+}
+
+/// A record without its seq, which follows from its place in the frame.
 pub(crate) struct Parts<'a> {
     pub(crate) time: Timestamp,
     pub(crate) day: Day,
     pub(crate) kind: Kind,
     pub(crate) version: u16,
     pub(crate) key: Option<Key>,
+    pub(crate) tags: TagList<'a>,
+    pub(crate) extensions: Extensions<'a>,
     pub(crate) payload: &'a [u8],
 }
 
@@ -97,7 +196,11 @@ pub(crate) struct Parts<'a> {
 const HEADER_BYTES: usize = 24;
 const KEY_BYTES: usize = 16;
 const ALIGNMENT: usize = 8;
+/// Bytes of the length before the tags, and before the extensions.
+const LENGTH_BYTES: usize = 2;
 const FLAG_KEY: u16 = 1;
+const FLAG_TAGS: u16 = 2;
+const FLAG_EXTENSIONS: u16 = 4;
 
 /// Bytes of the smallest possible record.
 pub(crate) const RECORD_BYTES_MIN: u64 = HEADER_BYTES as u64;
@@ -106,14 +209,18 @@ const _: () = assert!(HEADER_BYTES == 4 + 2 + 2 + 8 + 4 + 2 + 2);
 const _: () = assert!(HEADER_BYTES.is_multiple_of(ALIGNMENT));
 const _: () = assert!(KEY_BYTES.is_multiple_of(ALIGNMENT));
 
-/// Bytes a record takes in a frame.
-pub(crate) const fn record_len(payload: usize, has_key: bool) -> usize {
+/// Length of a record in a frame, in bytes. `tags` is the length of all tags.
+pub(crate) const fn record_len(payload: usize, has_key: bool, tags: usize) -> usize {
     let key = if has_key { KEY_BYTES } else { 0 };
-    HEADER_BYTES + key + payload.next_multiple_of(ALIGNMENT)
+    let tags = if tags > 0 { (LENGTH_BYTES + tags).next_multiple_of(ALIGNMENT) } else { 0 };
+    HEADER_BYTES + key + tags + payload.next_multiple_of(ALIGNMENT)
 }
 
 fn put_header(put: &mut Put<'_>, parts: &Parts<'_>) {
-    let flags = if parts.key.is_some() { FLAG_KEY } else { 0 };
+    let flag = |is_set, flag| if is_set { flag } else { 0 };
+    let flags = flag(parts.key.is_some(), FLAG_KEY)
+        | flag(!parts.tags.is_empty(), FLAG_TAGS)
+        | flag(!parts.extensions.as_bytes().is_empty(), FLAG_EXTENSIONS);
     put.u32(u32::try_from(parts.payload.len()).unwrap_or(u32::MAX))
         .u16(parts.kind.0)
         .u16(parts.version)
@@ -131,9 +238,28 @@ pub(crate) fn encode_record(parts: &Parts<'_>, buffer: &mut Vec<u8>) {
     if let Some(key) = &parts.key {
         buffer.extend_from_slice(key);
     }
+    for area in [parts.tags.as_bytes(), parts.extensions.as_bytes()] {
+        if !area.is_empty() {
+            buffer.extend_from_slice(&(area.len() as u16).to_le_bytes());
+            buffer.extend_from_slice(area);
+            pad(LENGTH_BYTES + area.len(), buffer);
+        }
+    }
     buffer.extend_from_slice(parts.payload);
-    let padding = parts.payload.len().next_multiple_of(ALIGNMENT) - parts.payload.len();
+    pad(parts.payload.len(), buffer);
+}
+
+fn pad(len: usize, buffer: &mut Vec<u8>) {
+    let padding = len.next_multiple_of(ALIGNMENT) - len;
     buffer.extend_from_slice(&[0; ALIGNMENT][..padding]);
+}
+
+/// Takes a length, as many bytes, and their padding.
+fn take_area<'a>(take: &mut Take<'a>) -> &'a [u8] {
+    let len = usize::from(take.u16());
+    let area = take.slice(len);
+    take.skip((LENGTH_BYTES + len).next_multiple_of(ALIGNMENT) - LENGTH_BYTES - len);
+    area
 }
 
 /// Walks the records of a frame's body without holding on to it, so that a reader can keep both.
@@ -148,7 +274,7 @@ impl RecordsCursor {
         Self { seq: first_seq, at: 0 }
     }
 
-    /// The next record of `body`; `None` at its end and where its bytes make no sense.
+    /// The next record of `body`; `None` at its end and at invalid bytes.
     pub(crate) fn next<'a>(&mut self, body: &'a [u8]) -> Option<Record<'a>> {
         let rest = body.get(self.at..)?;
         let mut take = Take::new(rest);
@@ -156,10 +282,17 @@ impl RecordsCursor {
         let (kind, version) = (Kind(take.u16()), take.u16());
         let (utc_micros, day, offset_minutes) = (take.i64(), Day(take.i32()), take.i16());
         let flags = take.u16();
-        if flags & !FLAG_KEY != 0 || !day.is_valid() {
+        let known = FLAG_KEY | FLAG_TAGS | FLAG_EXTENSIONS;
+        if flags & !known != 0 || !day.is_valid() {
             return None;
         }
+        let area = |flag, take: &mut Take<'a>| match flags & flag != 0 {
+            true => take_area(take),
+            false => &[],
+        };
         let key = (flags & FLAG_KEY != 0).then(|| take.array::<KEY_BYTES>());
+        let tags = TagList::decode(area(FLAG_TAGS, &mut take))?;
+        let extensions = Extensions::decode(area(FLAG_EXTENSIONS, &mut take))?;
         let payload = take.slice(payload_len);
         take.skip(payload_len.next_multiple_of(ALIGNMENT) - payload_len);
         if take.is_short() {
@@ -169,7 +302,7 @@ impl RecordsCursor {
         let seq = self.seq;
         self.seq = seq.next();
         let time = Timestamp { utc_micros, offset_minutes };
-        Some(Record { seq, time, day, kind, version, key, payload })
+        Some(Record { seq, time, day, kind, version, key, tags, extensions, payload })
     }
 
     /// Whether `body` was walked to its very end.

@@ -1,4 +1,4 @@
-//! How a [`Reader`] comes from one segment to the next, past pruned, missing and unreadable ones.
+//! Moves a [`Reader`] from one segment to the next, past pruned, missing and unreadable ones.
 
 use super::{Current, End, Reader, lost_from, note};
 use crate::chain::Link;
@@ -7,15 +7,16 @@ use crate::directory::{HeaderFlaw, OpenSegment};
 use crate::entry::{LossCause, Lost, Notice};
 use crate::format::{FRAMES_OFFSET, Salt, SegmentHeader, SegmentName};
 use crate::segment_end::SegmentEnd;
+use crate::seq::RangeSet;
 use crate::storage::Access;
 use crate::walk::FrameWalk;
 use crate::window::Window;
 use crate::{Error, Seq, SeqRange};
 
 impl Reader {
-    /// At the end of what was readable of the last segment: looks how far it is now.
+    /// Extends the window of the last segment to the current durable end.
     pub(super) fn extend(&mut self) -> Result<bool, Error> {
-        let head = self.view.readable_end()?;
+        let head = self.source.readable_end()?;
         let Some(current) = &mut self.current else {
             return Ok(true);
         };
@@ -23,6 +24,7 @@ impl Reader {
             Some((name, salt)) if (name, salt) == (current.name, current.salt) => {
                 if head.durable.offset > current.window.limit() {
                     current.window.set_limit(head.durable.offset);
+                    self.aim_in_active(head.durable)?;
                     return Ok(true);
                 }
                 let missing = SeqRange::new(current.walk.expected(), head.durable.seq);
@@ -33,8 +35,8 @@ impl Reader {
                 current.walk.skip_to(head.durable.seq);
                 let (name, offset) = (current.name, current.walk.offset());
                 self.lost = lost_from(self.from, missing, name, offset);
-                if self.lost.is_none() && head.active_missing && !self.told_missing {
-                    self.told_missing = true;
+                if self.lost.is_none() && head.active_missing && !self.missing_reported {
+                    self.missing_reported = true;
                     let range = SeqRange::new(head.durable.seq, head.durable.seq.next());
                     self.lost = Some(Lost {
                         range,
@@ -45,8 +47,14 @@ impl Reader {
                 }
                 Ok(self.lost.is_some())
             }
+            // A segment that cannot be read: everything so far was reported as lost.
+            Some((name, _))
+                if name == current.name && current.salt.0 == 0 && self.from >= head.durable.seq =>
+            {
+                Ok(false)
+            }
             Some((name, _)) if name == current.name => {
-                // Replaced by one that carries its frames on.
+                // Replaced by a segment with the same frames.
                 self.current = None;
                 Ok(true)
             }
@@ -54,9 +62,9 @@ impl Reader {
         }
     }
 
-    /// The segment is not the last one any more: finds out where it ends.
+    /// Fixes the end of a segment that is not the last one any more.
     fn fix_end(&mut self) -> Result<bool, Error> {
-        self.links = self.view.links_from(self.from)?;
+        self.links = self.source.links_from(self.from)?;
         let Some(current) = &mut self.current else {
             return Ok(true);
         };
@@ -64,10 +72,10 @@ impl Reader {
         let Some(successor) = self.links.iter().find(|link| link.name.base > base) else {
             return Ok(false);
         };
-        let directory = self.view.directory();
+        let directory = self.source.directory();
         let end = match directory.open_segment(current.name, Access::Read)? {
-            Some(segment) => self.view.end_of(&segment, successor)?,
-            // Unlinked while being read: what was readable is all there was.
+            Some(segment) => self.source.end_of(&segment, successor)?,
+            // Unlinked while being read: its end is the durable end that was known.
             None => SegmentEnd {
                 offset: current.window.limit(),
                 seq: current.walk.expected(),
@@ -80,7 +88,7 @@ impl Reader {
         Ok(true)
     }
 
-    /// The end of a segment: checks that nothing is missing, then opens the next one.
+    /// Leaves a segment at its end: checks that no record is missing, then opens the next one.
     pub(super) fn leave(&mut self, end: SegmentEnd) -> Result<bool, Error> {
         let Some(current) = &mut self.current else {
             return Ok(true);
@@ -112,7 +120,7 @@ impl Reader {
         let index = match next(&self.links) {
             Some(index) => Some(index),
             None => {
-                self.links = self.view.links_from(self.from)?;
+                self.links = self.source.links_from(self.from)?;
                 next(&self.links)
             }
         };
@@ -120,7 +128,7 @@ impl Reader {
     }
 
     pub(super) fn open_first(&mut self) -> Result<bool, Error> {
-        self.links = self.view.links_from(self.from)?;
+        self.links = self.source.links_from(self.from)?;
         if self.links.is_empty() {
             return Ok(false);
         }
@@ -128,20 +136,29 @@ impl Reader {
         self.open_at(holding.saturating_sub(1), self.from)
     }
 
-    /// Opens the segment with this index; `reached` is the seq that should come next.
+    /// Opens the segment with this index; `reached` is the next expected seq.
     pub(super) fn open_at(&mut self, index: usize, reached: Seq) -> Result<bool, Error> {
-        let is_pruned =
-            |link: &Link| self.pruned.covers(SeqRange::new(link.name.base, link.name.base.next()));
-        let pruned = self.links.iter().skip(index).take_while(|link| is_pruned(link)).count();
-        let index = index + pruned;
+        let is_pruned = |link: &Link, pruned: &RangeSet| {
+            pruned.covers(SeqRange::new(link.name.base, link.name.base.next()))
+        };
+        let (mut index, mut reached) = (index, reached);
+        loop {
+            let rest = self.links.iter().skip(index);
+            index += rest.take_while(|link| is_pruned(link, &self.pruned)).count();
+            let passed = self.pass_without_match(index, reached);
+            if passed == (index, reached) {
+                break;
+            }
+            (index, reached) = passed;
+        }
         let Some(link) = self.links.get(index).cloned() else {
             return Ok(false);
         };
         let name = link.name;
         let successor = self.links.get(index + 1).cloned();
-        let directory = self.view.directory();
+        let directory = self.source.directory();
         let segment = directory.open_segment(name, Access::Read)?;
-        // Another file may have got the name since the chain was followed.
+        // Another file may have taken the name since the chain was followed.
         let segment = segment.filter(|segment| match &segment.header {
             Ok(read) => link.salt.0 == 0 || read.header.salt == link.salt,
             Err(HeaderFlaw::Misnamed(_) | HeaderFlaw::Blank) => false,
@@ -174,19 +191,21 @@ impl Reader {
             return self.begin_again(reached);
         }
         let end = match successor {
-            Some(successor) => End::Fixed(self.view.end_of(&segment, &successor)?),
+            Some(successor) => End::Fixed(self.source.end_of(&segment, &successor)?),
             None => End::Open,
         };
         let window = self.window_of(segment, end)?;
         let digest = self.options.check_digests.then(SegmentDigest::new);
         let salt = read.header.salt;
         let walk = FrameWalk::new(salt, FRAMES_OFFSET, start);
-        self.current = Some(Current { name, salt, window, walk, end, digest });
+        self.current = Some(Current { name, salt, window, walk, end, digest, jumps: None });
+        self.aim_in_sealed()?;
         Ok(true)
     }
 
-    /// Whether the segment being read is to be opened again before anything in it is called lost, which is done once: its
-    /// file may have been replaced by another one, or a cache may show old bytes of it.
+    /// Whether to open the current segment again before a loss is reported, which is done once.
+    ///
+    /// Its file may have been replaced, or a cache may show old bytes.
     pub(super) fn reopens(&mut self) -> bool {
         let name = self.current.as_ref().map(|current| current.name);
         let first_time = self.reopened != name;
@@ -194,21 +213,21 @@ impl Reader {
         first_time
     }
 
-    /// Files are not what they were when the chain was followed: follows it again, from `reached` on.
+    /// Follows the chain again from `reached` on, because files have changed.
     pub(super) fn begin_again(&mut self, reached: Seq) -> Result<bool, Error> {
-        self.view.forget_chain();
+        self.source.forget_chain();
         self.current = None;
         self.from = self.from.max(reached);
         Ok(true)
     }
 
-    /// Nothing follows, though the journal reached `head` before that was found: the rest is missing.
+    /// Reports the rest as missing: no segment follows, although the journal reached `head`.
     pub(super) fn check_end(&mut self, head: Seq) -> Result<(), Error> {
         let missing = SeqRange::new(self.from, head);
         if missing.is_empty() {
             return Ok(());
         }
-        if self.view.ledger()?.pruned.covers(missing) {
+        if self.source.pruned_and_gaps()?.pruned.covers(missing) {
             self.from = head;
             return Ok(());
         }
@@ -235,18 +254,19 @@ impl Reader {
         Ok(Window::new(segment.path, segment.file, limit))
     }
 
-    /// Seqs between two segments: pruned ones are passed over, others are lost. `false`: before that is said, the chain is
-    /// to be followed again.
+    /// Skips pruned seqs between two segments and reports others as lost.
+    ///
+    /// `false`: the chain has to be followed again before a loss is reported.
     fn check_missing(&mut self, missing: SeqRange, header: &SegmentHeader) -> Result<bool, Error> {
         if missing.is_empty() || self.pruned.covers(missing) {
             return Ok(true);
         }
-        let ledger = self.view.ledger()?;
-        let floor = ledger.pruned.floor();
+        let pruned_and_gaps = self.source.pruned_and_gaps()?;
+        let floor = pruned_and_gaps.pruned.floor();
         if self.from < floor {
             return Err(Error::Pruned { floor });
         }
-        if !ledger.pruned.covers(missing) {
+        if !pruned_and_gaps.pruned.covers(missing) {
             if self.missed != Some(missing.from) {
                 self.missed = Some(missing.from);
                 return Ok(false);
@@ -260,7 +280,7 @@ impl Reader {
         Ok(true)
     }
 
-    /// Passes over a segment of which nothing can be verified.
+    /// Skips a segment in which nothing can be verified.
     fn pass_unreadable(
         &mut self,
         segment: OpenSegment,
@@ -270,14 +290,14 @@ impl Reader {
     ) -> Result<bool, Error> {
         let name = segment.name;
         let end = match &successor {
-            Some(successor) => self.view.end_of(&segment, successor)?.seq,
-            None => self.view.head()?,
+            Some(successor) => self.source.end_of(&segment, successor)?.seq,
+            None => self.source.head()?,
         };
         let named = successor.as_ref().and_then(|successor| successor.previous);
         let after =
             named.filter(|previous| previous.name == name).map_or(end, |previous| previous.seq);
         let range = SeqRange::new(reached.max(self.from), after);
-        if !range.is_empty() && !self.view.ledger()?.pruned.covers(range) {
+        if !range.is_empty() && !self.source.pruned_and_gaps()?.pruned.covers(range) {
             self.lost = Some(Lost { range, segment: name, offset: 0, cause });
         }
         let end = match successor {
@@ -288,7 +308,8 @@ impl Reader {
         };
         let walk = FrameWalk::new(Salt(0), FRAMES_OFFSET, after);
         let window = Window::new(segment.path, segment.file, 0);
-        self.current = Some(Current { name, salt: Salt(0), window, walk, end, digest: None });
+        self.current =
+            Some(Current { name, salt: Salt(0), window, walk, end, digest: None, jumps: None });
         Ok(true)
     }
 }

@@ -1,41 +1,43 @@
-//! Positions of a [`Reader`]: remembered with a digest of the last record, returned to through a hint.
+//! Positions of a [`Reader`]: saved with a digest of the last record, resumed through a hint.
 
 use super::{End, Reader, ReaderOptions, Resume};
 use crate::chain::Link;
 use crate::entry::{Entry, FrameHint, LastRecord, Position};
 use crate::format::{FRAME_HEADER_BYTES, FrameHeader, RecordsCursor, Salt};
+use crate::source::Source;
 use crate::storage::Access;
-use crate::view::JournalView;
 use crate::walk::FrameWalk;
 use crate::window::Window;
 use crate::{Error, Seq, SeqRange};
 
 impl Reader {
     pub(crate) fn resume(
-        view: JournalView,
+        source: Source,
         position: &Position,
         options: ReaderOptions,
     ) -> Result<Resume, Error> {
         let mismatch = |reason: String| Ok(Resume::Mismatch { reason });
-        let pruned = view.ledger()?.pruned;
+        let pruned = source.pruned_and_gaps()?.pruned;
         let floor = pruned.floor();
-        let begin = |from| Self::new(view.clone(), pruned.clone(), from, options);
+        // The record before the position is read whatever the query is.
+        let first = ReaderOptions { query: None, until: None, limit: None, ..options.clone() };
+        let begin = |from, options| Self::new(source.clone(), pruned.clone(), from, options);
         let Some(last) = &position.last else {
-            return Ok(Resume::At(begin(position.next.max(floor))));
+            return Ok(Resume::At(begin(position.next.max(floor), options)));
         };
-        let head = view.head()?;
+        let head = source.head()?;
         if position.next > head {
             return mismatch(format!(
-                "it stands at seq {}, the journal ends at {head}",
+                "the position is at seq {}, the journal ends at {head}",
                 position.next
             ));
         }
         if last.seq < floor {
-            return Ok(Resume::Pruned(begin(position.next.max(floor))));
+            return Ok(Resume::Pruned(begin(position.next.max(floor), options)));
         }
-        let mut reader = match begin(last.seq).at_hint(last)? {
+        let mut reader = match begin(last.seq, first.clone()).at_hint(last)? {
             Some(reader) => reader,
-            None => begin(last.seq),
+            None => begin(last.seq, first),
         };
         match reader.next()? {
             Some(Entry::Record(record)) if record.seq == last.seq => {
@@ -43,29 +45,31 @@ impl Reader {
                     return mismatch(format!("the record with seq {} is another one", last.seq));
                 }
                 reader.from = reader.from.max(position.next);
+                reader.returned = 0;
+                reader.options = options;
                 return Ok(Resume::At(reader));
             }
             Some(Entry::Lost(lost)) if lost.range.contains(last.seq) => {}
             _ if pruned.covers(SeqRange::new(last.seq, last.seq.next())) => {}
             _ => return mismatch(format!("the journal has no record with seq {}", last.seq)),
         }
-        Ok(Resume::At(begin(position.next)))
+        Ok(Resume::At(begin(position.next, options)))
     }
 
-    /// Where the reader stands: behind the last record it returned.
+    /// The position after the last record that the reader returned.
     ///
     /// # Errors
     ///
-    /// [`Error::Io`] where the last record has to be read again and cannot be.
+    /// [`Error::Io`] if the last record has to be read again and cannot be.
     pub fn position(&mut self) -> Result<Position, Error> {
         Ok(Position { next: self.from, last: self.remember(self.last)? })
     }
 
-    /// Where the reader stood before the last record it returned.
+    /// The position before the last record that the reader returned.
     ///
     /// # Errors
     ///
-    /// [`Error::Io`] where the record before has to be read again and cannot be.
+    /// [`Error::Io`] if the record before has to be read again and cannot be.
     pub fn position_before_last(&mut self) -> Result<Position, Error> {
         let next = self.last.map_or(self.from, |(seq, _)| seq);
         Ok(Position { next, last: self.remember(self.before_last)? })
@@ -77,9 +81,9 @@ impl Reader {
         Ok(digest.map(|digest| LastRecord { seq, digest, hint }))
     }
 
-    /// A reader that stands before the remembered record, found where its frame stood.
+    /// A reader before the remembered record, if its frame is still at the hint.
     fn at_hint(mut self, last: &LastRecord) -> Result<Option<Self>, Error> {
-        self.links = self.view.links_from(last.seq)?;
+        self.links = self.source.links_from(last.seq)?;
         let is_hinted = |link: &Link| link.name == last.hint.segment;
         let Some(index) = self.links.iter().position(is_hinted) else {
             return Ok(None);
@@ -88,7 +92,7 @@ impl Reader {
         if let Some(current) = &mut self.current
             && matches!(current.end, End::Open)
         {
-            let head = self.view.readable_end()?.durable;
+            let head = self.source.readable_end()?.durable;
             if head.segment == Some((current.name, current.salt)) {
                 current.window.set_limit(head.offset);
             }
@@ -112,7 +116,7 @@ impl Reader {
     fn digest_at(&mut self, seq: Seq, hint: FrameHint) -> Result<Option<[u8; 16]>, Error> {
         if let Some(current) = self.current.as_ref().filter(|current| current.name == hint.segment)
         {
-            // The window itself stays where it is: the frame being read is in it.
+            // The window itself does not move: the current frame is in it.
             let (window, salt) = (&current.window, current.salt);
             let held = window.held(hint.offset, FRAME_HEADER_BYTES);
             let len = FrameHeader::decode(held, salt, hint.offset).map_or(0, |header| header.len());
@@ -122,7 +126,7 @@ impl Reader {
                 (held, _) => Ok(held),
             };
         }
-        let directory = self.view.directory();
+        let directory = self.source.directory();
         let Some(segment) = directory.open_segment(hint.segment, Access::Read)? else {
             return Ok(None);
         };
@@ -148,7 +152,7 @@ fn digest_in(
     Ok(digest_of(window.get(offset, header.len() as usize)?, salt, seq, offset))
 }
 
-/// The digest of a record in a frame; `None` where `frame` does not hold all of it.
+/// The digest of a record in a frame; `None` if `frame` does not hold all of it.
 fn digest_of(frame: &[u8], salt: Salt, seq: Seq, offset: u64) -> Option<[u8; 16]> {
     let header = FrameHeader::decode(frame, salt, offset)?;
     let body = frame.get(FRAME_HEADER_BYTES..header.len() as usize)?;

@@ -1,4 +1,4 @@
-//! [`AnchoredStorage`]: writes only as long as the locked directory is where it was.
+//! [`AnchoredStorage`]: writes only while the locked directory is still at its path.
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -10,15 +10,14 @@ use super::{
 };
 use crate::mapped::Mapped;
 
-/// The operating system's files, as long as the directory that was locked, and `journal/` in it, are still the ones that
-/// their paths lead to.
+/// The operating system's files, as long as the locked directory and its `journal/` are still at their paths.
 ///
-/// A data directory that was moved away, and one whose file system was unmounted or taken out, can often still be
-/// written through files that are open; whether anybody will ever see that again is not known, and what is opened by
-/// its path would be made somewhere else. So nothing is written, read or made then: every call fails with an error
-/// that says so, and which is never [`io::ErrorKind::NotFound`]. Before a directory is locked everything is allowed.
+/// A data directory that was moved, or whose file system was unmounted or removed, can often still be written through open
+/// files. Those bytes may never be read again, and a file opened by its path would be created somewhere else.
+/// So every call fails then, with an error that is never [`io::ErrorKind::NotFound`]. Before a directory is locked, every
+/// call is allowed.
 ///
-/// The path is looked at before each call, not during it: what is under way at that moment is completed.
+/// The path is checked before each call, not during it: a running call completes.
 #[derive(Debug, Clone, Default)]
 pub struct AnchoredStorage {
     anchor: Arc<OnceLock<Anchor>>,
@@ -29,7 +28,7 @@ pub struct AnchoredStorage {
 struct Anchor {
     root: PathBuf,
     identity: (u64, u64),
-    /// `journal/` as it was first seen: it may be made, or mounted, after the directory is locked.
+    /// `journal/` when it was first seen: it may be created or mounted after the directory is locked.
     journal: OnceLock<(u64, u64)>,
 }
 
@@ -40,11 +39,11 @@ struct AnchoredFile {
 }
 
 impl AnchoredStorage {
-    /// Whether the locked directory is where it was.
+    /// Checks that the locked directory is still at its path.
     ///
     /// # Errors
     ///
-    /// What became of it, for an operator.
+    /// The problem, for an operator.
     pub fn check(&self) -> io::Result<()> {
         let Some(Anchor { root, identity, journal }) = self.anchor.get() else { return Ok(()) };
         check_identity(root, *identity)?;
@@ -60,7 +59,7 @@ impl AnchoredStorage {
         }
     }
 
-    /// The real storage, where the locked directory is where it was.
+    /// The real storage, if the locked directory is still at its path.
     fn real(&self) -> io::Result<RealStorage> {
         self.check().map(|()| RealStorage)
     }
@@ -167,7 +166,7 @@ impl StorageFile for AnchoredFile {
     fn sync(&self) -> io::Result<()> {
         self.storage.check()?;
         self.file.sync()?;
-        // Whoever relies on it finds it only where it was.
+        // Readers find the data only at the old path.
         self.storage.check()
     }
 
@@ -192,7 +191,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_was_moved_away_is_neither_written_nor_made_again() {
+    fn a_moved_directory_is_neither_written_nor_created_again() {
         let lab = tempfile::tempdir().unwrap();
         let (root, elsewhere) = (lab.path().join("data"), lab.path().join("elsewhere"));
         fs::create_dir(&root).unwrap();
@@ -214,7 +213,7 @@ mod tests {
         }
         assert!(!root.exists());
         assert_eq!(fs::read(elsewhere.join("file")).unwrap(), b"1");
-        // `journal/` is held on to from when it is first seen.
+        // `journal/` is anchored when it is first seen.
         let journal = elsewhere.join("journal");
         fs::create_dir(&journal).unwrap();
         fs::rename(&elsewhere, &root).unwrap();
@@ -228,7 +227,7 @@ mod tests {
         fs::rename(root.join("journal.bak"), root.join("journal")).unwrap();
         storage.check().unwrap();
         fs::rename(&root, &elsewhere).unwrap();
-        // Another one in its place is not it.
+        // Another directory in its place does not count.
         fs::create_dir(&root).unwrap();
         storage.open(&root.join("file"), Access::Create).unwrap_err();
         fs::remove_dir(&root).unwrap();

@@ -1,9 +1,9 @@
-//! The storage trait under everything: [`Storage`] is a tree of files, [`StorageFile`] one of them.
+//! The storage traits: [`Storage`] is a tree of files, [`StorageFile`] one of them.
 //!
-//! [`RealStorage`] is the operating system's, [`AnchoredStorage`] too, as long as the directory that is locked stays where
-//! it is, [`FaultyStorage`] a simulated disk that loses power, tears writes
-//! and fails syncs from a seed. The journal, and projections that keep files, do all their I/O through these
-//! two traits, so that every crash test drives the code that runs in the field.
+//! [`RealStorage`] is the operating system's. [`AnchoredStorage`] is too, as long as the locked directory stays at its path.
+//! `FaultyStorage` (feature `simulation`) is a simulated disk that loses power, tears writes and fails syncs from a seed.
+//! The journal, and projections that keep files, do all their I/O through these two traits, so that every crash test runs
+//! the production code.
 
 use std::fmt::Debug;
 use std::io;
@@ -11,11 +11,12 @@ use std::path::Path;
 use std::sync::Arc;
 
 mod anchored;
+#[cfg(any(test, feature = "simulation"))]
 mod faulty;
-mod holder;
 mod real;
 
 pub use anchored::AnchoredStorage;
+#[cfg(any(test, feature = "simulation"))]
 pub use faulty::{Fault, FaultyStorage};
 pub use real::RealStorage;
 
@@ -50,20 +51,20 @@ pub enum EntryKind {
 pub struct DirectoryEntry {
     /// The name, without the directory.
     pub name: std::ffi::OsString,
-    /// What it is.
+    /// Its type.
     pub kind: EntryKind,
 }
 
-/// What [`Storage::stat`] tells of a path.
+/// The result of [`Storage::stat`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct FileStat {
-    /// What it is; symbolic links are not followed.
+    /// Its type; symbolic links are not followed.
     pub kind: EntryKind,
     /// Length in bytes.
     pub len: u64,
     /// Device and inode: two paths are the same file exactly if these agree.
     pub identity: (u64, u64),
-    /// Number of names the file has: above one, a write through this name changes a copy made by hard links too.
+    /// Number of hard links: above one, a write also changes a copy made by hard links.
     pub links: u64,
     /// User and group that own it.
     pub owner: (u32, u32),
@@ -84,12 +85,12 @@ pub trait LockGuard: Debug + Send + Sync {}
 /// Why a lock was not obtained.
 #[derive(Debug)]
 pub enum LockError {
-    /// Somebody else holds it.
+    /// Another process holds it.
     Held {
-        /// Who, as far as it can be told: process id and command line.
+        /// Process id and command line of that process, if known.
         holder: Option<String>,
     },
-    /// The lock could not be asked for.
+    /// The lock could not be requested.
     Io(io::Error),
 }
 
@@ -97,11 +98,11 @@ pub enum LockError {
 pub trait Storage: Debug + Send + Sync + 'static {
     /// Opens a regular file. Never follows a symbolic link in the last component, and never waits for a pipe.
     ///
-    /// A file that is made belongs to the owner and group of its directory where this process may give it away.
+    /// A new file gets the owner and group of its directory, if this process may set them.
     ///
     /// # Errors
     ///
-    /// Those of the operating system; `NotFound` where the file does not exist and `access` does not make it;
+    /// The errors of the operating system; `NotFound` if the file does not exist and `access` does not create it;
     /// `IsADirectory` or `InvalidInput` where the path names anything but a regular file.
     fn open(&self, path: &Path, access: Access) -> io::Result<Arc<dyn StorageFile>>;
 
@@ -109,70 +110,70 @@ pub trait Storage: Debug + Send + Sync + 'static {
     ///
     /// # Errors
     ///
-    /// Those of the operating system.
+    /// The errors of the operating system.
     fn list(&self, directory: &Path) -> io::Result<Vec<DirectoryEntry>>;
 
     /// What a path is, without following a symbolic link.
     ///
     /// # Errors
     ///
-    /// Those of the operating system; `NotFound` where there is nothing.
+    /// The errors of the operating system; `NotFound` if there is nothing.
     fn stat(&self, path: &Path) -> io::Result<FileStat>;
 
-    /// Makes a directory and its parents; one that exists is fine. Not durable before its parent is synced.
+    /// Creates a directory and its parents; an existing one is no error. Durable after a sync of its parent.
     ///
     /// # Errors
     ///
-    /// Those of the operating system.
+    /// The errors of the operating system.
     fn create_directory(&self, directory: &Path) -> io::Result<()>;
 
     /// Gives a file another name in one step, replacing what had it. Not durable before the directory is synced.
     ///
     /// # Errors
     ///
-    /// Those of the operating system.
+    /// The errors of the operating system.
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()>;
 
     /// As [`Storage::rename`], but never replaces a file. Not durable before the directory is synced.
     ///
     /// # Errors
     ///
-    /// Those of the operating system; `AlreadyExists` where `to` exists.
+    /// The errors of the operating system; `AlreadyExists` if `to` exists.
     fn rename_new(&self, from: &Path, to: &Path) -> io::Result<()>;
 
     /// Removes a file. Not durable before the directory is synced.
     ///
     /// # Errors
     ///
-    /// Those of the operating system; `NotFound` where there is none.
+    /// The errors of the operating system; `NotFound` if there is none.
     fn remove(&self, path: &Path) -> io::Result<()>;
 
     /// Removes an empty directory. Not durable before its parent is synced.
     ///
     /// # Errors
     ///
-    /// Those of the operating system; `DirectoryNotEmpty` where it is not empty.
+    /// The errors of the operating system; `DirectoryNotEmpty` if it is not empty.
     fn remove_directory(&self, directory: &Path) -> io::Result<()>;
 
     /// Makes the names in a directory durable.
     ///
     /// # Errors
     ///
-    /// Those of the operating system; what is durable afterwards is then unknown.
+    /// The errors of the operating system; what is durable afterwards is then unknown.
     fn sync_directory(&self, directory: &Path) -> io::Result<()>;
 
     /// Takes the exclusive lock of a directory, without waiting longer than a moment.
     ///
     /// # Errors
     ///
-    /// [`LockError::Held`] where another process (or another guard) holds it.
+    /// [`LockError::Held`] if another process (or another guard) holds it.
     fn lock(&self, directory: &Path) -> Result<Box<dyn LockGuard>, LockError>;
 
     /// Whether anybody holds the lock of a directory now.
     ///
     /// # Errors
     ///
-    /// Those of the operating system.
+    /// The errors of the operating system.
     fn is_locked(&self, directory: &Path) -> io::Result<bool>;
 
     /// Whether the lock of a directory excludes every other writer: on network and FUSE file systems, two hosts or two
@@ -185,7 +186,7 @@ pub trait Storage: Debug + Send + Sync + 'static {
     ///
     /// # Errors
     ///
-    /// Those of the operating system.
+    /// The errors of the operating system.
     fn space(&self, path: &Path) -> io::Result<Space>;
 
     /// Asks a copy-on-write file system to overwrite the files of this directory in place; elsewhere nothing.
@@ -198,21 +199,21 @@ pub trait StorageFile: Debug + Send + Sync {
     ///
     /// # Errors
     ///
-    /// Those of the operating system.
+    /// The errors of the operating system.
     fn read_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<usize>;
 
     /// Writes all of `bytes` at `offset`. They survive the end of this process, not a power cut.
     ///
     /// # Errors
     ///
-    /// Those of the operating system; any part of `bytes` may have been written.
+    /// The errors of the operating system; any part of `bytes` may have been written.
     fn write_at(&self, bytes: &[u8], offset: u64) -> io::Result<()>;
 
     /// Makes everything written so far, and the length, survive a power cut.
     ///
     /// # Errors
     ///
-    /// Those of the operating system. After an error nothing written since the last success may be taken for
+    /// The errors of the operating system. After an error nothing written since the last success may be taken for
     /// durable, whatever is read back and whatever a later call returns.
     fn sync(&self) -> io::Result<()>;
 
@@ -220,34 +221,30 @@ pub trait StorageFile: Debug + Send + Sync {
     ///
     /// # Errors
     ///
-    /// Those of the operating system.
+    /// The errors of the operating system.
     fn set_len(&self, len: u64) -> io::Result<()>;
 
     /// What the open file is now, whatever became of its name.
     ///
     /// # Errors
     ///
-    /// Those of the operating system.
+    /// The errors of the operating system.
     fn stat(&self) -> io::Result<FileStat>;
 
-    /// Maps the first `len` bytes for reading; `None` where the storage cannot.
+    /// Maps the first `len` bytes for reading; `None` if the storage cannot.
     ///
-    /// Only for files that nobody writes any more: a bad block under a mapping ends the process (SIGBUS).
+    /// Only for files that no process writes any more: a bad block under a mapping ends the process (SIGBUS).
     ///
     /// # Errors
     ///
-    /// Those of the operating system.
+    /// The errors of the operating system.
     fn map(&self, _len: u64) -> io::Result<Option<crate::mapped::Mapped>> {
         Ok(None)
     }
 }
 
 /// Reads exactly `buffer.len()` bytes at `offset`, or fewer at the end of the file; returns how many.
-pub(crate) fn read_full(
-    file: &dyn StorageFile,
-    buffer: &mut [u8],
-    offset: u64,
-) -> io::Result<usize> {
+pub fn read_full(file: &dyn StorageFile, buffer: &mut [u8], offset: u64) -> io::Result<usize> {
     let mut filled = 0;
     while let Some(rest) = buffer.get_mut(filled..).filter(|rest| !rest.is_empty()) {
         match file.read_at(rest, offset + filled as u64) {
@@ -264,7 +261,7 @@ pub(crate) fn read_full(
 ///
 /// # Errors
 ///
-/// Those of the operating system.
+/// The errors of the operating system.
 pub fn read_file(storage: &dyn Storage, path: &Path, bytes_max: usize) -> io::Result<Vec<u8>> {
     let file = storage.open(path, Access::Read)?;
     let len = usize::try_from(file.stat()?.len).unwrap_or(usize::MAX);
@@ -277,29 +274,29 @@ pub fn read_file(storage: &dyn Storage, path: &Path, bytes_max: usize) -> io::Re
     Ok(bytes)
 }
 
-/// Replaces a small file in one durable step: written beside under `NAME.tmp`, synced, renamed, directory synced.
+/// Replaces a small file in one durable step: write `NAME.tmp`, sync, rename, sync the directory.
 ///
 /// # Errors
 ///
-/// Those of the operating system; the old file is then whole and in place, or the new one is.
+/// The errors of the operating system; the old file is then whole and in place, or the new one is.
 pub fn replace_file(storage: &dyn Storage, path: &Path, bytes: &[u8]) -> io::Result<()> {
-    let mut beside = path.as_os_str().to_owned();
-    beside.push(".tmp");
-    let beside = Path::new(&beside);
-    let file = open_new(storage, beside)?;
+    let mut temporary = path.as_os_str().to_owned();
+    temporary.push(".tmp");
+    let temporary = Path::new(&temporary);
+    let file = open_new(storage, temporary)?;
     file.write_at(bytes, 0)?;
     file.sync()?;
-    storage.rename(beside, path)?;
+    storage.rename(temporary, path)?;
     path.parent().map_or(Ok(()), |parent| storage.sync_directory(parent))
 }
 
-/// Makes a new empty file in the place of whatever a crash left under this name.
+/// Creates a new empty file in place of one that a crash left under this name.
 ///
-/// Never empties an existing file: it may have another name too, in a copy made by hard links.
+/// Never truncates an existing file: a copy made by hard links may share it.
 ///
 /// # Errors
 ///
-/// Those of the operating system.
+/// The errors of the operating system.
 pub(crate) fn open_new(storage: &dyn Storage, path: &Path) -> io::Result<Arc<dyn StorageFile>> {
     match storage.remove(path) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
@@ -313,7 +310,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_file_that_is_replaced_is_the_old_one_or_the_new_one_and_then_the_new_one() {
+    fn a_replaced_file_is_the_old_one_or_the_new_one() {
         let path = Path::new("/file");
         let (old, new) = ([1; 5000], [2; 9000]);
         let storage = FaultyStorage::new();

@@ -8,7 +8,6 @@ use std::sync::Arc;
 use std::thread;
 use std::time::Duration;
 
-use super::holder::holder_of;
 use super::{
     Access, DirectoryEntry, EntryKind, FileStat, LockError, LockGuard, Space, Storage, StorageFile,
 };
@@ -167,7 +166,7 @@ impl Storage for RealStorage {
             Ok(rustix::fs::ioctl_setflags(&file, flags | rustix::fs::IFlags::NOCOW)?)
         });
         if let Err(error) = result {
-            tracing::debug!(path = %directory.display(), %error, "no in-place overwriting asked for");
+            tracing::debug!(path = %directory.display(), %error, "copy-on-write: it cannot be disabled; appends are slower");
         }
     }
 }
@@ -222,8 +221,9 @@ fn made(path: &Path) -> io::Result<File> {
     Ok(file)
 }
 
-/// What root makes in the directory of a service belongs to that service: it has to write it later. Not every file system
-/// knows owners, not every root may give files away, and another thread may have removed it meanwhile.
+/// Gives a file that root creates to the owner of its directory: that service has to write it later.
+///
+/// Some file systems have no owners, root may lack the right, and another thread may have removed the file.
 fn give_to_owner_of_parent(path: &Path) {
     if !rustix::process::geteuid().is_root() {
         return;
@@ -237,7 +237,7 @@ fn give_to_owner_of_parent(path: &Path) {
             std::os::unix::fs::lchown(path, Some(directory.uid()), Some(directory.gid()))
         });
     if let Err(error) = given {
-        tracing::debug!(path = %path.display(), %error, "the owner cannot be set");
+        tracing::debug!(path = %path.display(), %error, "file: the owner cannot be set; the service may not be able to write it");
     }
 }
 
@@ -266,9 +266,65 @@ fn stat_of(metadata: &fs::Metadata) -> FileStat {
     }
 }
 
+/// Describes the process that holds an flock on `directory`: `process 4711 (lenslog record --data data)`.
+///
+/// Best effort, from `/proc`: `None` if the holder runs in another container or as another user.
+fn holder_of(directory: &Path, inode: u64) -> Option<String> {
+    let canonical = directory.canonicalize().ok()?;
+    let locks = fs::read_to_string("/proc/locks").ok()?;
+    let holder = locks
+        .lines()
+        .filter_map(|line| flock_holder(line, inode))
+        .find(|process| has_open(*process, &canonical))?;
+    Some(describe(holder))
+}
+
+/// The process id in a line of `/proc/locks` about an flock on `inode`.
+fn flock_holder(line: &str, inode: u64) -> Option<u32> {
+    let mut words = line.split_whitespace().skip(1);
+    if words.next()? != "FLOCK" {
+        return None;
+    }
+    let process = words.nth(2)?.parse().ok()?;
+    let locked: u64 = words.next()?.rsplit(':').next()?.parse().ok()?;
+    (locked == inode).then_some(process)
+}
+
+fn has_open(process: u32, canonical: &Path) -> bool {
+    let Ok(entries) = fs::read_dir(format!("/proc/{process}/fd")) else {
+        return false;
+    };
+    entries.flatten().any(|entry| fs::read_link(entry.path()).is_ok_and(|to| to == canonical))
+}
+
+fn describe(process: u32) -> String {
+    const COMMAND_CHARS_MAX: usize = 120;
+    let command = fs::read(format!("/proc/{process}/cmdline")).unwrap_or_default();
+    let command: String = String::from_utf8_lossy(&command)
+        .trim_end_matches('\0')
+        .chars()
+        .map(|character| if character.is_control() { ' ' } else { character })
+        .take(COMMAND_CHARS_MAX)
+        .collect();
+    if command.is_empty() {
+        format!("process {process}")
+    } else {
+        format!("process {process} ({command})")
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_line_of_proc_locks_names_its_process() {
+        let line = "1: FLOCK  ADVISORY  WRITE 4711 fd:00:123456 0 EOF";
+        assert_eq!(flock_holder(line, 123_456), Some(4711));
+        assert_eq!(flock_holder(line, 99), None);
+        assert_eq!(flock_holder("2: POSIX  ADVISORY  READ 1 00:16:123456 0 EOF", 123_456), None);
+        assert_eq!(flock_holder("", 1), None);
+    }
 
     #[test]
     fn a_second_lock_names_the_holder_of_the_first() {

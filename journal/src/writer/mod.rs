@@ -1,67 +1,63 @@
-//! The writing half: one state behind one mutex, and whoever needs a sync does it for everybody.
+//! The writing half: one state behind one mutex; a thread that needs a sync does it for every waiting caller.
 //!
-//! All writes go to the operating system under the lock, in the order of the seqs. Only the sync itself runs
-//! outside: `busy` says that a leader is in it, and while it is set nobody else syncs, rolls or relocates.
+//! All writes go to the operating system under the lock, in the order of the seqs. Only the sync itself runs outside
+//! the lock: `busy` says that a leader is in it, and while it is set no other thread syncs, rolls over or relocates.
 //!
-//! | file | what it does |
+//! | file | task |
 //! |---|---|
-//! | `append.rs` | validates, gives seqs, encodes |
-//! | `commit.rs` | the leader's sync and what every waiter learns |
-//! | `segment.rs` | the active segment; writes a new one under a temporary name |
-//! | `succession.rs` | from one segment to the next: roll, relocation after a failure, recovery |
-//! | `trim.rs` | gives preallocated space back |
-//! | `place.rs` | whether the active segment is where readers look for it, and whether another writer claims it |
+//! | `append.rs` | validates a batch, assigns seqs, encodes frames |
+//! | `commit.rs` | group commit: the leader's sync, the checks after it, what every waiter learns |
+//! | `marker.rs` | the durability marker, the claim, `IDENTITY`; whether the journal is still this process's |
+//! | `segment.rs` | the active segment; writes a new one under a temporary name; seals and trims |
+//! | `rollover.rs` | from one segment to the next: rollover, relocation after a failure, recovery |
 //! | `prune.rs` | tombstones and unlinking |
 
 mod append;
 mod commit;
-mod place;
+mod marker;
 mod prune;
+mod rollover;
 mod segment;
-mod succession;
-mod trim;
 
 use std::path::Path;
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 
-use crate::carried::Counts;
 use crate::chain::ChainCache;
-use crate::directory::{Directory, Identity};
-use crate::entropy::Entropy;
+use crate::control::PrunedAndGaps;
+use crate::directory::Directory;
 use crate::error::Context;
-use crate::format::{
-    Ancestor, Claim, DurabilityMarker, Key, NewRecord, PreviousEnd, PrunedSegment, SystemRecord,
-    WriterId,
-};
+use crate::format::{Claim, ControlRecord, Counts, Key, NewRecord, PrunedSegment, WriterId};
+use crate::id_source::IdSource;
+use crate::index::ActiveIndex;
 use crate::keys::KeyIndex;
-use crate::ledger::Ledger;
-use crate::sizes::Sizes;
-use crate::stats::JournalStats;
+use crate::options::Sizes;
 use crate::storage::{LockGuard, StorageFile};
+use crate::sync::{Condvar, Mutex, MutexGuard};
 use crate::time::{Clock, ClockReading};
 use crate::watermark::{Durable, Watermark};
 use crate::{Error, OnSync, Options, Seq};
 
 pub use prune::{Pruned, Unlinked};
-pub(crate) use segment::{ActiveSegment, Synced, move_aside};
-pub(crate) use succession::{Failure, Succession};
+pub(crate) use rollover::{LastSegment, PendingSegment};
+pub(crate) use segment::{ActiveSegment, Failure, Replaced, move_aside};
 
-/// What a batch became.
+/// The result of appending a batch.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[must_use = "a duplicate batch is not appended"]
 pub enum Appended {
-    /// It was appended; this is the seq of its first record.
+    /// The batch was appended; this is the seq of its first record.
     New(Seq),
     /// Nothing was appended: a retained record has the key of one of the batch.
     Duplicate {
-        /// Which record of the batch.
+        /// Index in the batch of the record with the known key.
         index: usize,
-        /// The retained record.
+        /// Seq of the retained record.
         seq: Seq,
     },
 }
 
 impl Appended {
-    /// The seq of the record that now stands for the first of the batch.
+    /// The seq of the new record, or of the retained one that it duplicates.
     #[must_use]
     pub const fn seq(self) -> Seq {
         match self {
@@ -70,7 +66,44 @@ impl Appended {
     }
 }
 
-/// What a caller wants to be true when an append returns.
+/// The result of an append under conditions that were evaluated up to some seq.
+#[derive(Debug)]
+pub(crate) enum Taken {
+    /// The batch was appended, or is known.
+    Appended(Appended),
+    /// Nothing was appended: the record with this seq, which is not durable yet, may match a condition.
+    Pending(Seq),
+}
+
+/// Counters since the journal was opened.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[non_exhaustive]
+pub struct JournalStats {
+    /// Batches appended.
+    pub batches: u64,
+    /// Records appended, control records included.
+    pub records: u64,
+    /// Bytes of frames appended, padding not counted.
+    pub frame_bytes: u64,
+    /// Batches refused as duplicates of a known key.
+    pub duplicates: u64,
+    /// Syncs of a segment that succeeded.
+    pub syncs: u64,
+    /// Time spent in them, in microseconds.
+    pub sync_micros_total: u64,
+    /// The longest of them, in microseconds.
+    pub sync_micros_max: u64,
+    /// The latest of them, in microseconds.
+    pub sync_micros_last: u64,
+    /// Segments that were begun.
+    pub segments_begun: u64,
+    /// Failed writes or syncs that moved records to a new segment.
+    pub relocations: u64,
+    /// Failed writes of the durability marker.
+    pub marker_failures: u64,
+}
+
+/// What has to be true when an append returns.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Durability {
     PowerCut,
@@ -89,14 +122,14 @@ pub(crate) enum KeyCheck {
 pub(crate) struct Settings {
     pub(crate) journal: [u8; 16],
     pub(crate) incarnation: [u8; 16],
-    /// The id of this opening, and the claim that bears it.
+    /// The id of this opening, and the claim that contains it.
     pub(crate) writer: WriterId,
     pub(crate) claim: Claim,
-    /// No other process can hold the lock: the claim need not be looked at.
+    /// No other process can hold the lock: the claim need not be checked.
     pub(crate) lock_is_sound: bool,
     /// `journal/` is the root of a file system of its own.
     pub(crate) is_mount: bool,
-    pub(crate) entropy: Entropy,
+    pub(crate) ids: IdSource,
     pub(crate) sizes: Sizes,
 }
 
@@ -108,58 +141,73 @@ pub(crate) struct Writer {
     pub(crate) chain: ChainCache,
     on_sync: Option<OnSync>,
     state: Mutex<State>,
-    turnstile: Condvar,
+    sync_done: Condvar,
     /// One tombstone or gap at a time.
     bookkeeping: Mutex<()>,
-    /// Given back when the journal is closed.
+    /// Released when the journal is closed.
     lock: Mutex<Option<Box<dyn LockGuard>>>,
 }
 
 /// Everything that changes.
 #[derive(Debug)]
 pub(crate) struct State {
-    /// The segment that is appended to; `None` while a succession waits in `suspended`.
-    pub(crate) active: Option<ActiveSegment>,
-    /// A new segment that could not be begun yet, and why.
-    pub(crate) suspended: Option<(Succession, Failure)>,
-    /// That it could not be begun was told, and since then it was not.
-    pub(crate) told_suspended: bool,
+    pub(crate) tail: Tail,
+    /// The suspension was reported and has not ended since.
+    pub(crate) suspension_reported: bool,
     pub(crate) next_seq: Seq,
-    /// Frames behind the last sync that was begun.
+    /// Frames after the last sync that was begun.
     pub(crate) pending: Pending,
     /// A leader is syncing.
     pub(crate) busy: bool,
-    pub(crate) ledger: Ledger,
+    pub(crate) pruned_and_gaps: PrunedAndGaps,
     /// The segments named by tombstones that may not be unlinked yet.
     pub(crate) tombstones: Vec<PrunedSegment>,
     pub(crate) keys: KeyIndex,
+    /// The kinds and tags of the active segment.
+    pub(crate) tags: ActiveIndex,
     pub(crate) clock: Option<ClockReading>,
-    /// `None` while it cannot be made.
+    /// `None` while it cannot be created.
     pub(crate) marker: Option<Arc<dyn StorageFile>>,
     pub(crate) marker_generation: u64,
     /// The marker on disk may say that the journal was closed cleanly.
     pub(crate) marker_clean: bool,
     /// `IDENTITY` does not name the active segment.
     pub(crate) unnamed: bool,
-    /// Another process claimed the journal, though this one holds the lock: who. Nothing is written any more.
+    /// The other process that claimed the journal, although this one holds the lock. This one writes no more.
     pub(crate) fenced: Option<String>,
     pub(crate) spare_ready: bool,
     pub(crate) closed: bool,
     pub(crate) stats: JournalStats,
 }
 
-/// Frames on their way to the medium, as they stand at `start` of the active segment.
+/// The end of the journal: where appends go, or why they cannot.
+#[derive(Debug)]
+pub(crate) enum Tail {
+    /// Appends go to this segment.
+    Active(Box<ActiveSegment>),
+    /// The next segment could not be begun yet. Every append and sync tries again.
+    Suspended(Box<Suspended>),
+}
+
+/// A segment that waits in memory, and the failure that keeps it there.
+#[derive(Debug)]
+pub(crate) struct Suspended {
+    pub(crate) next: PendingSegment,
+    pub(crate) failure: Failure,
+}
+
+/// Frames on their way to the medium, as they are at `start` of the active segment.
 #[derive(Debug, Default)]
 pub(crate) struct Pending {
     pub(crate) start: u64,
     pub(crate) bytes: Vec<u8>,
     /// How many of the bytes the operating system has.
     pub(crate) written: usize,
-    /// The seq behind the last record; meaningless while there is none.
+    /// The seq after the last record; meaningless while there is none.
     pub(crate) end_seq: Seq,
     pub(crate) counts: Counts,
-    /// Tombstones and gaps among them: the ledger learns of each the moment it is durable.
-    pub(crate) notable: Vec<SystemRecord>,
+    /// Tombstones and gaps among them: they are applied at the moment they are durable.
+    pub(crate) control: Vec<ControlRecord>,
 }
 
 impl Pending {
@@ -171,7 +219,7 @@ impl Pending {
         self.start + self.bytes.len() as u64
     }
 
-    /// These frames and those behind them, all to be written again.
+    /// These frames and the ones after them, all to be written again.
     fn followed_by(mut self, next: Self) -> Self {
         if !next.bytes.is_empty() {
             self.bytes.resize((next.start - self.start) as usize, 0);
@@ -179,7 +227,7 @@ impl Pending {
             self.end_seq = next.end_seq;
         }
         self.counts.add(&next.counts);
-        self.notable.extend(next.notable);
+        self.control.extend(next.control);
         Self { written: 0, ..self }
     }
 }
@@ -206,34 +254,34 @@ impl Writer {
             watermark: Watermark::new(state.durable()),
             chain: ChainCache::default(),
             state: Mutex::new(state),
-            turnstile: Condvar::new(),
+            sync_done: Condvar::new(),
             bookkeeping: Mutex::new(()),
             lock: Mutex::new(Some(lock)),
         }
     }
 
     pub(crate) fn lock(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+        self.state.lock()
     }
 
-    /// Waits until no leader is at work.
+    /// Waits until no leader is syncing.
     pub(crate) fn lock_idle(&self) -> MutexGuard<'_, State> {
         let mut state = self.lock();
         while state.busy {
-            state = self.wait(state);
+            self.wait(&mut state);
         }
         state
     }
 
-    fn wait<'a>(&self, state: MutexGuard<'a, State>) -> MutexGuard<'a, State> {
-        self.turnstile.wait(state).unwrap_or_else(PoisonError::into_inner)
+    fn wait(&self, state: &mut MutexGuard<'_, State>) {
+        self.sync_done.wait(state);
     }
 
     pub(crate) fn bookkeeping(&self) -> MutexGuard<'_, ()> {
-        self.bookkeeping.lock().unwrap_or_else(PoisonError::into_inner)
+        self.bookkeeping.lock()
     }
 
-    /// Tells readers and other processes how far the journal is durable now.
+    /// Publishes the durable end to readers and other processes.
     pub(crate) fn publish(&self, state: &mut State) {
         if state.fenced.is_some() {
             return;
@@ -241,74 +289,15 @@ impl Writer {
         self.watermark.set(state.durable());
         self.keep_marker(state);
         if let Err(error) = self.write_marker(state, false) {
-            // Only a hint is lost: recovery then proves less, other processes see new records later.
+            // Only a hint is lost: recovery then proves less, and other processes see new records later.
             if state.stats.marker_failures == 0 {
-                tracing::warn!(%error, "the journal's marker cannot be written");
+                tracing::warn!(%error, "durability marker: a write failed; other processes see new records late");
             }
             state.stats.marker_failures += 1;
         }
     }
 
-    /// Writes the next slot of the marker, without syncing it.
-    pub(crate) fn write_marker(&self, state: &mut State, clean: bool) -> std::io::Result<()> {
-        let Some(active) = &state.active else {
-            return Ok(());
-        };
-        let Some(file) = &state.marker else {
-            return Ok(());
-        };
-        state.marker_generation += 1;
-        let marker = DurabilityMarker {
-            generation: state.marker_generation,
-            journal: self.settings.journal,
-            incarnation: self.settings.incarnation,
-            writer: self.settings.writer,
-            inode: active.identity.1,
-            unnamed: state.unnamed,
-            salt: active.header.salt,
-            name: active.header.name,
-            offset: active.synced.offset,
-            seq: active.synced.seq,
-            digest: active.digest.chain(),
-            counts: active.counts,
-            clean,
-            notable: active.notable,
-        };
-        file.write_at(&marker.encode(), marker.slot_offset())
-    }
-
-    /// Where `IDENTITY` does not name the active segment, the marker has to.
-    pub(crate) fn sync_marker_if_unnamed(&self, state: &State) {
-        if state.unnamed
-            && let Err(error) = self.sync_marker(state)
-        {
-            tracing::warn!(%error, "the durability marker cannot be synced");
-        }
-    }
-
-    /// Makes the marker durable.
-    pub(crate) fn sync_marker(&self, state: &State) -> std::io::Result<()> {
-        state.marker.as_ref().map_or(Ok(()), |file| file.sync())
-    }
-
-    /// Names the active segment in `IDENTITY`, durably, before the marker does.
-    pub(crate) fn name_in_identity(&self, state: &mut State) {
-        let Some(active) = &state.active else { return };
-        let header = &active.header;
-        let identity = Identity {
-            journal: self.settings.journal,
-            incarnation: self.settings.incarnation,
-            is_mount: self.settings.is_mount,
-            newest: Some((header.name, header.salt, header.born_seq)),
-        };
-        let written = self.directory.write_identity(&identity);
-        if let Err(error) = &written {
-            tracing::warn!(%error, "the data directory's identity cannot be written");
-        }
-        state.unnamed = written.is_err();
-    }
-
-    /// Ends the journal: everything durable, the marker clean and synced, the claim and the lock released.
+    /// Closes the journal: everything durable, the marker clean and synced, the claim and the lock released.
     pub(crate) fn close(&self) -> Result<(), Error> {
         let mut state = self.lock_idle();
         if state.closed {
@@ -318,14 +307,14 @@ impl Writer {
             let fenced = state.ensure_open(&self.directory.root);
             state.closed = true;
             self.watermark.close();
-            self.lock.lock().unwrap_or_else(PoisonError::into_inner).take();
+            self.lock.lock().take();
             return fenced;
         }
-        // All of it under the lock: nothing may come between the last sync and the mark of a clean end.
+        // All of it under the lock: nothing may come between the last sync and the clean-shutdown flag.
         self.resume(&mut state)?;
         self.sync_exclusively(&mut state)?;
         let path = self.directory.marker();
-        // Where this fails, the mark may be on the medium all the same: an append takes it back first.
+        // If this fails, the flag may be on the medium all the same: an append clears it first.
         state.marker_clean = true;
         self.keep_marker(&mut state);
         self.write_marker(&mut state, true).context("write", &path)?;
@@ -333,32 +322,50 @@ impl Writer {
         self.sync_marker(&state).context("sync", &path)?;
         state.closed = true;
         self.watermark.close();
-        self.lock.lock().unwrap_or_else(PoisonError::into_inner).take();
+        self.lock.lock().take();
         Ok(())
     }
 }
 
 impl State {
+    /// The active segment; `None` while the journal is suspended.
+    pub(crate) fn active(&self) -> Option<&ActiveSegment> {
+        match &self.tail {
+            Tail::Active(active) => Some(active),
+            Tail::Suspended(_) => None,
+        }
+    }
+
+    /// What is suspended; `None` while there is an active segment.
+    pub(crate) fn suspended(&self) -> Option<&Suspended> {
+        match &self.tail {
+            Tail::Active(_) => None,
+            Tail::Suspended(suspended) => Some(suspended),
+        }
+    }
+
     /// The durable end.
     pub(crate) fn durable(&self) -> Durable {
-        match (&self.active, &self.suspended) {
-            (Some(active), _) => Durable {
+        match &self.tail {
+            Tail::Active(active) => Durable {
                 seq: active.synced.seq,
                 segment: Some((active.header.name, active.header.salt)),
                 offset: active.synced.offset,
             },
-            (None, Some((succession, _))) => Durable {
-                seq: succession.durable_seq(),
-                segment: succession.rest.map(|(name, salt, _)| (name, salt)),
-                offset: succession.rest.map_or(0, |(_, _, offset)| offset),
-            },
-            (None, None) => Durable { seq: self.next_seq, segment: None, offset: 0 },
+            Tail::Suspended(suspended) => {
+                let last = suspended.next.last;
+                Durable {
+                    seq: suspended.next.durable_seq(),
+                    segment: last.map(|last| (last.name, last.salt)),
+                    offset: last.map_or(0, |last| last.offset),
+                }
+            }
         }
     }
 
     /// Records whose sync has not returned yet.
     fn unsynced_records(&self) -> u64 {
-        let synced = self.active.as_ref().map_or(self.next_seq, |active| active.synced.seq);
+        let synced = self.active().map_or(self.next_seq, |active| active.synced.seq);
         self.next_seq.0.saturating_sub(synced.0)
     }
 
@@ -373,30 +380,7 @@ impl State {
     }
 }
 
-/// The keys of a batch, with their places in it.
+/// The keys of a batch, with their indexes in it.
 fn keys_of(records: &[NewRecord<'_>]) -> impl Iterator<Item = (usize, Key)> {
     records.iter().enumerate().filter_map(|(index, record)| Some((index, record.key?)))
-}
-
-/// The end of a segment as the next one's header states it, or the one before it where nothing in it counts.
-fn end_of(active: &ActiveSegment) -> Option<PreviousEnd> {
-    if active.synced.seq == active.header.name.base {
-        return active.header.previous;
-    }
-    Some(PreviousEnd {
-        name: active.header.name,
-        salt: active.header.salt,
-        offset: active.synced.offset,
-        seq: active.synced.seq,
-        digest: active.digest.finish(active.synced.offset),
-        unreadable: false,
-    })
-}
-
-/// The segments before the one that `end_of` names.
-fn ancestors_after(active: &ActiveSegment) -> Vec<Ancestor> {
-    if active.synced.seq == active.header.name.base {
-        return active.header.ancestors.clone();
-    }
-    active.header.ancestors_of_next()
 }

@@ -1,63 +1,60 @@
 //! Committing: what was rendered is written, synced, and listed in a new checkpoint.
 
-use lenslog_engine::{Checkpoint, KeepOld, ProjectionError};
+use lenslog_engine::{Aside, Checkpoint, CommitKind, ProjectionError};
 
 use super::day_file::FileId;
-use super::file_set::path_of;
-use super::limits::{HELD_LISTED_MAX, IDLE_RECORDS_MAX};
+use super::limits::HELD_LISTED_MAX;
 use super::listing::{Listed, Listing};
+use super::paths::path_of;
 use super::replace::Place;
 use super::tail::Tail;
 use super::{DayFiles, Format, Saved};
+use crate::data_dir::{Stored, is_due};
 
 impl<F: Format> DayFiles<F> {
-    /// Others can see what was applied.
+    /// Makes applied records visible to readers.
     pub(super) fn commit_visible(
         &mut self,
         checkpoint: &Checkpoint,
     ) -> Result<(), ProjectionError> {
-        // Whoever prunes waits for the room.
+        // The pruning process waits for the room.
         if self.prune_due {
-            return self.commit_durable(checkpoint, false);
+            return self.commit_durable(checkpoint, CommitKind::Durable);
         }
         self.keep_what_is_lost()?;
         self.set.flush()
     }
 
-    /// What was applied lasts, and a checkpoint tells of it; nothing is written where there is nothing to tell. That
-    /// it stands farther is worth telling only at the end.
+    /// Makes applied records durable with a checkpoint; writes nothing where neither changed. That
+    /// the position alone advanced is written only at the end.
     pub(super) fn commit_durable(
         &mut self,
         checkpoint: &Checkpoint,
-        is_final: bool,
+        kind: CommitKind,
     ) -> Result<(), ProjectionError> {
         self.keep_what_is_lost()?;
         self.set.flush()?;
         let announced = self.announced.take();
-        if announced.is_none() && !is_final && !self.is_due(checkpoint) {
+        // A file was replaced by a copy of it: its inode is to be listed.
+        let has_copied = !self.set.unsynced.is_empty();
+        let is_changed = self.changed
+            || self.prune_due
+            || has_copied
+            || announced.is_some()
+            || !self.to_remove.is_empty();
+        let saved = self.saved.as_ref().map(|saved| &saved.stored.checkpoint);
+        if !is_due(kind, saved, checkpoint, is_changed) {
             return Ok(());
         }
         self.set.sync()?;
-        if !self.doomed.is_empty() || self.prune_due {
+        if !self.to_remove.is_empty() || self.prune_due {
             self.save(checkpoint)?;
-            self.remove_doomed()?;
+            self.remove_listed()?;
         }
         if let Some(id) = announced {
             self.announce(id)?;
         }
         self.save(checkpoint)
-    }
-
-    fn is_due(&self, checkpoint: &Checkpoint) -> bool {
-        self.changed
-            || self.prune_due
-            // A file was replaced by a copy of it: its inode is to be listed.
-            || !self.set.unsynced.is_empty()
-            || !self.doomed.is_empty()
-            || self.saved.as_ref().is_none_or(|saved| {
-                let passed = checkpoint.position.next.0.saturating_sub(saved.next.0);
-                saved.parked_count != checkpoint.parked_count || passed > IDLE_RECORDS_MAX
-            })
     }
 
     /// Makes the file that the next record needs, so that the checkpoint can list it before it is written to.
@@ -69,22 +66,22 @@ impl<F: Format> DayFiles<F> {
         if self.data.has_day(id.day)? && self.data.file(&path)?.is_some_and(|stat| stat.len > 0) {
             // No checkpoint ever listed it: it is not ours.
             let place = Place::of::<F>(&self.data);
-            place.set_aside(id, KeepOld::Old, &mut self.set.unsynced)?;
+            place.move_aside(id, Aside::Old, &mut self.set.unsynced)?;
         }
-        self.doomed.remove(&id);
+        self.to_remove.remove(&id);
         self.set.make(id)?;
         self.set.sync()
     }
 
     /// Removes pruned files, now that a checkpoint says that they go. What cannot be removed stays on the list.
-    pub(super) fn remove_doomed(&mut self) -> Result<(), ProjectionError> {
+    pub(super) fn remove_listed(&mut self) -> Result<(), ProjectionError> {
         let (place, unsynced) = (Place::of::<F>(&self.data), &mut self.set.unsynced);
-        let told = self.prune_due;
-        self.doomed.retain(|id, keep| match place.dismiss(*id, *keep, unsynced) {
+        let is_first_try = self.prune_due;
+        self.to_remove.retain(|id, keep| match place.dismiss(*id, *keep, unsynced) {
             Ok(()) => false,
             Err(error) => {
-                if told {
-                    tracing::error!(%error, "a file that is to go stays; it is tried again");
+                if is_first_try {
+                    tracing::error!(%error, "pruned day file cannot be removed; the removal is retried");
                 }
                 true
             }
@@ -92,18 +89,18 @@ impl<F: Format> DayFiles<F> {
         if self.prune_due
             && let Some(horizon) = self.fold.pruned()
         {
-            let (files, doomed) = (&self.set.files, &self.doomed);
-            let is_listed = |id| files.contains_key(&id) || doomed.contains_key(&id);
-            place.remove_leftovers(horizon.day, is_listed, unsynced);
+            let (files, to_remove) = (&self.set.files, &self.to_remove);
+            let is_listed = |id| files.contains_key(&id) || to_remove.contains_key(&id);
+            place.remove_leftovers(horizon.days(), is_listed, unsynced);
         }
         self.prune_due = false;
         self.set.sync()
     }
 
     fn save(&mut self, checkpoint: &Checkpoint) -> Result<(), ProjectionError> {
-        let text = self.listing().to_text(checkpoint, F::FILES);
-        if self.saved.as_ref().is_none_or(|saved| saved.text != text) {
-            self.write_checkpoint(text, checkpoint)?;
+        let stored = Stored { checkpoint: checkpoint.clone(), state: self.listing() };
+        if self.saved.as_ref().is_none_or(|saved| saved.stored != stored) {
+            self.write_checkpoint(stored)?;
         }
         self.changed = false;
         self.set.unlisted_bytes = 0;
@@ -113,16 +110,10 @@ impl<F: Format> DayFiles<F> {
     /// Puts the checkpoint in place, durably.
     pub(super) fn write_checkpoint(
         &mut self,
-        text: String,
-        checkpoint: &Checkpoint,
+        stored: Stored<Listing>,
     ) -> Result<(), ProjectionError> {
-        let stat = self.data.write_sealed(&self.data.checkpoint(F::NAME), &text)?;
-        self.saved = Some(Saved {
-            text,
-            identity: Some(stat.identity),
-            next: checkpoint.position.next,
-            parked_count: checkpoint.parked_count,
-        });
+        let stat = self.data.write_checkpoint(F::NAME, &stored)?;
+        self.saved = Some(Saved { stored, identity: Some(stat.identity) });
         Ok(())
     }
 
@@ -137,8 +128,8 @@ impl<F: Format> DayFiles<F> {
         Listing {
             pruned: self.fold.pruned(),
             held,
-            doomed: self.doomed.clone(),
-            keep_old: KeepOld::No,
+            to_remove: self.to_remove.clone(),
+            keep_old: None,
             files: listed.collect(),
         }
     }

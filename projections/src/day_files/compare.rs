@@ -1,18 +1,18 @@
 //! [`Comparison`]: one file beside what the journal makes of its day, a piece at a time.
 //!
 //! As long as nothing was lost, bytes are compared with bytes. Where the journal has lost records the file may hold
-//! entries that it does not tell of any more: these are passed over, whole entries only.
+//! entries whose records are lost: these are passed over, whole entries only.
 
+use crate::printable;
 use std::collections::HashMap;
 use std::path::Path;
 
 use lenslog_engine::ProjectionError;
-use lenslog_journal::storage::StorageFile;
+use lenslog_journal::storage::{StorageFile, read_full};
 
 use super::format::Format;
 use super::limits::{COMPARED_BYTES, PASSED_MAX, SEARCHED_BYTES_MAX, SHOWN_CHARS_MAX};
 use super::tail::common_prefix;
-use crate::data_dir::read_at;
 
 /// How far one file was compared.
 #[derive(Debug)]
@@ -43,7 +43,7 @@ pub(super) struct Opened<'o> {
 impl Opened<'_> {
     fn read(&self, offset: u64, len: usize) -> Result<Vec<u8>, ProjectionError> {
         let mut bytes = vec![0; len];
-        let filled = read_at(self.file, &mut bytes, offset)
+        let filled = read_full(self.file, &mut bytes, offset)
             .map_err(ProjectionError::retry("cannot read", self.path))?;
         bytes.truncate(filled);
         Ok(bytes)
@@ -87,11 +87,11 @@ impl Comparison {
             return Ok(());
         }
         let Some(listed) = self.listed else {
-            self.differs("the journal tells of entries in it, the checkpoint does not list it");
+            self.differs("the journal has entries for it, the checkpoint does not list it");
             return Ok(());
         };
         let Some(opened) = opened else {
-            self.differs("it is gone");
+            self.differs("it was deleted");
             return Ok(());
         };
         for piece in expected.chunks(COMPARED_BYTES) {
@@ -128,7 +128,7 @@ impl Comparison {
         self.begun = true;
         let (Some(listed), Some(opened)) = (self.listed, opened) else {
             if !optional && self.difference.is_none() {
-                self.differs("the journal tells of entries in it, it is not there");
+                self.differs("the journal has entries for it, it does not exist");
             }
             return Ok(());
         };
@@ -203,7 +203,7 @@ impl Comparison {
             return Ok(());
         }
         match opened {
-            None => self.differs("it is gone"),
+            None => self.differs("it was deleted"),
             Some(opened) => {
                 let found = opened.read(self.compared, 4 * SHOWN_CHARS_MAX)?;
                 let begin = found.iter().position(|byte| *byte != b'\n').unwrap_or_default();
@@ -261,20 +261,5 @@ fn end_within(bytes: &[u8], part: &[u8]) -> usize {
 /// The first line of a text that is not empty, short and harmless.
 fn clipped(bytes: &[u8]) -> String {
     let line = bytes.split(|byte| *byte == b'\n').find(|line| !line.is_empty()).unwrap_or_default();
-    let text = String::from_utf8_lossy(line);
-    let mut letters = text.chars();
-    let mut shown = String::new();
-    for letter in letters.by_ref().take(SHOWN_CHARS_MAX) {
-        if letter.is_control()
-            || matches!(letter, '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
-        {
-            shown.extend(letter.escape_unicode());
-        } else {
-            shown.push(letter);
-        }
-    }
-    if letters.next().is_some() {
-        shown.push('…');
-    }
-    shown
+    printable(&String::from_utf8_lossy(line), SHOWN_CHARS_MAX)
 }

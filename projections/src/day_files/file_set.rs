@@ -7,18 +7,19 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use lenslog_engine::ProjectionError;
-use lenslog_journal::Day;
+use lenslog_journal::PrunedDays;
 use lenslog_journal::storage::{Access, EntryKind, StorageFile};
 
-use super::day_file::{DayFile, FileId, Mark};
+use super::day_file::{DayFile, FileId};
 use super::format::Format;
 use super::handles::Handles;
 use super::limits::{BUFFERED_BYTES_MAX, FILE_BUFFER_BYTES_MAX};
-use super::open::mark_of;
+use super::mark::{Mark, mark_of};
+use super::paths::{beside, path_of};
 use super::tail::{Compared, Kept, Leftover, Recognised, Tail, common_prefix, join};
 use crate::data_dir::{DataDir, Unsynced};
 
-/// Attempts to make a file in a directory that somebody else may be removing because it is empty.
+/// Attempts to make a file in a directory that another thread may be removing because it is empty.
 const CREATE_ATTEMPTS_MAX: usize = 3;
 
 /// Which of the two copies of the files a set is.
@@ -30,9 +31,6 @@ pub(super) enum Side {
     /// Those that a rebuild makes beside them.
     Beside,
 }
-
-/// Ends the name of a file that a rebuild makes.
-pub(super) const BESIDE: &str = ".rebuild";
 
 #[derive(Debug)]
 pub(super) struct FileSet {
@@ -50,20 +48,8 @@ pub(super) struct FileSet {
     pub(super) unlisted_bytes: u64,
 }
 
-/// Where a file is, below the data directory.
-pub(super) fn path_of(data: &DataDir, id: FileId, names: &[&str]) -> PathBuf {
-    data.day(id.day).join(names.get(id.index).copied().unwrap_or_default())
-}
-
-/// The file that a rebuild makes beside this one.
-pub(super) fn beside(data: &DataDir, id: FileId, names: &[&str]) -> PathBuf {
-    let mut path = path_of(data, id, names).into_os_string();
-    path.push(BESIDE);
-    path.into()
-}
-
 fn cut_off(handle: &dyn StorageFile, path: &Path, len: u64) -> Result<(), ProjectionError> {
-    tracing::warn!(path = %path.display(), "somebody appended to it; that is cut off");
+    tracing::warn!(path = %path.display(), "truncated foreign data in day file");
     handle.set_len(len).map_err(ProjectionError::retry("cannot truncate", path))
 }
 
@@ -167,7 +153,7 @@ impl FileSet {
         full.into_iter().try_for_each(|id| self.write(id))
     }
 
-    /// Writes what is buffered for one file. Where the file is not as it was left, it is given up instead.
+    /// Writes what is buffered for one file. A file that another process changed is marked faulty instead.
     fn write(&mut self, id: FileId) -> Result<(), ProjectionError> {
         let handle = self.writable(id)?;
         let Some(file) = self.files.get_mut(&id) else { return Ok(()) };
@@ -212,7 +198,7 @@ impl FileSet {
         handle.write_at(bytes, start.len).map_err(ProjectionError::retry("cannot write", &path))
     }
 
-    /// Cuts off what somebody appended to a file.
+    /// Truncates foreign data at the end of a file.
     pub(super) fn cut_appended(&mut self, id: FileId) -> Result<(), ProjectionError> {
         let Some(handle) = self.writable(id)? else { return Ok(()) };
         let path = self.path(id);
@@ -221,7 +207,7 @@ impl FileSet {
         cut_off(&*handle, &path, file.on_disk)
     }
 
-    /// The open file; `None` where it is not the one that is expected: it is given up then.
+    /// The open file; `None` where it is not the one that is expected: it is marked faulty then.
     pub(super) fn handle(
         &mut self,
         id: FileId,
@@ -244,12 +230,12 @@ impl FileSet {
             }
         };
         let Some(handle) = handle else {
-            self.give_up(id, "is gone");
+            self.mark_faulty(id, "is gone");
             return Ok(None);
         };
         let stat = handle.stat().map_err(ProjectionError::retry("cannot look at", &path))?;
         if stat.kind != EntryKind::File || identity.is_some_and(|known| known != stat.identity) {
-            self.give_up(id, "was replaced");
+            self.mark_faulty(id, "was replaced");
             return Ok(None);
         }
         if let Some(file) = self.files.get_mut(&id) {
@@ -270,7 +256,7 @@ impl FileSet {
                 Side::Beside => Access::Truncate,
             };
             if let Some(file) = self.data.open(&path, access)? {
-                // Somebody else may have made the directory a moment ago.
+                // Another thread may have created the directory a moment ago.
                 self.data.doubt_day(id.day, &mut self.unsynced);
                 return Ok(file);
             }
@@ -285,7 +271,7 @@ impl FileSet {
         self.handle(id).map(|_| ())
     }
 
-    pub(super) fn give_up(&mut self, id: FileId, fault: &str) {
+    pub(super) fn mark_faulty(&mut self, id: FileId, fault: &str) {
         if let Some(file) = self.files.get_mut(&id) {
             file.fault = Some(fault.to_owned());
         }
@@ -307,17 +293,20 @@ impl FileSet {
         self.data.sync(&mut self.unsynced)
     }
 
-    /// The files of all days up to one.
-    pub(super) fn through(&self, day: Day) -> Vec<FileId> {
-        self.files.keys().copied().take_while(|id| id.day <= day).collect()
+    /// The files of these days.
+    pub(super) fn of(&self, days: PrunedDays) -> Vec<FileId> {
+        self.files.keys().copied().filter(|id| days.contains(id.day)).collect()
     }
 
-    /// Takes a file out of the set and removes it from the disk.
+    /// Takes a file out of the set and removes it from the disk, and the directory of its day where that is empty then.
     pub(super) fn remove(&mut self, id: FileId) -> Result<(), ProjectionError> {
         let path = self.path(id);
         self.forget(id);
-        if self.data.has_day(id.day)? && self.data.remove(&path)? {
-            self.unsynced.insert(self.data.day(id.day));
+        if self.data.has_day(id.day)? {
+            if self.data.remove(&path)? {
+                self.unsynced.insert(self.data.day(id.day));
+            }
+            self.data.remove_day_if_empty(id.day, &mut self.unsynced);
         }
         Ok(())
     }
@@ -379,7 +368,7 @@ impl FileSet {
 
     /// Everything there is was applied: what still lies behind the ends of the files goes. Says whether a listed
     /// length changed.
-    pub(super) fn settle_tails(&mut self) -> Result<bool, ProjectionError> {
+    pub(super) fn resolve_tails(&mut self) -> Result<bool, ProjectionError> {
         let mut changed = false;
         let ids: Vec<_> = self.files.keys().copied().collect();
         for id in ids {

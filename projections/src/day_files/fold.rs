@@ -2,9 +2,10 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use lenslog_engine::{Fact, Recorded};
+use lenslog_engine::{Fact, Recorded, sealed};
 use lenslog_events::{DescriptionAdded, Event, EventDetected, EventRef};
-use lenslog_journal::{Day, Seq, SystemRecord};
+use lenslog_journal::{ControlRecord, Day, PrunedDays, Seq};
+use serde::{Deserialize, Serialize};
 
 use super::limits::HELD_MAX;
 
@@ -16,11 +17,26 @@ pub(super) struct Fold {
 }
 
 /// The newest tombstone. Tombstones never name a day before the last one, so it covers those before it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Horizon {
     /// Days up to this one were pruned.
+    #[serde(with = "sealed::day")]
     pub(super) day: Day,
     /// What stands before this seq, that is.
+    #[serde(with = "sealed::seq")]
+    pub(super) seq: Seq,
+    /// What the newest one took that named days of a wrong clock too.
+    pub(super) wrong: Option<WrongDays>,
+}
+
+/// Days of a wrong clock that were pruned.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct WrongDays {
+    /// The first of them.
+    #[serde(with = "sealed::day")]
+    pub(super) from: Day,
+    /// The tombstone that took them.
+    #[serde(with = "sealed::seq")]
     pub(super) seq: Seq,
 }
 
@@ -28,6 +44,13 @@ impl Horizon {
     /// Whether an event of this day and seq was pruned.
     pub(super) fn covers(self, day: Day, seq: Seq) -> bool {
         day <= self.day && seq < self.seq
+            || self.wrong.is_some_and(|wrong| day >= wrong.from && seq < wrong.seq)
+    }
+
+    /// The days that its tombstone took.
+    pub(super) fn days(self) -> PrunedDays {
+        let wrong = self.wrong.filter(|wrong| wrong.seq == self.seq);
+        PrunedDays { through: self.day, wrong_from: wrong.map(|wrong| wrong.from) }
     }
 }
 
@@ -36,14 +59,14 @@ impl Horizon {
 pub(super) enum Outcome<'r> {
     /// No entry.
     Nothing,
-    /// The entry of the event that the record tells of.
+    /// The entry of the record's event.
     Event(&'r EventDetected),
     /// The entry of an earlier event, which waited until now.
     Released(Seq, Box<EventDetected>),
     /// A description of an event that was written before.
     Amendment(&'r DescriptionAdded),
-    /// The entries of all days up to this one go.
-    Pruned(Day),
+    /// The entries of these days go.
+    Pruned(PrunedDays),
 }
 
 /// Where the next entry goes.
@@ -62,11 +85,11 @@ enum Step<'r> {
     Hold(&'r EventDetected),
     Release(Seq, Option<&'r DescriptionAdded>),
     Amend(&'r DescriptionAdded),
-    Prune(Day),
+    Prune(PrunedDays),
 }
 
 impl Fold {
-    /// The state that a checkpoint tells of; held events follow through [`Fold::restore`].
+    /// The state of a checkpoint; held events follow through [`Fold::restore`].
     pub(super) fn resume(pruned: Option<Horizon>) -> Self {
         Self { held: BTreeMap::new(), pruned }
     }
@@ -128,10 +151,13 @@ impl Fold {
                 None => Outcome::Nothing,
             },
             Step::Amend(added) => Outcome::Amendment(added),
-            Step::Prune(day) => {
-                self.held.retain(|_, event| event.timestamp.day() > day);
-                self.pruned = Some(Horizon { day, seq: record.seq });
-                Outcome::Pruned(day)
+            Step::Prune(days) => {
+                self.held.retain(|_, event| !days.contains(event.timestamp.day()));
+                let (day, seq) = (days.through, record.seq);
+                let before = self.pruned.and_then(|horizon| horizon.wrong);
+                let wrong = days.wrong_from.map(|from| WrongDays { from, seq }).or(before);
+                self.pruned = Some(Horizon { day, seq, wrong });
+                Outcome::Pruned(days)
             }
         }
     }
@@ -148,7 +174,7 @@ impl Fold {
             }
             Fact::Event(Event::DescriptionDeferred(deferred)) => self.settle(&deferred.event),
             Fact::Event(Event::DescriptionFailed(failed)) => self.settle(&failed.event),
-            Fact::Journal(SystemRecord::PrunedThrough(pruned)) => Step::Prune(pruned.day),
+            Fact::Journal(ControlRecord::PrunedThrough(pruned)) => Step::Prune(pruned.days()),
             _ => Step::Nothing,
         }
     }

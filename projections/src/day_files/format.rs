@@ -1,4 +1,4 @@
-//! [`Format`]: what tells one projection into day files from another: names, and how entries look.
+//! [`Format`]: the differences between projections into day files: file names and rendering.
 
 use std::fmt::Debug;
 
@@ -9,12 +9,12 @@ use lenslog_journal::Seq;
 /// How the entries of a day look, and what their files are called.
 ///
 /// An entry is one or more whole lines. Rendering is pure: the same event gives the same bytes, for ever, or
-/// [`Format::LOGIC`] rises.
+/// [`Format::VERSION`] rises.
 pub trait Format: Debug + Clone + Send + 'static {
     /// Name of the projection.
     const NAME: &'static str;
     /// Version of the rendering.
-    const LOGIC: u32;
+    const VERSION: u32;
     /// Names of its files in the directory of a day; the first is that of the events.
     const FILES: &'static [&'static str];
     /// Which of [`Format::FILES`] gets descriptions that came after their event was written.
@@ -28,7 +28,7 @@ pub trait Format: Debug + Clone + Send + 'static {
     /// Appends the entry of an event.
     fn event(&mut self, out: &mut Vec<u8>, event: &EventDetected, seq: Seq);
 
-    /// Appends the entry of a late description, which `record` tells.
+    /// Appends the entry of a late description, which `record` holds.
     fn amendment(&mut self, out: &mut Vec<u8>, added: &DescriptionAdded, record: &Recorded<Event>);
 
     /// The whole and valid entries in `bytes`, which begin with an entry or a separator. What is torn, empty or

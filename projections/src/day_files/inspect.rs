@@ -1,4 +1,4 @@
-//! Looking whether the files are still those that were written; what somebody appended to one is cut off.
+//! Inspection: compares the files with those that were written; truncates foreign data.
 
 use std::collections::BTreeSet;
 
@@ -6,23 +6,23 @@ use lenslog_engine::{Inspection, ProjectionError, Scope};
 use lenslog_journal::storage::Access;
 
 use super::day_file::{DayFile, FileId};
-use super::file_set::path_of;
-use super::open::mark_of;
+use super::mark::mark_of;
+use super::paths::path_of;
 use super::{DayFiles, Format};
 
 /// How a file was found.
 enum Found {
     /// As it was left.
     Same,
-    /// Somebody appended to it.
+    /// It has foreign data at its end.
     Longer,
-    /// It must be made again.
+    /// It must be rebuilt.
     Fault(String),
 }
 
 impl<F: Format> DayFiles<F> {
-    /// Looks at every file, and at the checkpoint.
-    pub(super) fn look(&mut self) -> Result<Inspection, ProjectionError> {
+    /// Inspects every file and the checkpoint.
+    pub(super) fn inspect_files(&mut self) -> Result<Inspection, ProjectionError> {
         let (mut days, mut count, mut first) = (BTreeSet::new(), 0_u64, None);
         let mut appended_to = Vec::new();
         for (id, file) in &self.set.files {
@@ -82,15 +82,15 @@ impl<F: Format> DayFiles<F> {
         })
     }
 
-    /// A checkpoint that was taken away while its projection runs is written again: what it told still holds.
+    /// Writes a checkpoint again that was deleted while its projection runs: its content is still valid.
     fn put_checkpoint_back(&mut self) -> Result<(), ProjectionError> {
         let path = self.data.checkpoint(F::NAME);
         let Some(saved) = &mut self.saved else { return Ok(()) };
         if self.data.file(&path)?.is_some_and(|stat| Some(stat.identity) == saved.identity) {
             return Ok(());
         }
-        tracing::warn!(path = %path.display(), "it was deleted or replaced; written again");
-        saved.identity = Some(self.data.write_sealed(&path, &saved.text)?.identity);
+        tracing::warn!(path = %path.display(), "checkpoint was deleted or replaced; it is written again");
+        saved.identity = Some(self.data.write_checkpoint(F::NAME, &saved.stored)?.identity);
         Ok(())
     }
 }

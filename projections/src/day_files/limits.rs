@@ -20,19 +20,13 @@ pub(super) const FILE_BUFFER_BYTES_MAX: usize = 256 << 10;
 /// written at once.
 pub(super) const BUFFERED_BYTES_MAX: usize = 4 << 20;
 
-/// Bytes written behind the last checkpoint, all files together; at more there is a new one. Bounds what a start
+/// Bytes written after the last checkpoint, all files together; at more there is a new one. Bounds what a start
 /// after a crash renders again, and the memory that takes.
 pub(super) const UNLISTED_BYTES_MAX: u64 = 16 << 20;
 
 /// Bytes behind the listed lengths that an opening reads, all files together; a file with more cannot be ours and is
-/// made again.
+/// rebuilt.
 pub(super) const TAILS_BYTES_MAX: u64 = 64 << 20;
-
-/// Records passed without any effect before a durable commit writes a checkpoint just for them.
-pub(super) const IDLE_RECORDS_MAX: u64 = 10_000;
-
-/// Old files of one name kept aside in one day; with that many the next rebuild asks for room.
-pub(super) const ASIDE_MAX: u32 = 1_000;
 
 /// Bytes of a file read at once when it is compared.
 pub(super) const COMPARED_BYTES: usize = 64 << 10;
@@ -48,5 +42,5 @@ pub(super) const SEARCHED_BYTES_MAX: usize = 4 << 20;
 /// reported if it should have come later.
 pub(super) const PASSED_MAX: usize = 1 << 16;
 
-/// Ranges of lost records that a verification tells apart; with more the last ones are taken for one.
+/// Ranges of lost records that a verification keeps; with more the last ones are merged.
 pub(super) const LOST_RANGES_MAX: usize = 10_000;

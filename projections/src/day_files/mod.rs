@@ -1,13 +1,13 @@
 //! [`DayFiles`]: projections that append entries to one text file for each local day. `jsonl` and `plaintext` are two.
 //!
-//! # What it promises
+//! # Guarantees
 //!
-//! One write an event, no sync an event, and yet: after any crash the files hold what the journal tells, byte for
-//! byte, and somebody who follows them with `tail -f` sees no line twice.
+//! One write an event, no sync an event, and yet: after any crash the files equal the journal, byte for byte, and a
+//! reader who follows them with `tail -f` sees no line twice.
 //!
 //! The checkpoint lists the length of every file, of which that much is durable, and the next seq. After a crash the
 //! records from there on come again and are rendered again. Rendering is pure, so the bytes are those that are there
-//! already; only where they differ (a power cut tore them) the file is cut and written anew. Bytes that are the same
+//! already; only where they differ (a power cut tore them) the file is cut and rewritten. Bytes that are the same
 //! are written once more all the same: a sync that failed may have left them in the cache only.
 //!
 //! **No file is appended to before a durable checkpoint lists it** with its current length: what is behind the listed
@@ -19,7 +19,7 @@
 //! **No file with a second name is changed.** It may be part of a copy made by hard links (`cp -al`). A copy of it takes
 //! its name first, with the same content; the next checkpoint lists the new inode.
 //!
-//! # Where it is
+//! # Modules
 //!
 //! `Fold` says which entry a record leads to, [`Format`] how it looks, `FileSet` brings it to its file, `Tail` knows
 //! what a crash left behind, `Listing` is the checkpoint, `replace` puts rebuilt files in place.
@@ -34,7 +34,9 @@ mod handles;
 mod inspect;
 pub mod limits;
 mod listing;
+mod mark;
 mod open;
+mod paths;
 mod projection;
 mod rebuild;
 mod replace;
@@ -47,20 +49,21 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use lenslog_engine::{Fact, KeepOld, ProjectionError, Recorded};
+use lenslog_engine::{Aside, Fact, ProjectionError, Recorded};
 use lenslog_events::{Event, kind};
 use lenslog_journal::storage::Storage;
-use lenslog_journal::{Kind, Seq, SystemRecord};
+use lenslog_journal::{ControlRecord, Kind, Seq};
 
-use crate::data_dir::DataDir;
+use crate::data_dir::{DataDir, Stored};
 use day_file::FileId;
 use file_set::{FileSet, Side};
 use fold::{Fold, Outcome, Target};
 pub use format::Format;
+use listing::Listing;
 use rebuild::Rebuild;
 
 /// Rises whenever the same records would lead to other entries.
-const LOGIC: u32 = 1;
+const VERSION: u32 = 1;
 
 /// The kinds of records that lead to an entry, or to none.
 const KINDS: &[Kind] = &[
@@ -79,13 +82,13 @@ pub struct DayFiles<F> {
     fold: Fold,
     /// Events that waited at the checkpoint and did not come back: lost, or pruned as a later tombstone says.
     missing: BTreeSet<Seq>,
-    /// Files that are to go once a checkpoint says so, and whether they are set aside.
-    doomed: BTreeMap<FileId, KeepOld>,
+    /// Files to remove once a checkpoint says so, and those of them to move aside.
+    to_remove: BTreeMap<FileId, Option<Aside>>,
     /// A tombstone was applied, and nothing was removed yet.
     prune_due: bool,
     /// The file that the next record needs in the checkpoint.
     announced: Cell<Option<FileId>>,
-    /// Something happened that the checkpoint on disk does not tell.
+    /// The checkpoint on disk is outdated.
     changed: bool,
     /// The checkpoint on disk.
     saved: Option<Saved>,
@@ -97,11 +100,9 @@ pub struct DayFiles<F> {
 /// The checkpoint as it was written last.
 #[derive(Debug)]
 struct Saved {
-    text: String,
+    stored: Stored<Listing>,
     /// Its inode, to notice another file in its place.
     identity: Option<(u64, u64)>,
-    next: Seq,
-    parked_count: u64,
 }
 
 impl<F: Format> DayFiles<F> {
@@ -114,7 +115,7 @@ impl<F: Format> DayFiles<F> {
             data,
             fold: Fold::default(),
             missing: BTreeSet::new(),
-            doomed: BTreeMap::new(),
+            to_remove: BTreeMap::new(),
             prune_due: false,
             announced: Cell::new(None),
             changed: false,
@@ -129,22 +130,22 @@ impl<F: Format> DayFiles<F> {
         self.set = FileSet::new(self.data.clone(), F::FILES, Side::Live);
         self.fold = Fold::default();
         self.missing.clear();
-        self.doomed.clear();
+        self.to_remove.clear();
         (self.prune_due, self.changed, self.lossy) = (false, false, false);
         self.announced.set(None);
         self.saved = None;
         self.rebuild = None;
     }
 
-    /// Takes the next record of the files that others read.
+    /// Applies the next record to the live files.
     fn apply_live(&mut self, record: &Recorded<Event>) -> Result<(), ProjectionError> {
         self.keep_what_is_lost()?;
         let outcome = self.fold.apply(record);
         self.changed |= !matches!(outcome, Outcome::Nothing) || self.fold.holds(record.seq);
-        if let Outcome::Pruned(day) = outcome {
-            for id in self.set.through(day) {
+        if let Outcome::Pruned(days) = outcome {
+            for id in self.set.of(days) {
                 self.set.forget(id);
-                self.doomed.insert(id, KeepOld::No);
+                self.to_remove.insert(id, None);
             }
             self.prune_due = true;
             self.missing.retain(|seq| !names(record, *seq));
@@ -173,7 +174,7 @@ impl<F: Format> DayFiles<F> {
 
 /// Whether a tombstone names a segment that held this seq.
 fn names(record: &Recorded<Event>, seq: Seq) -> bool {
-    let Fact::Journal(SystemRecord::PrunedThrough(pruned)) = &record.fact else { return false };
+    let Fact::Journal(ControlRecord::PrunedThrough(pruned)) = &record.fact else { return false };
     pruned.segments.iter().any(|segment| segment.range.contains(seq))
 }
 

@@ -1,40 +1,33 @@
 //! Opening: what is there is compared with what the checkpoint lists.
 
 use std::collections::BTreeSet;
-use std::io;
 
 use lenslog_engine::{Opened, ProjectionError};
-use lenslog_journal::storage::{Access, StorageFile};
+use lenslog_journal::storage::{Access, read_full};
 
-use super::day_file::{DayFile, FileId, Mark};
-use super::file_set::path_of;
+use super::day_file::{DayFile, FileId};
 use super::fold::Fold;
-use super::limits::{COMPARED_BYTES, TAILS_BYTES_MAX};
-use super::listing::{Listed, Listing};
+use super::limits::TAILS_BYTES_MAX;
+use super::listing::{Listed, Listing, read_listing};
+use super::mark::mark_of;
+use super::paths::path_of;
 use super::replace::Place;
 use super::tail::{Pending, Tail};
 use super::{DayFiles, Format, Saved};
-use crate::data_dir::{DataDir, Sealed, read_at};
+use crate::data_dir::{DataDir, Found, Stored};
 
 impl<F: Format> DayFiles<F> {
     /// Forgets everything in memory and finds what there is.
-    pub(super) fn find(&mut self) -> Result<Opened, ProjectionError> {
+    pub(super) fn open_files(&mut self) -> Result<Opened, ProjectionError> {
         self.forget();
-        let path = self.data.checkpoint(F::NAME);
-        let text = match self.complete_rebuild()? {
-            Sealed::Intact(text) => text,
-            Sealed::Broken(reason) => return Ok(Opened::Broken { reason }),
-            Sealed::Absent => return self.find_without_checkpoint(),
+        let stored = match self.complete_rebuild()? {
+            Found::Intact(stored) => stored,
+            Found::Broken(reason) => return Ok(Opened::Broken { reason }),
+            Found::Absent => return self.find_without_checkpoint(),
         };
-        let Some((checkpoint, listing)) = Listing::from_text(&text, F::FILES) else {
-            return Ok(Opened::Broken { reason: format!("{} makes no sense", path.display()) });
-        };
-        self.saved = Some(Saved {
-            text,
-            identity: self.data.file(&path)?.map(|stat| stat.identity),
-            next: checkpoint.position.next,
-            parked_count: checkpoint.parked_count,
-        });
+        let identity = self.data.file(&self.data.checkpoint(F::NAME))?.map(|stat| stat.identity);
+        let Stored { checkpoint, state: listing } = stored.clone();
+        self.saved = Some(Saved { stored, identity });
         let needs = listing.held.clone();
         self.take_over(listing)?;
         Ok(Opened::At { checkpoint, needs })
@@ -53,21 +46,20 @@ impl<F: Format> DayFiles<F> {
     }
 
     /// Reads the checkpoint and completes what it says of a rebuild; removes what other rebuilds left.
-    pub(super) fn complete_rebuild(&mut self) -> Result<Sealed, ProjectionError> {
-        let sealed = self.data.read_sealed(&self.data.checkpoint(F::NAME))?;
-        let listing = match &sealed {
-            Sealed::Intact(text) => Listing::from_text(text, F::FILES),
+    pub(super) fn complete_rebuild(&mut self) -> Result<Found<Listing>, ProjectionError> {
+        let found = read_listing::<F>(&self.data)?;
+        let listing = match &found {
+            Found::Intact(stored) => Some(&stored.state),
             _ => None,
         };
-        let listing = listing.map(|(_, listing)| listing);
-        Place::of::<F>(&self.data).complete(listing.as_ref(), &mut self.set.unsynced)?;
-        Ok(sealed)
+        Place::of::<F>(&self.data).complete(listing, &mut self.set.unsynced)?;
+        Ok(found)
     }
 
     fn take_over(&mut self, listing: Listing) -> Result<(), ProjectionError> {
         self.fold = Fold::resume(listing.pruned);
         self.missing = listing.held;
-        self.doomed = listing.doomed;
+        self.to_remove = listing.to_remove;
         let mut tails_left = TAILS_BYTES_MAX;
         let mut keep = BTreeSet::new();
         for (id, listed) in listing.files {
@@ -84,9 +76,9 @@ impl<F: Format> DayFiles<F> {
         for id in keep {
             self.set.keep_tail::<F>(id)?;
         }
-        if !self.doomed.is_empty() {
+        if !self.to_remove.is_empty() {
             self.changed = true;
-            self.remove_doomed()?;
+            self.remove_listed()?;
         }
         Ok(())
     }
@@ -128,7 +120,7 @@ fn adopt<F: Format>(
             file.fault = Some("was replaced".to_owned());
             return Ok(Some(file));
         }
-        tracing::info!(path = %path.display(), "it is a copy with the right content");
+        tracing::info!(path = %path.display(), "day file is a copy with the right content; it is adopted");
         file.identity = Some(stat.identity);
     }
     file.on_disk = stat.len;
@@ -140,24 +132,9 @@ fn adopt<F: Format>(
     } else if behind > 0 {
         *tails_left -= behind;
         let mut bytes = vec![0; behind as usize];
-        let filled = read_at(&*opened, &mut bytes, listed.mark.len).map_err(unreadable())?;
+        let filled = read_full(&*opened, &mut bytes, listed.mark.len).map_err(unreadable())?;
         bytes.truncate(filled);
         file.tail = Some(Tail::Pending(Pending { from: listed.mark.len, bytes }));
     }
     Ok(Some(file))
-}
-
-/// Length and CRC of the first `len` bytes; of fewer where there are not so many.
-pub(super) fn mark_of(file: &dyn StorageFile, len: u64) -> io::Result<Mark> {
-    let mut mark = Mark::default();
-    let mut buffer = vec![0; COMPARED_BYTES];
-    while mark.len < len {
-        let wanted = (len - mark.len).min(COMPARED_BYTES as u64) as usize;
-        let filled = read_at(file, &mut buffer[..wanted], mark.len)?;
-        if filled == 0 {
-            break;
-        }
-        mark = mark.after(&buffer[..filled]);
-    }
-    Ok(mark)
 }

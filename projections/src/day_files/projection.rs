@@ -3,39 +3,34 @@
 use std::path::PathBuf;
 
 use lenslog_engine::{
-    Checkpoint, CommitKind, Inspection, KeepOld, Opened, Projection, ProjectionError, Recorded,
+    Aside, Checkpoint, CommitKind, Inspection, Opened, Projection, ProjectionError, Recorded,
     Scope, Spec, Verifier,
 };
-use lenslog_events::{Event, RecorderVocabulary};
+use lenslog_events::{Event, RecorderCodec};
 use lenslog_journal::SeqRange;
 
-use super::file_set::path_of;
 use super::limits::UNLISTED_BYTES_MAX;
+use super::paths::path_of;
 use super::replace::Place;
 use super::verifier::FilesVerifier;
-use super::{DayFiles, Format, KINDS, LOGIC, file_of_target};
+use super::{DayFiles, Format, KINDS, VERSION, file_of_target};
 use crate::data_dir::Unsynced;
 
-impl<F: Format> Projection<RecorderVocabulary> for DayFiles<F> {
+impl<F: Format> Projection<RecorderCodec> for DayFiles<F> {
     fn spec(&self) -> Spec {
         // Which entries there are and how they look changes for different reasons: both count.
-        Spec {
-            name: F::NAME,
-            logic: LOGIC * 1000 + F::LOGIC,
-            kinds: Some(KINDS),
-            options: self.format.options(),
-        }
+        Spec::new(F::NAME, VERSION * 1000 + F::VERSION).kinds(KINDS).options(self.format.options())
     }
 
     fn open(&mut self) -> Result<Opened, ProjectionError> {
-        self.find()
+        self.open_files()
     }
 
     fn restore(&mut self, record: &Recorded<Event>) -> Result<(), ProjectionError> {
         if self.fold.restore(record) {
             self.missing.remove(&record.seq);
         } else {
-            tracing::warn!(seq = %record.seq, "it is no event that could wait; it is passed over");
+            tracing::warn!(seq = %record.seq, "record of a waiting event is no such event; it is passed over");
         }
         Ok(())
     }
@@ -61,8 +56,7 @@ impl<F: Format> Projection<RecorderVocabulary> for DayFiles<F> {
     fn commit(&mut self, checkpoint: &Checkpoint, kind: CommitKind) -> Result<(), ProjectionError> {
         match kind {
             CommitKind::Visible => self.commit_visible(checkpoint),
-            CommitKind::Durable => self.commit_durable(checkpoint, false),
-            CommitKind::Final => self.commit_durable(checkpoint, true),
+            kind => self.commit_durable(checkpoint, kind),
         }
     }
 
@@ -72,12 +66,12 @@ impl<F: Format> Projection<RecorderVocabulary> for DayFiles<F> {
         self.missing.clear();
         self.keep_what_is_lost()?;
         self.set.flush()?;
-        self.changed |= self.set.settle_tails()?;
+        self.changed |= self.set.resolve_tails()?;
         Ok(())
     }
 
     fn inspect(&mut self) -> Result<Inspection, ProjectionError> {
-        self.look()
+        self.inspect_files()
     }
 
     fn begin_rebuild(&mut self, scope: &Scope) -> Result<(), ProjectionError> {
@@ -87,13 +81,13 @@ impl<F: Format> Projection<RecorderVocabulary> for DayFiles<F> {
     fn finish_rebuild(
         &mut self,
         checkpoint: &Checkpoint,
-        keep_old: KeepOld,
+        keep_old: Option<Aside>,
     ) -> Result<(), ProjectionError> {
         self.finish(checkpoint, keep_old)
     }
 
     fn abort_rebuild(&mut self) {
-        self.throw_away();
+        self.abort();
     }
 
     fn watched_files(&self) -> Vec<PathBuf> {
@@ -108,9 +102,9 @@ impl<F: Format> Projection<RecorderVocabulary> for DayFiles<F> {
         Ok(removed)
     }
 
-    fn verifier(&self) -> Result<Option<Box<dyn Verifier<RecorderVocabulary>>>, ProjectionError> {
+    fn verifier(&self) -> Result<Option<Box<dyn Verifier<RecorderCodec>>>, ProjectionError> {
         let verifier = FilesVerifier::open(&self.data, self.format.clone())?;
-        Ok(verifier.map(|verifier| Box::new(verifier) as Box<dyn Verifier<RecorderVocabulary>>))
+        Ok(verifier.map(|verifier| Box::new(verifier) as Box<dyn Verifier<RecorderCodec>>))
     }
 }
 

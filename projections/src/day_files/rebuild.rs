@@ -4,16 +4,17 @@
 //! and [`replace`](super::replace) renames them: a crash before that checkpoint leaves the old files, a crash behind it
 //! is completed by the next opening.
 
-use lenslog_engine::{Checkpoint, KeepOld, ProjectionError, Recorded, Scope};
+use lenslog_engine::{Aside, Checkpoint, ProjectionError, Recorded, Scope};
 use lenslog_events::Event;
 
 use super::day_file::FileId;
-use super::file_set::{FileSet, Side, path_of};
+use super::file_set::{FileSet, Side};
 use super::fold::{Fold, Outcome};
 use super::listing::{Listed, Listing};
+use super::paths::path_of;
 use super::replace::Place;
 use super::{DayFiles, Format, file_of, render};
-use crate::data_dir::DataDir;
+use crate::data_dir::{DataDir, Stored};
 
 /// A rebuild under way.
 #[derive(Debug)]
@@ -36,8 +37,8 @@ impl Rebuild {
         record: &Recorded<Event>,
     ) -> Result<(), ProjectionError> {
         let outcome = self.fold.apply(record);
-        if let Outcome::Pruned(day) = outcome {
-            for id in self.set.through(day) {
+        if let Outcome::Pruned(days) = outcome {
+            for id in self.set.of(days) {
                 self.set.remove(id)?;
             }
             return Ok(());
@@ -82,7 +83,7 @@ impl<F: Format> DayFiles<F> {
     pub(super) fn finish(
         &mut self,
         checkpoint: &Checkpoint,
-        keep_old: KeepOld,
+        keep_old: Option<Aside>,
     ) -> Result<(), ProjectionError> {
         let Some(mut rebuild) = self.rebuild.take() else {
             let path = self.data.checkpoint(F::NAME);
@@ -91,13 +92,13 @@ impl<F: Format> DayFiles<F> {
         };
         let made = rebuild.finish().and_then(|made| {
             let listing = self.rebuilt_listing(rebuild, made, keep_old)?;
-            self.write_checkpoint(listing.to_text(checkpoint, F::FILES), checkpoint)
+            self.write_checkpoint(Stored { checkpoint: checkpoint.clone(), state: listing })
         });
         if let Err(error) = made {
-            self.throw_away();
+            self.abort();
             return Err(error);
         }
-        self.find().map(|_| ())
+        self.open_files().map(|_| ())
     }
 
     /// What the checkpoint lists once the rebuilt files are in place.
@@ -105,19 +106,14 @@ impl<F: Format> DayFiles<F> {
         &self,
         rebuild: Rebuild,
         made: Vec<(FileId, Listed)>,
-        keep_old: KeepOld,
+        keep_old: Option<Aside>,
     ) -> Result<Listing, ProjectionError> {
         let Rebuild { scope, fold, .. } = rebuild;
         let mut listing = match scope {
             Scope::All => {
                 Listing { pruned: fold.pruned(), held: fold.held(), ..Listing::default() }
             }
-            _ => self
-                .saved
-                .as_ref()
-                .and_then(|saved| Listing::from_text(&saved.text, F::FILES))
-                .map(|(_, listing)| listing)
-                .unwrap_or_default(),
+            _ => self.saved.as_ref().map(|saved| saved.stored.state.clone()).unwrap_or_default(),
         };
         listing.keep_old = keep_old;
         let mut old: Vec<_> =
@@ -127,22 +123,22 @@ impl<F: Format> DayFiles<F> {
         );
         for id in old {
             listing.files.remove(&id);
-            listing.doomed.insert(id, keep_old);
+            listing.to_remove.insert(id, keep_old);
         }
         for (id, listed) in made {
             // Something else in its place is found here, where everything can still stay as it is.
             self.data.file(&path_of(&self.data, id, F::FILES))?;
-            listing.doomed.remove(&id);
+            listing.to_remove.remove(&id);
             listing.files.insert(id, listed);
         }
         Ok(listing)
     }
 
     /// Removes what a rebuild made.
-    pub(super) fn throw_away(&mut self) {
+    pub(super) fn abort(&mut self) {
         self.forget();
         if let Err(error) = self.complete_rebuild() {
-            tracing::warn!(%error, "what a rebuild left is removed at the next start");
+            tracing::warn!(%error, "rebuild: its files stay; the next start removes them");
         }
     }
 }

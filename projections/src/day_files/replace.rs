@@ -1,28 +1,22 @@
-//! Old files give way to new ones: what a rebuild made is renamed into place, what is not wanted any more is set aside
-//! or removed.
+//! Replacement of old files: renames rebuilt files into place, and moves old ones to `*.old-N` or removes them.
 //!
 //! The checkpoint decides. It lists the new files by their inodes while they are still called `NAME.rebuild`; from
 //! then on every opening completes the renames, until then it removes what was made. Nothing here reads the journal.
 
-use std::path::{Path, PathBuf};
+use std::ffi::OsStr;
+use std::path::Path;
 use std::sync::Arc;
 
-use lenslog_engine::{KeepOld, ProjectionError};
-use lenslog_journal::Day;
-use lenslog_journal::storage::{Access, EntryKind, StorageFile};
+use lenslog_engine::{Aside, ProjectionError, is_aside, next_number};
+use lenslog_journal::PrunedDays;
+use lenslog_journal::storage::{Access, EntryKind, StorageFile, read_full};
 
 use super::day_file::FileId;
-use super::file_set::{beside, path_of};
 use super::format::Format;
-use super::limits::{ASIDE_MAX, COMPARED_BYTES};
+use super::limits::COMPARED_BYTES;
 use super::listing::Listing;
-use super::unshare::copy_of;
-use crate::data_dir::{DataDir, Unsynced, read_at};
-
-/// Stands between the name of a file that was set aside and its number.
-const ASIDE: &str = ".old-";
-/// The same, where the journal lost records that the file may hold.
-const LOST: &str = ".lost-";
+use super::paths::{beside, copy_of, path_of};
+use crate::data_dir::{DataDir, Unsynced};
 
 /// The files of one projection on disk, whatever is known of them.
 #[derive(Debug, Clone, Copy)]
@@ -70,7 +64,7 @@ impl<'d> Place<'d> {
                 let made = beside(self.data, id, self.names);
                 match self.data.stat(&made)?.filter(|stat| stat.kind == EntryKind::File) {
                     Some(stat) if listed.is_some_and(|listed| listed.identity == stat.identity) => {
-                        let keep_old = listing.map_or(KeepOld::No, |listing| listing.keep_old);
+                        let keep_old = listing.and_then(|listing| listing.keep_old);
                         self.put_in_place(id, &made, keep_old, unsynced)?;
                     }
                     Some(_) => self.remove(id, &made, unsynced)?,
@@ -110,53 +104,49 @@ impl<'d> Place<'d> {
         self,
         id: FileId,
         made: &Path,
-        keep_old: KeepOld,
+        keep_old: Option<Aside>,
         unsynced: &mut Unsynced,
     ) -> Result<(), ProjectionError> {
         let path = path_of(self.data, id, self.names);
         if self.data.file(&path)?.is_some()
-            && keep_old != KeepOld::No
+            && let Some(aside) = keep_old
             && !self.begins_with(made, &path)?
         {
-            self.set_aside(id, keep_old, unsynced)?;
+            self.move_aside(id, aside, unsynced)?;
         }
         self.data.rename(made, &path)?;
         unsynced.insert(self.data.day(id.day));
         Ok(())
     }
 
-    /// Gives a file a name that nobody uses.
-    pub(super) fn set_aside(
+    /// Moves a file aside, and removes the oldest of those moved before, where they are too many.
+    pub(super) fn move_aside(
         self,
         id: FileId,
-        keep: KeepOld,
+        aside: Aside,
         unsynced: &mut Unsynced,
-    ) -> Result<PathBuf, ProjectionError> {
+    ) -> Result<(), ProjectionError> {
         let path = path_of(self.data, id, self.names);
-        let infix = if keep == KeepOld::Lost { LOST } else { ASIDE };
-        for number in 1..=ASIDE_MAX {
-            let mut aside = path.clone().into_os_string();
-            aside.push(format!("{infix}{number}"));
-            let aside = PathBuf::from(aside);
-            if self.data.stat(&aside)?.is_none() {
-                self.data.rename(&path, &aside)?;
-                unsynced.insert(self.data.day(id.day));
-                tracing::warn!(path = %aside.display(), "an old file is kept under this name");
-                return Ok(aside);
-            }
-        }
-        Err(ProjectionError::Blocked {
-            path,
-            problem: format!("was set aside {ASIDE_MAX} times already"),
-            remedy: "remove what is not needed of it: the projection then goes on by itself",
-        })
+        let entries = self.data.list(&self.data.day(id.day))?;
+        let name = path.file_name().unwrap_or_default();
+        let mut numbers = aside.numbers(name, entries.iter().map(|entry| &*entry.name));
+        let number = next_number(&numbers);
+        numbers.push(number);
+        let target = aside.path(&path, number);
+        self.data.rename(&path, &target)?;
+        unsynced.insert(self.data.day(id.day));
+        tracing::warn!(path = %path.display(), aside = %target.display(), "old day file: moved aside");
+        aside
+            .surplus(&numbers)
+            .iter()
+            .try_for_each(|number| self.data.remove(&aside.path(&path, *number)).map(drop))
     }
 
-    /// Removes a file that is to go, or sets it aside.
+    /// Removes a listed file, or moves it aside.
     pub(super) fn dismiss(
         self,
         id: FileId,
-        keep: KeepOld,
+        keep: Option<Aside>,
         unsynced: &mut Unsynced,
     ) -> Result<(), ProjectionError> {
         let path = path_of(self.data, id, self.names);
@@ -164,35 +154,34 @@ impl<'d> Place<'d> {
             return Ok(());
         }
         let Some(stat) = self.data.file(&path)? else {
-            // It may have been removed by whoever was cut off before the name was made durable.
+            // An interrupted run may have removed it before the name was durable.
             self.data.remove_day_if_empty(id.day, unsynced);
             return Ok(());
         };
-        if keep != KeepOld::No && stat.len > 0 {
-            return self.set_aside(id, keep, unsynced).map(|_| ());
+        if let Some(aside) = keep.filter(|_| stat.len > 0) {
+            return self.move_aside(id, aside, unsynced);
         }
         self.remove(id, &path, unsynced)
     }
 
-    /// Removes, in the days up to one that was pruned, what was set aside, and what has a name of ours and is not
-    /// listed: somebody put it back. Reports what cannot be removed.
+    /// Removes, in days that were pruned, what was set aside, and what has a name of ours and is not
+    /// listed: it was put back from elsewhere. Reports what cannot be removed.
     pub(super) fn remove_leftovers(
         self,
-        through: Day,
+        pruned: PrunedDays,
         is_listed: impl Fn(FileId) -> bool,
         unsynced: &mut Unsynced,
     ) {
         let days = self.data.days().unwrap_or_default();
-        for (day, _) in days.into_iter().take_while(|(day, _)| *day <= through) {
+        for (day, _) in days.into_iter().filter(|(day, _)| pruned.contains(*day)) {
             let directory = self.data.day(day);
             if !self.data.has_day(day).unwrap_or(false) {
                 continue;
             }
             for entry in self.data.list(&directory).unwrap_or_default() {
-                let goes = entry.name.to_str().is_some_and(|name| {
-                    let known = self.names.iter().position(|known| *known == name);
-                    let is_unlisted = |index| !is_listed(FileId::new(day, index));
-                    self.is_aside(name) || known.is_some_and(is_unlisted)
+                let goes = self.names.iter().enumerate().any(|(index, name)| {
+                    let is_unlisted = || !is_listed(FileId::new(day, index));
+                    entry.name == *name && is_unlisted() || is_aside(OsStr::new(name), &entry.name)
                 });
                 if !goes || entry.kind != EntryKind::File {
                     continue;
@@ -201,7 +190,9 @@ impl<'d> Place<'d> {
                     Ok(_) => {
                         unsynced.insert(directory.clone());
                     }
-                    Err(error) => tracing::error!(%error, "a pruned file stays"),
+                    Err(error) => {
+                        tracing::error!(%error, "pruned file cannot be removed; it stays")
+                    }
                 }
             }
             self.data.remove_day_if_empty(day, unsynced);
@@ -217,8 +208,8 @@ impl<'d> Place<'d> {
             }
             let directory = self.data.day(day);
             for entry in self.data.list(&directory)? {
-                let is_lost = entry.name.to_str().is_some_and(|name| self.is_called(name, LOST));
-                if is_lost && entry.kind == EntryKind::File {
+                let number = |name: &&str| Aside::Lost.number(OsStr::new(name), &entry.name);
+                if self.names.iter().find_map(number).is_some() && entry.kind == EntryKind::File {
                     removed += u64::from(self.data.remove(&directory.join(&entry.name))?);
                     unsynced.insert(directory.clone());
                 }
@@ -228,26 +219,13 @@ impl<'d> Place<'d> {
         Ok(removed)
     }
 
-    fn is_aside(self, name: &str) -> bool {
-        self.is_called(name, ASIDE) || self.is_called(name, LOST)
-    }
-
-    /// Whether a name is one of the projection's, `infix` and a number.
-    fn is_called(self, name: &str, infix: &str) -> bool {
-        let number = |known: &&str| name.strip_prefix(*known)?.strip_prefix(infix);
-        let is_number = |text: &str| {
-            !text.is_empty() && text.len() <= 4 && text.bytes().all(|byte| byte.is_ascii_digit())
-        };
-        self.names.iter().filter_map(number).any(is_number)
-    }
-
     /// Whether one file begins with everything that is in another one.
     fn begins_with(self, whole: &Path, beginning: &Path) -> Result<bool, ProjectionError> {
         let open = |path: &Path| self.data.open(path, Access::Read);
         let (Some(one), Some(other)) = (open(whole)?, open(beginning)?) else { return Ok(false) };
         let mut buffers = (vec![0; COMPARED_BYTES], vec![0; COMPARED_BYTES]);
         let read = |file: &Arc<dyn StorageFile>, path: &Path, buffer: &mut [u8], offset| {
-            read_at(&**file, buffer, offset).map_err(ProjectionError::retry("cannot read", path))
+            read_full(&**file, buffer, offset).map_err(ProjectionError::retry("cannot read", path))
         };
         let mut offset = 0;
         loop {

@@ -10,8 +10,8 @@
 
 use std::collections::HashMap;
 
-use super::day_file::Mark;
 use super::format::Format;
+use super::mark::Mark;
 
 #[derive(Debug)]
 pub(super) enum Tail {

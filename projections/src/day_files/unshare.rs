@@ -3,26 +3,17 @@
 //! `cp -al` and rsnapshot make copies whose files are those of the original. A change in place would change both. The
 //! copy takes the name in one step and has the same content, so a power cut leaves either of the two.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 
 use lenslog_engine::ProjectionError;
-use lenslog_journal::storage::{Access, StorageFile};
+use lenslog_journal::storage::{Access, StorageFile, read_full};
 
 use super::day_file::FileId;
 use super::file_set::FileSet;
 use super::limits::COMPARED_BYTES;
-use crate::data_dir::{DataDir, read_at};
-
-/// Ends the name of a file while it is copied. What a crash leaves under that name is removed by the next opening.
-const COPY: &str = ".copy";
-
-/// Where a file is copied to before the copy takes its name.
-pub(super) fn copy_of(path: &Path) -> PathBuf {
-    let mut copy = path.as_os_str().to_owned();
-    copy.push(COPY);
-    copy.into()
-}
+use super::paths::copy_of;
+use crate::data_dir::DataDir;
 
 impl FileSet {
     /// Opens a file to change it; `None` where its name leads to another file.
@@ -42,7 +33,7 @@ impl FileSet {
             None => "is gone",
         };
         self.handles.close(id);
-        self.give_up(id, fault);
+        self.mark_faulty(id, fault);
         Ok(None)
     }
 
@@ -95,7 +86,7 @@ fn copy_content(
     let mut buffer = vec![0; COMPARED_BYTES];
     let mut offset = 0;
     loop {
-        let filled = read_at(from, &mut buffer, offset).map_err(failed())?;
+        let filled = read_full(from, &mut buffer, offset).map_err(failed())?;
         if filled == 0 {
             break;
         }

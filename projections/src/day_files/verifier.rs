@@ -1,25 +1,25 @@
-//! [`FilesVerifier`]: compares the files with the journal, beside whoever writes them, in bounded memory.
+//! [`FilesVerifier`]: compares the files with the journal, also while a recorder writes, in bounded memory.
 //!
 //! It holds one small record a file and a bounded buffer, however many events there are. It writes nothing.
 
 use std::collections::BTreeMap;
 
 use lenslog_engine::{Checkpoint, DIFFERENCES_MAX, Fact, ProjectionError, Recorded, Verifier};
-use lenslog_events::{Event, RecorderVocabulary};
+use lenslog_events::{Event, RecorderCodec};
 use lenslog_journal::storage::Access;
-use lenslog_journal::{Seq, SeqRange, SystemRecord};
+use lenslog_journal::{ControlRecord, Seq, SeqRange};
 
 use super::compare::{Comparison, Opened};
 use super::day_file::FileId;
-use super::file_set::path_of;
 use super::fold::{Fold, Outcome};
 use super::format::Format;
 use super::handles::Handles;
 use super::limits::{BUFFERED_BYTES_MAX, COMPARED_BYTES, LOST_RANGES_MAX};
-use super::listing::Listing;
+use super::listing::{Listing, read_listing};
+use super::paths::path_of;
 use super::replace::Place;
 use super::{file_of, render};
-use crate::data_dir::{DataDir, Sealed};
+use crate::data_dir::{DataDir, Found, Stored};
 
 /// A comparison under way.
 #[derive(Debug)]
@@ -46,10 +46,13 @@ impl<F: Format> FilesVerifier<F> {
         let place = Place::of::<F>(data);
         // Found first: what is not empty by now is listed by the checkpoint that is read then.
         let mut unlisted = place.found()?;
-        let Some((checkpoint, listing)) = read_listing::<F>(data)? else { return Ok(None) };
-        unlisted.retain(|id| !listing.files.contains_key(id) && !listing.doomed.contains_key(id));
-        let listed = |file: &super::listing::Listed| Comparison::new(Some(file.mark.len));
-        let files = listing.files.iter().map(|(id, file)| (*id, listed(file))).collect();
+        let Some(Stored { checkpoint, state: listing }) = listed::<F>(data)? else {
+            return Ok(None);
+        };
+        unlisted
+            .retain(|id| !listing.files.contains_key(id) && !listing.to_remove.contains_key(id));
+        let compared = |file: &super::listing::Listed| Comparison::new(Some(file.mark.len));
+        let files = listing.files.iter().map(|(id, file)| (*id, compared(file))).collect();
         Ok(Some(Self {
             data: data.clone(),
             format,
@@ -123,50 +126,43 @@ impl<F: Format> FilesVerifier<F> {
         self.lost.iter().any(|range| range.contains(seq))
     }
 
-    /// Days that were pruned by whoever writes, since the checkpoint was read: their files may have gone.
+    /// Days that the writer pruned since the checkpoint was read: their files may be deleted.
     fn is_pruned_meanwhile(&self, now: &Option<Listing>, id: FileId) -> bool {
         let horizon = now.as_ref().and_then(|listing| listing.pruned);
-        horizon != self.listing.pruned && horizon.is_some_and(|horizon| id.day <= horizon.day)
+        horizon != self.listing.pruned
+            && horizon.is_some_and(|horizon| horizon.days().contains(id.day))
     }
 }
 
 /// The checkpoint and what it lists; `None` where there is none.
-fn read_listing<F: Format>(
-    data: &DataDir,
-) -> Result<Option<(Checkpoint, Listing)>, ProjectionError> {
-    let path = data.checkpoint(F::NAME);
-    match data.read_sealed(&path)? {
-        Sealed::Absent => Ok(None),
-        Sealed::Broken(reason) => Err(ProjectionError::Broken { reason }),
-        Sealed::Intact(text) => match Listing::from_text(&text, F::FILES) {
-            Some(found) => Ok(Some(found)),
-            None => {
-                let reason = format!("{} makes no sense", path.display());
-                Err(ProjectionError::Broken { reason })
-            }
-        },
+fn listed<F: Format>(data: &DataDir) -> Result<Option<Stored<Listing>>, ProjectionError> {
+    match read_listing::<F>(data)? {
+        Found::Absent => Ok(None),
+        Found::Broken(reason) => Err(ProjectionError::Broken { reason }),
+        Found::Intact(stored) => Ok(Some(stored)),
     }
 }
 
-impl<F: Format> Verifier<RecorderVocabulary> for FilesVerifier<F> {
+impl<F: Format> Verifier<RecorderCodec> for FilesVerifier<F> {
     fn checkpoint(&self) -> &Checkpoint {
         &self.checkpoint
     }
 
     fn apply(&mut self, record: &Recorded<Event>) -> Result<(), ProjectionError> {
         let outcome = self.fold.apply(record);
-        if let Outcome::Pruned(day) = outcome {
-            // What stood there is gone; what stands there now came later, or was put there by somebody.
+        if let Outcome::Pruned(days) = outcome {
+            // The old content is gone; any present content came later, or from another program.
             let (files, listing) = (&mut self.files, &self.listing);
-            for (_, file) in files.iter().take_while(|(id, _)| id.day <= day) {
+            for (_, file) in files.iter().filter(|(id, _)| days.contains(id.day)) {
                 self.waiting_bytes = self.waiting_bytes.saturating_sub(file.waiting());
             }
             files.retain(|id, file| {
                 let listed = listing.files.get(id).map(|listed| listed.mark.len);
-                if id.day <= day {
+                let goes = days.contains(id.day);
+                if goes {
                     *file = Comparison::new(listed);
                 }
-                id.day > day || listed.is_some()
+                !goes || listed.is_some()
             });
             return Ok(());
         }
@@ -187,7 +183,7 @@ impl<F: Format> Verifier<RecorderVocabulary> for FilesVerifier<F> {
         matches!(
             record.fact,
             Fact::Event(Event::Detected(_) | Event::DescriptionAdded(_))
-                | Fact::Journal(SystemRecord::PrunedThrough(_))
+                | Fact::Journal(ControlRecord::PrunedThrough(_))
                 | Fact::Undecodable(_)
         )
     }
@@ -210,7 +206,7 @@ impl<F: Format> Verifier<RecorderVocabulary> for FilesVerifier<F> {
         for id in ids {
             self.with_file(id, |file, opened| file.end(opened, is_loose))?;
         }
-        let now = read_listing::<F>(&self.data)?.map(|(_, listing)| listing);
+        let now = listed::<F>(&self.data)?.map(|stored| stored.state);
         let shown = |id: &FileId| {
             let path = path_of(&self.data, *id, F::FILES);
             self.data.shown(&path).to_string()
@@ -226,7 +222,7 @@ impl<F: Format> Verifier<RecorderVocabulary> for FilesVerifier<F> {
         for id in &self.unlisted {
             let path = path_of(&self.data, *id, F::FILES);
             if self.data.stat(&path)?.is_some() && !self.files.contains_key(id) {
-                differences.push(format!("{}: no checkpoint lists it, it is not ours", shown(id)));
+                differences.push(format!("{}: no checkpoint lists it; it is foreign", shown(id)));
             }
         }
         if differences.len() > DIFFERENCES_MAX {

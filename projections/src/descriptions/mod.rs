@@ -1,7 +1,7 @@
 //! [`Descriptions`]: which events wait for a sentence. The journal is the queue; this keeps its place in it.
 //!
-//! It asks no language model and journals nothing: it only knows. An event that expects a sentence waits until
-//! `DescriptionAdded` or `DescriptionFailed` tells of it, or its day is pruned. Its checkpoint lies in `checkpoints/`
+//! It requests nothing of a language model and journals nothing. An event that expects a sentence waits until
+//! `DescriptionAdded` or `DescriptionFailed` settles it, or its day is pruned. Its checkpoint lies in `checkpoints/`
 //! and is written rarely: what came after it is read again.
 
 mod queue;
@@ -10,21 +10,21 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use lenslog_engine::{
-    Checkpoint, CommitKind, Fact, KeepOld, Opened, Projection, ProjectionError, Recorded, Scope,
+    Aside, Checkpoint, CommitKind, Fact, Opened, Projection, ProjectionError, Recorded, Scope,
     Spec, Verifier,
 };
-use lenslog_events::{Event, EventDetected, EventRef, RecorderVocabulary, kind};
+use lenslog_events::{Event, EventDetected, EventRef, RecorderCodec, kind};
 use lenslog_journal::storage::Storage;
-use lenslog_journal::{Kind, SystemRecord};
+use lenslog_journal::{ControlRecord, Kind};
 
-use crate::data_dir::{DataDir, Sealed};
+use crate::data_dir::{DataDir, Found, Stored, is_due};
 use queue::Queue;
 pub use queue::{DescriptionQueue, WAITING_MAX, Waiting};
 
 /// Name of the projection.
 const NAME: &str = "descriptions";
 /// Rises whenever the same events would leave others waiting.
-const LOGIC: u32 = 1;
+const VERSION: u32 = 1;
 const KINDS: &[Kind] = &[
     Kind(kind::EVENT_DETECTED),
     Kind(kind::DESCRIPTION_ADDED),
@@ -32,16 +32,13 @@ const KINDS: &[Kind] = &[
     Kind(kind::DESCRIPTION_FAILED),
 ];
 
-/// Records that may have to be read again after a crash.
-const UNSAVED_RECORDS_MAX: u64 = 10_000;
-
 /// Keeps the queue of the events that wait for a sentence.
 #[derive(Debug)]
 pub struct Descriptions {
     data: DataDir,
     queue: DescriptionQueue,
-    /// Seq up to which the checkpoint on disk stands.
-    saved: Option<u64>,
+    /// The checkpoint on disk.
+    saved: Option<Checkpoint>,
     rebuild: Option<Queue>,
 }
 
@@ -82,33 +79,28 @@ fn apply(queue: &mut Queue, record: &Recorded<Event>) {
         Fact::Event(Event::DescriptionDeferred(deferred)) => {
             queue.deferred(deferred.event.event_seq)
         }
-        Fact::Journal(SystemRecord::PrunedThrough(pruned)) => queue.pruned_through(pruned.day),
+        Fact::Journal(ControlRecord::PrunedThrough(pruned)) => queue.pruned(pruned.days()),
         _ => {}
     }
 }
 
-impl Projection<RecorderVocabulary> for Descriptions {
+impl Projection<RecorderCodec> for Descriptions {
     fn spec(&self) -> Spec {
-        Spec { name: NAME, logic: LOGIC, kinds: Some(KINDS), options: String::new() }
+        Spec::new(NAME, VERSION).kinds(KINDS)
     }
 
     fn open(&mut self) -> Result<Opened, ProjectionError> {
         (self.saved, self.rebuild) = (None, None);
         *self.queue.lock() = Queue::default();
-        let path = self.data.checkpoint(NAME);
-        let text = match self.data.read_sealed(&path)? {
-            Sealed::Absent => return Ok(Opened::Absent),
-            Sealed::Broken(reason) => return Ok(Opened::Broken { reason }),
-            Sealed::Intact(text) => text,
-        };
-        match (Checkpoint::from_text(&text), Queue::from_text(&text)) {
-            (Some(checkpoint), Some(queue)) => {
-                self.saved = Some(checkpoint.position.next.0);
-                *self.queue.lock() = queue;
-                Ok(Opened::At { checkpoint, needs: Default::default() })
+        Ok(match self.data.read_checkpoint::<Queue>(NAME)? {
+            Found::Absent => Opened::Absent,
+            Found::Broken(reason) => Opened::Broken { reason },
+            Found::Intact(Stored { checkpoint, state }) => {
+                self.saved = Some(checkpoint.clone());
+                *self.queue.lock() = state;
+                Opened::At { checkpoint, needs: Default::default() }
             }
-            _ => Ok(Opened::Broken { reason: format!("{} makes no sense", path.display()) }),
-        }
+        })
     }
 
     fn apply(&mut self, record: &Recorded<Event>) -> Result<(), ProjectionError> {
@@ -120,19 +112,11 @@ impl Projection<RecorderVocabulary> for Descriptions {
     }
 
     fn commit(&mut self, checkpoint: &Checkpoint, kind: CommitKind) -> Result<(), ProjectionError> {
-        let next = checkpoint.position.next.0;
-        let is_stale = match (kind, self.saved) {
-            (CommitKind::Visible, _) => false,
-            (_, None) => true,
-            (CommitKind::Final, Some(saved)) => next != saved,
-            (CommitKind::Durable, Some(saved)) => {
-                next.saturating_sub(saved) >= UNSAVED_RECORDS_MAX || next < saved
-            }
-        };
-        if is_stale {
-            let text = format!("{}{}", checkpoint.to_text(), self.queue.lock().to_text());
-            self.data.write_sealed(&self.data.checkpoint(NAME), &text)?;
-            self.saved = Some(next);
+        if is_due(kind, self.saved.as_ref(), checkpoint, false) {
+            let (checkpoint, state) = (checkpoint.clone(), self.queue.lock().clone());
+            let stored = Stored { checkpoint, state };
+            self.data.write_checkpoint(NAME, &stored)?;
+            self.saved = Some(stored.checkpoint);
         }
         Ok(())
     }
@@ -143,7 +127,7 @@ impl Projection<RecorderVocabulary> for Descriptions {
     }
 
     fn begin_rebuild(&mut self, scope: &Scope) -> Result<(), ProjectionError> {
-        // A queue has no days of its own that could be made again alone: it stays as it is.
+        // A queue has no days that could be rebuilt alone: it stays as it is.
         self.rebuild =
             Some(if *scope == Scope::All { Queue::default() } else { self.queue.lock().clone() });
         Ok(())
@@ -152,7 +136,7 @@ impl Projection<RecorderVocabulary> for Descriptions {
     fn finish_rebuild(
         &mut self,
         checkpoint: &Checkpoint,
-        _keep_old: KeepOld,
+        _keep_old: Option<Aside>,
     ) -> Result<(), ProjectionError> {
         let Some(mut rebuilt) = self.rebuild.take() else { return Ok(()) };
         rebuilt.complete();
@@ -169,7 +153,7 @@ impl Projection<RecorderVocabulary> for Descriptions {
         self.rebuild = None;
     }
 
-    fn verifier(&self) -> Result<Option<Box<dyn Verifier<RecorderVocabulary>>>, ProjectionError> {
+    fn verifier(&self) -> Result<Option<Box<dyn Verifier<RecorderCodec>>>, ProjectionError> {
         Ok(None)
     }
 }

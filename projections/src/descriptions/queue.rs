@@ -1,18 +1,14 @@
 //! [`DescriptionQueue`]: the events that wait for a sentence, shared by the projection that keeps it and the worker that
-//! works it off. In memory, with lines of text for the checkpoint:
-//!
-//! ```text
-//! waiting 42 2026-11-20 1795424400000000 60 1 evt_01a2      seq, day of the event, when it was appended, deferred, id
-//! settled 2026-11-20 17                                     sentences and failures journaled that day
-//! ```
+//! works it off. It is in memory; the checkpoint holds a copy.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::fmt::Write as _;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
 use lenslog_events::EventRef;
-use lenslog_journal::{Day, Seq, Timestamp};
+use lenslog_journal::{Day, PrunedDays, Seq, Timestamp};
+use parking_lot::{Mutex, MutexGuard};
+use serde::{Deserialize, Serialize};
 
 /// Events that wait at most. With more, the oldest stays without a sentence until it is asked for by hand.
 pub const WAITING_MAX: usize = 100_000;
@@ -32,15 +28,26 @@ pub struct Waiting {
 #[derive(Debug, Clone, Default)]
 pub struct DescriptionQueue(Arc<Mutex<Queue>>);
 
-#[derive(Debug, Clone, Default, PartialEq)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub(super) struct Queue {
+    #[serde(with = "waiting_list")]
     waiting: BTreeMap<Seq, Waiting>,
     /// Those of them whose sentence, or failure, is on its way into the journal.
+    #[serde(skip)]
     taken: BTreeSet<Seq>,
     /// The last day on which a sentence or a failure was journaled, and how many.
-    settled: Option<(Day, u64)>,
+    settled: Option<Settled>,
     /// Everything that was in the journal at the start is known.
+    #[serde(skip)]
     is_complete: bool,
+}
+
+/// Sentences and failures that were journaled on one day.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+struct Settled {
+    #[serde(with = "lenslog_engine::sealed::day")]
+    day: Day,
+    count: u64,
 }
 
 impl DescriptionQueue {
@@ -117,11 +124,11 @@ impl DescriptionQueue {
     /// Sentences and failures that were journaled on `day`.
     #[must_use]
     pub fn settled_on(&self, day: Day) -> u64 {
-        self.lock().settled.filter(|(settled, _)| *settled == day).map_or(0, |(_, count)| count)
+        self.lock().settled.filter(|settled| settled.day == day).map_or(0, |settled| settled.count)
     }
 
     pub(super) fn lock(&self) -> MutexGuard<'_, Queue> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.0.lock()
     }
 }
 
@@ -139,10 +146,8 @@ impl Queue {
 
     pub(super) fn settled(&mut self, event: Seq, day: Day) {
         self.remove(event);
-        self.settled = match self.settled {
-            Some((settled, count)) if settled == day => Some((day, count + 1)),
-            _ => Some((day, 1)),
-        };
+        let before = self.settled.filter(|settled| settled.day == day);
+        self.settled = Some(Settled { day, count: before.map_or(0, |settled| settled.count) + 1 });
     }
 
     pub(super) fn deferred(&mut self, event: Seq) {
@@ -151,8 +156,8 @@ impl Queue {
         }
     }
 
-    pub(super) fn pruned_through(&mut self, day: Day) {
-        self.waiting.retain(|_, waiting| waiting.event.event_day > day);
+    pub(super) fn pruned(&mut self, days: PrunedDays) {
+        self.waiting.retain(|_, waiting| !days.contains(waiting.event.event_day));
         self.taken.retain(|seq| self.waiting.contains_key(seq));
     }
 
@@ -164,50 +169,49 @@ impl Queue {
     pub(super) fn complete(&mut self) {
         self.is_complete = true;
     }
-
-    pub(super) fn to_text(&self) -> String {
-        let mut text = String::new();
-        // Writing to a string cannot fail.
-        for Waiting { event, appended, deferred } in self.waiting.values() {
-            let Timestamp { utc_micros, offset_minutes } = appended;
-            let (seq, day, id) = (event.event_seq, event.event_day, &event.event_id);
-            let deferred = u8::from(*deferred);
-            let _ =
-                writeln!(text, "waiting {seq} {day} {utc_micros} {offset_minutes} {deferred} {id}");
-        }
-        if let Some((day, count)) = self.settled {
-            let _ = writeln!(text, "settled {day} {count}");
-        }
-        text
-    }
-
-    /// Reads what [`Queue::to_text`] wrote, other lines passed over; `None` where it makes no sense.
-    pub(super) fn from_text(text: &str) -> Option<Self> {
-        let mut queue = Self::default();
-        for line in text.lines() {
-            match line.split_once(' ') {
-                Some(("waiting", words)) => queue.insert(waiting_from_text(words)?),
-                Some(("settled", words)) => {
-                    let (day, count) = words.split_once(' ')?;
-                    queue.settled = Some((day.parse().ok()?, count.parse().ok()?));
-                }
-                _ => {}
-            }
-        }
-        Some(queue)
-    }
 }
 
-fn waiting_from_text(words: &str) -> Option<Waiting> {
-    let mut words = words.splitn(6, ' ');
-    let event_seq = Seq(words.next()?.parse().ok()?);
-    let event_day = words.next()?.parse().ok()?;
-    let utc_micros = words.next()?.parse().ok()?;
-    let offset_minutes = words.next()?.parse().ok()?;
-    let deferred = words.next()? == "1";
-    let event_id = words.next()?.to_owned();
-    let event = EventRef { event_seq, event_day, event_id };
-    Some(Waiting { event, appended: Timestamp { utc_micros, offset_minutes }, deferred })
+/// The events in the form of the checkpoint.
+mod waiting_list {
+    use lenslog_engine::sealed;
+    use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+    use super::{BTreeMap, Day, EventRef, Seq, Timestamp, Waiting};
+
+    #[derive(Serialize, Deserialize)]
+    struct Listed {
+        #[serde(with = "sealed::seq")]
+        seq: Seq,
+        #[serde(with = "sealed::day")]
+        day: Day,
+        #[serde(with = "sealed::time")]
+        appended: Timestamp,
+        deferred: bool,
+        id: String,
+    }
+
+    pub(super) fn serialize<S: Serializer>(
+        waiting: &BTreeMap<Seq, Waiting>,
+        to: S,
+    ) -> Result<S::Ok, S::Error> {
+        to.collect_seq(waiting.values().map(|Waiting { event, appended, deferred }| Listed {
+            seq: event.event_seq,
+            day: event.event_day,
+            appended: *appended,
+            deferred: *deferred,
+            id: event.event_id.clone(),
+        }))
+    }
+
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(
+        from: D,
+    ) -> Result<BTreeMap<Seq, Waiting>, D::Error> {
+        let waiting = |Listed { seq, day, appended, deferred, id }| {
+            let event = EventRef { event_seq: seq, event_day: day, event_id: id };
+            (seq, Waiting { event, appended, deferred })
+        };
+        Ok(Vec::<Listed>::deserialize(from)?.into_iter().map(waiting).collect())
+    }
 }
 
 #[cfg(test)]
@@ -228,6 +232,10 @@ mod tests {
         queue
     }
 
+    fn stored(queue: &DescriptionQueue) -> String {
+        serde_json::to_string(&*queue.lock()).unwrap()
+    }
+
     fn at(seconds: i64) -> Timestamp {
         Timestamp { utc_micros: seconds * 1_000_000, offset_minutes: 0 }
     }
@@ -242,9 +250,9 @@ mod tests {
         assert_eq!(queue.newest(|seq| seq == Seq(3)).unwrap().event.event_seq, Seq(2));
         queue.take(Seq(3));
         assert_eq!((queue.newest(|_| false).unwrap().event.event_seq, queue.len()), (Seq(2), 2));
-        assert!(queue.lock().to_text().contains("waiting 3 "), "a crash brings it back");
+        assert!(stored(&queue).contains("\"seq\":3"), "a crash brings it back");
         queue.lock().settled(Seq(3), Day(1));
-        assert!(!queue.lock().to_text().contains("waiting 3 "), "the journal has its sentence");
+        assert!(!stored(&queue).contains("\"seq\":3"), "the journal has its sentence");
         assert_eq!(
             queue.beside([waiting(9, 1, 9)]).newest(|_| false).unwrap().event.event_seq,
             Seq(9)
@@ -275,23 +283,19 @@ mod tests {
         queue.lock().settled(Seq(9), Day(8));
         assert_eq!((queue.settled_on(Day(7)), queue.settled_on(Day(8))), (0, 1));
         queue.take(Seq(2));
-        queue.lock().pruned_through(Day(2));
+        queue.lock().pruned(PrunedDays { through: Day(2), wrong_from: None });
         assert_eq!(queue.newest(|_| false).unwrap().event.event_seq, Seq(3));
         assert_eq!(queue.len(), 1);
     }
 
     #[test]
-    fn the_text_round_trips_and_nonsense_is_refused() {
+    fn a_queue_round_trips() {
         let mut queue = Queue::default();
         queue.insert(waiting(7, 20_000, 5));
         queue.insert(waiting(8, 20_001, -5));
         queue.deferred(Seq(8));
         queue.settled(Seq(1), Day(20_000));
-        let text = queue.to_text();
-        assert_eq!(Queue::from_text(&format!("other line\n{text}")), Some(queue), "{text}");
-        for (good, bad) in [("waiting 7", "waiting x"), ("-90 1", "-90"), (" 1\n", " x\n")] {
-            assert!(text.contains(good), "{good}: {text}");
-            assert_eq!(Queue::from_text(&text.replace(good, bad)), None, "{bad}");
-        }
+        let text = serde_json::to_string(&queue).unwrap();
+        assert_eq!(serde_json::from_str::<Queue>(&text).unwrap(), queue, "{text}");
     }
 }

@@ -4,9 +4,9 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use lenslog_engine::{Fact, Recorded};
 use lenslog_events::{Event, parse_image_path};
-use lenslog_journal::{Day, SystemRecord};
+use lenslog_journal::{ControlRecord, Day, PrunedDays};
 
-use super::sweep::Tombstone;
+use super::tombstone::Tombstone;
 
 /// Pictures of pruned days that are known to stay. Empty in an ordinary journal.
 #[derive(Debug, Default)]
@@ -32,10 +32,10 @@ impl Fold {
             Fact::Event(Event::Detected(event)) => {
                 let Some(image_path) = &event.image_path else { return };
                 let Some(path) = parse_image_path(image_path) else { return };
-                // A picture was made anew under a name that was purged.
+                // A new picture has a name that was purged.
                 self.purged.remove(image_path);
                 // Tombstones never name a day before the last one: days behind it cannot be pruned unseen.
-                if self.tombstone.is_some_and(|tombstone| path.0 <= tombstone.day) {
+                if self.tombstone.is_some_and(|tombstone| tombstone.days.contains(path.0)) {
                     self.named.entry(path.0).or_default().insert(path.1.to_owned());
                 }
             }
@@ -47,12 +47,18 @@ impl Fold {
                     self.purged.insert(purged.image_path.clone());
                 }
             }
-            Fact::Journal(SystemRecord::PrunedThrough(pruned)) => {
-                self.tombstone = Some(Tombstone { day: pruned.day, at: record.time });
-                self.named.retain(|day, _| *day > pruned.day);
-                let is_later =
-                    |path: &String| parse_image_path(path).is_some_and(|(day, _)| day > pruned.day);
-                self.purged.retain(is_later);
+            Fact::Journal(ControlRecord::PrunedThrough(pruned)) => {
+                let days = pruned.days();
+                // Days of a wrong clock that an earlier one took are looked for again.
+                let before = self.tombstone.and_then(|tombstone| tombstone.days.wrong_from);
+                let wrong_from = days.wrong_from.or(before);
+                let all = PrunedDays { wrong_from, ..days };
+                self.tombstone = Some(Tombstone { days: all, at: record.time });
+                self.named.retain(|day, _| !days.contains(*day));
+                let stays = |path: &String| {
+                    parse_image_path(path).is_some_and(|(day, _)| !days.contains(day))
+                };
+                self.purged.retain(stays);
             }
             _ => {}
         }

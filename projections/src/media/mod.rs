@@ -1,7 +1,7 @@
 //! [`Media`]: the pictures of the events. It makes none: it deletes those that the journal says are gone.
 //!
 //! `ImagePurged` takes one picture, `PrunedThrough` everything in the directories of its days. What cannot be deleted
-//! is left, told once, noted in the checkpoint and tried again; it stops nothing else.
+//! is left, logged once, noted in the checkpoint and retried; it stops nothing else.
 //!
 //! # What a tombstone takes
 //!
@@ -15,6 +15,7 @@
 mod checkpoint;
 mod fold;
 mod sweep;
+mod tombstone;
 mod verifier;
 
 use std::collections::BTreeSet;
@@ -22,31 +23,30 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use lenslog_engine::{
-    Checkpoint, CommitKind, Fact, Inspection, KeepOld, Opened, Projection, ProjectionError,
-    Recorded, Scope, Spec, Verifier,
+    Aside, Checkpoint, CommitKind, Fact, Inspection, Opened, Projection, ProjectionError, Recorded,
+    Scope, Spec, Verifier,
 };
-use lenslog_events::{Event, RecorderVocabulary, kind, parse_image_path};
+use lenslog_events::{Event, RecorderCodec, kind, parse_image_path};
 use lenslog_journal::storage::{EntryKind, Storage};
-use lenslog_journal::{Day, Kind, SystemRecord};
+use lenslog_journal::{ControlRecord, Day, Kind, PrunedDays};
 
-use crate::data_dir::{DataDir, Sealed, Unsynced};
+use crate::data_dir::{DataDir, Found, Stored, Unsynced, is_due};
 use checkpoint::State;
 use fold::Fold;
-use sweep::{Sweep, Tombstone};
+use sweep::Sweep;
+use tombstone::Tombstone;
 use verifier::MediaVerifier;
 
 /// Name of the projection.
 const NAME: &str = "media";
 /// Rises whenever the same events would delete other pictures.
-const LOGIC: u32 = 1;
+const VERSION: u32 = 1;
 const KINDS: &[Kind] = &[Kind(kind::EVENT_DETECTED), Kind(kind::IMAGE_PURGED)];
 
 /// Pictures and days that could not be deleted and are tried again; beyond it they wait for the next tombstone.
 const LEFT_MAX: usize = 1000;
 /// Inspections, one every few seconds, between two attempts to delete what was left.
 const INSPECTIONS_PER_ATTEMPT: u32 = 15;
-/// Records passed without any effect before a durable commit writes a checkpoint just for them.
-const IDLE_RECORDS_MAX: u64 = 10_000;
 
 /// Deletes the pictures of events that are gone.
 #[derive(Debug)]
@@ -55,12 +55,12 @@ pub struct Media {
     state: State,
     /// The state differs from the checkpoint on disk.
     changed: bool,
-    /// Seq up to which the checkpoint on disk stands.
-    saved: Option<u64>,
+    /// The checkpoint on disk.
+    saved: Option<Checkpoint>,
     unsynced: Unsynced,
     inspections: u32,
-    /// What stands in the place of a day and was told.
-    strangers: BTreeSet<Day>,
+    /// Foreign objects in the place of a day that were reported.
+    foreign: BTreeSet<Day>,
     rebuild: Option<Rebuild>,
 }
 
@@ -81,7 +81,7 @@ impl Media {
             saved: None,
             unsynced: Unsynced::new(),
             inspections: 0,
-            strangers: BTreeSet::new(),
+            foreign: BTreeSet::new(),
             rebuild: None,
         }
     }
@@ -101,9 +101,9 @@ impl Media {
                 self.changed |= self.state.kept.remove(&purged.image_path);
                 self.purge(&purged.image_path);
             }
-            Fact::Journal(SystemRecord::PrunedThrough(pruned)) => {
-                self.state.prune_kept(pruned.day);
-                let tombstone = Tombstone { day: pruned.day, at: record.time };
+            Fact::Journal(ControlRecord::PrunedThrough(pruned)) => {
+                self.state.prune_kept(pruned.days());
+                let tombstone = Tombstone { days: pruned.days(), at: record.time };
                 self.sweep(tombstone, &Fold::default(), &Scope::All);
             }
             _ => {}
@@ -116,7 +116,7 @@ impl Media {
         match self.delete(day, file) {
             Ok(deleted) => self.changed |= deleted,
             Err(error) => {
-                tracing::error!(image_path, %error, "a picture cannot be deleted; it is tried again");
+                tracing::error!(image_path, %error, "picture cannot be deleted; the deletion is retried");
                 self.changed = true;
                 if self.state.pictures.len() < LEFT_MAX {
                     self.state.pictures.insert(image_path.to_owned());
@@ -151,12 +151,12 @@ impl Media {
         let days = match self.data.days() {
             Ok(days) => days,
             Err(error) => {
-                tracing::error!(%error, "the directories of the events cannot be listed; it is tried again");
-                self.state.note(tombstone.day, tombstone.at, LEFT_MAX);
+                tracing::error!(%error, "event directories cannot be listed; the pruning is retried");
+                self.state.note(tombstone.days.through, tombstone.at, LEFT_MAX);
                 return;
             }
         };
-        let wanted = |day: &Day| *day <= tombstone.day && scope.contains(*day);
+        let wanted = |day: &Day| tombstone.days.contains(*day) && scope.contains(*day);
         for (day, kind) in days {
             if !wanted(&day) {
                 continue;
@@ -164,8 +164,8 @@ impl Media {
             // What is named like a day and is no directory is not ours; a link leads who knows where.
             if kind != EntryKind::Directory {
                 let path = self.data.day(day);
-                if self.strangers.len() < LEFT_MAX && self.strangers.insert(day) {
-                    tracing::warn!(path = %path.display(), "it is no directory of ours; left alone");
+                if self.foreign.len() < LEFT_MAX && self.foreign.insert(day) {
+                    tracing::warn!(path = %path.display(), "foreign object in the place of a day; it is left alone");
                 }
                 continue;
             }
@@ -174,12 +174,12 @@ impl Media {
                 Ok(()) => {
                     self.state.forget_day(day);
                 }
-                // The other projections empty it at the same time: whoever takes the last file takes the directory.
+                // The other projections empty it at the same time: the last one removes the directory.
                 Err(_) if self.data.has_day(day).is_ok_and(|is_there| !is_there) => {
                     self.state.forget_day(day);
                 }
                 Err(error) => {
-                    tracing::error!(%day, %error, "a pruned day cannot be emptied; it is tried again");
+                    tracing::error!(%day, %error, "pruned day cannot be emptied; the pruning is retried");
                     self.state.note(day, tombstone.at, LEFT_MAX);
                 }
             }
@@ -195,7 +195,8 @@ impl Media {
         for (day, at) in self.state.days.clone() {
             let scope = Scope::Range(day, day);
             self.state.days.remove(&day);
-            self.sweep(Tombstone { day, at }, &fold, &scope);
+            let days = PrunedDays { through: day, wrong_from: None };
+            self.sweep(Tombstone { days, at }, &fold, &scope);
             if !self.state.days.contains_key(&day) {
                 self.state.forget_day(day);
             }
@@ -203,27 +204,23 @@ impl Media {
     }
 }
 
-impl Projection<RecorderVocabulary> for Media {
+impl Projection<RecorderCodec> for Media {
     fn spec(&self) -> Spec {
-        Spec { name: NAME, logic: LOGIC, kinds: Some(KINDS), options: String::new() }
+        Spec::new(NAME, VERSION).kinds(KINDS)
     }
 
     fn open(&mut self) -> Result<Opened, ProjectionError> {
         (self.changed, self.saved, self.rebuild) = (false, None, None);
         self.state = State::default();
-        let path = self.data.checkpoint(NAME);
-        match self.data.read_sealed(&path)? {
-            Sealed::Absent => Ok(Opened::Absent),
-            Sealed::Broken(reason) => Ok(Opened::Broken { reason }),
-            Sealed::Intact(text) => match State::from_text(&text) {
-                Some((checkpoint, state)) => {
-                    self.saved = Some(checkpoint.position.next.0);
-                    self.state = state;
-                    Ok(Opened::At { checkpoint, needs: Default::default() })
-                }
-                None => Ok(Opened::Broken { reason: format!("{} makes no sense", path.display()) }),
-            },
-        }
+        Ok(match self.data.read_checkpoint::<State>(NAME)? {
+            Found::Absent => Opened::Absent,
+            Found::Broken(reason) => Opened::Broken { reason },
+            Found::Intact(Stored { checkpoint, state }) => {
+                self.saved = Some(checkpoint.clone());
+                self.state = state;
+                Opened::At { checkpoint, needs: Default::default() }
+            }
+        })
     }
 
     fn apply(&mut self, record: &Recorded<Event>) -> Result<(), ProjectionError> {
@@ -236,22 +233,12 @@ impl Projection<RecorderVocabulary> for Media {
     }
 
     fn commit(&mut self, checkpoint: &Checkpoint, kind: CommitKind) -> Result<(), ProjectionError> {
-        if kind == CommitKind::Visible {
-            return Ok(());
+        if is_due(kind, self.saved.as_ref(), checkpoint, self.changed) {
+            self.data.sync(&mut self.unsynced)?;
+            let stored = Stored { checkpoint: checkpoint.clone(), state: self.state.clone() };
+            self.data.write_checkpoint(NAME, &stored)?;
+            (self.changed, self.saved) = (false, Some(stored.checkpoint));
         }
-        let next = checkpoint.position.next.0;
-        let is_stale = match self.saved {
-            None => true,
-            Some(saved) if kind == CommitKind::Final => next != saved,
-            Some(saved) => next.saturating_sub(saved) >= IDLE_RECORDS_MAX || next < saved,
-        };
-        if !self.changed && !is_stale {
-            return Ok(());
-        }
-        self.data.sync(&mut self.unsynced)?;
-        let text = self.state.to_text(checkpoint);
-        self.data.write_sealed(&self.data.checkpoint(NAME), &text)?;
-        (self.changed, self.saved) = (false, Some(next));
         Ok(())
     }
 
@@ -274,7 +261,7 @@ impl Projection<RecorderVocabulary> for Media {
     fn finish_rebuild(
         &mut self,
         checkpoint: &Checkpoint,
-        _keep_old: KeepOld,
+        _keep_old: Option<Aside>,
     ) -> Result<(), ProjectionError> {
         let Some(Rebuild { scope, mut fold }) = self.rebuild.take() else { return Ok(()) };
         if scope == Scope::All {
@@ -306,9 +293,9 @@ impl Projection<RecorderVocabulary> for Media {
         vec![self.data.checkpoint(NAME)]
     }
 
-    fn verifier(&self) -> Result<Option<Box<dyn Verifier<RecorderVocabulary>>>, ProjectionError> {
+    fn verifier(&self) -> Result<Option<Box<dyn Verifier<RecorderCodec>>>, ProjectionError> {
         let verifier = MediaVerifier::open(&self.data)?;
-        Ok(verifier.map(|verifier| Box::new(verifier) as Box<dyn Verifier<RecorderVocabulary>>))
+        Ok(verifier.map(|verifier| Box::new(verifier) as Box<dyn Verifier<RecorderCodec>>))
     }
 }
 

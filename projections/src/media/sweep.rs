@@ -1,28 +1,23 @@
 //! [`Sweep`]: deletes what a tombstone takes from the directory of one day.
 
+use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
 
-use lenslog_engine::ProjectionError;
+use lenslog_engine::{ProjectionError, is_aside};
+use lenslog_journal::Day;
 use lenslog_journal::storage::EntryKind;
-use lenslog_journal::{Day, Timestamp};
 
 use super::fold::Fold;
+use super::tombstone::Tombstone;
 use crate::data_dir::{DataDir, Unsynced};
 
-/// Files of the other projections; they have others beside them while they are made again, or when they were kept.
+/// Files of the other projections; a rebuild makes further ones next to them.
 const OF_OTHERS: &[&str] = &["events.json", "amendments.json", "events.log"];
 /// A picture made less than this before a tombstone may belong to an event that stands behind it.
 const ON_THE_WAY_MICROS: i64 = 60_000_000;
-/// Directories inside the directory of a day are emptied this deep; nobody of ours makes any.
+const MICROS_PER_DAY: i64 = 86_400_000_000;
+/// Directories inside the directory of a day are emptied this deep; the recorder creates none.
 const DEPTH_MAX: usize = 16;
-
-/// The record that pruned a day.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Tombstone {
-    pub(super) day: Day,
-    /// When it was appended.
-    pub(super) at: Timestamp,
-}
 
 /// One pruned day.
 pub(super) struct Sweep<'a> {
@@ -80,7 +75,12 @@ impl<'a> Sweep<'a> {
             return false;
         }
         match made_at_micros(name) {
-            Some(made) => made < self.tombstone.at.utc_micros.saturating_sub(ON_THE_WAY_MICROS),
+            // The clock that named a wrong day may have named the picture too.
+            Some(made) => {
+                let is_wrong = |from: Day| made / MICROS_PER_DAY >= i64::from(from.0);
+                made < self.tombstone.at.utc_micros.saturating_sub(ON_THE_WAY_MICROS)
+                    || self.tombstone.days.wrong_from.is_some_and(is_wrong)
+            }
             None => !self.fold.is_alive(self.day),
         }
     }
@@ -100,15 +100,11 @@ impl<'a> Sweep<'a> {
     }
 }
 
-/// Whether a file is one that another projection takes care of; what somebody made of one (`events.json.gz`) is not.
+/// Whether a file is one that another projection takes care of; one derived from it (`events.json.gz`) is not.
 fn is_of_others(name: &str) -> bool {
-    let behind = |other: &&str| name.strip_prefix(*other);
-    OF_OTHERS.iter().filter_map(behind).any(|rest| {
-        let number = rest.strip_prefix(".old-").or_else(|| rest.strip_prefix(".lost-"));
-        let is_number = |text: &str| {
-            (1..=4).contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_digit())
-        };
-        rest.is_empty() || rest == ".rebuild" || number.is_some_and(is_number)
+    OF_OTHERS.iter().any(|other| {
+        matches!(name.strip_prefix(other), Some("" | ".rebuild"))
+            || is_aside(OsStr::new(other), OsStr::new(name))
     })
 }
 

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use lenslog_engine::laws::{Subject, check_laws};
-use lenslog_engine::{RebuildOptions, Runner, Vocabulary, rebuild, verify_within};
+use lenslog_engine::{RebuildOptions, Runner, rebuild, verify_within};
 use lenslog_events::{EventDetected, EventRef, ImagePurged, Metadata, testing};
 use lenslog_journal::storage::{Access, FaultyStorage, RealStorage};
 use lenslog_journal::{Journal, Options, ReaderOptions, Seq, SimulatedClock, Timestamp};
@@ -68,7 +68,7 @@ impl Setting {
     }
 
     fn append(&self, event: &Event) -> Seq {
-        self.journal.append(&[RecorderVocabulary::encode(event).as_record()]).unwrap().seq()
+        self.journal.append(&[RecorderCodec::encode(event).as_record()]).unwrap().seq()
     }
 
     fn media(&self) -> Media {
@@ -78,7 +78,7 @@ impl Setting {
     fn follow(&self) {
         let runner =
             Runner::start(&self.journal.view(), vec![Box::new(self.media())], Arc::new(|_| {}));
-        assert!(runner.wait_for(self.journal.next_seq(), Duration::from_secs(10)).is_empty());
+        runner.wait_for(self.journal.next_seq(), Duration::from_secs(10)).unwrap();
         runner.stop();
     }
 
@@ -192,6 +192,31 @@ fn what_stands_behind_the_tombstone_stays_through_every_rebuild() {
     fs::remove_file(setting.directory.path().join("checkpoints/media")).unwrap();
     setting.follow();
     assert!(setting.is_there(&late));
+}
+
+#[test]
+fn days_of_a_wrong_clock_go_with_a_tombstone_that_takes_them() {
+    let setting = Setting::new();
+    let (_, old) = setting.event(0, "a.jpg");
+    let wrong_micros = NOON + 4_000 * DAY_MICROS;
+    let (_, wrong) = setting.event(4_000, "b.jpg");
+    let (_, named_wrong) = setting.event(4_000, &named(wrong_micros, 1));
+    setting.clock.advance(Duration::from_secs(2 * 86_400));
+    let (_, young) = setting.event(2, "c.jpg");
+    let (day, wrong_from) = (at(0).day(), at(4).day());
+    assert_eq!(setting.journal.prune_around(day, wrong_from).unwrap().wrong_from, Some(wrong_from));
+    // A later tombstone of ordinary days leaves nothing of them to a rebuild.
+    setting.journal.prune_through(day).unwrap();
+    setting.rebuild();
+    for gone in [&old, &wrong, &named_wrong] {
+        assert!(!setting.is_there(gone), "{gone}");
+    }
+    assert!(setting.is_there(&young));
+    let (_, late) = setting.event(4_000, "late.jpg");
+    setting.follow();
+    setting.rebuild();
+    assert!(setting.is_there(&late), "an event behind the tombstone keeps its picture");
+    assert_eq!(setting.differences(), Vec::<String>::new());
 }
 
 #[test]
@@ -349,7 +374,7 @@ fn a_picture_that_was_purged_does_not_come_back_with_a_power_cut() {
         let after = disk.fork().power_cut(seed);
         assert!(after.stat(&directory.join("a.jpg")).is_err(), "seed {seed}");
         assert!(after.stat(&directory.join("b.jpg")).is_ok());
-        // The checkpoint that tells so is there, too, with the directory it is in.
+        // The checkpoint is there, too, with its directory.
         let mut media = Media::new(Arc::new(after), "/");
         assert!(matches!(media.open().unwrap(), Opened::At { .. }), "seed {seed}");
     }
@@ -357,8 +382,8 @@ fn a_picture_that_was_purged_does_not_come_back_with_a_power_cut() {
 
 struct Pictures;
 
-impl Subject<RecorderVocabulary> for Pictures {
-    fn projection(&self, directory: &Path) -> Box<dyn Projection<RecorderVocabulary>> {
+impl Subject<RecorderCodec> for Pictures {
+    fn projection(&self, directory: &Path) -> Box<dyn Projection<RecorderCodec>> {
         let marker = directory.join("pictures-made");
         if !marker.exists() {
             for number in 0..8 {

@@ -1,15 +1,15 @@
 //! [`MediaVerifier`]: looks whether pictures that the journal says are gone are gone.
 
 use lenslog_engine::{Checkpoint, DIFFERENCES_MAX, Fact, ProjectionError, Recorded, Verifier};
-use lenslog_events::{Event, RecorderVocabulary, parse_image_path};
-use lenslog_journal::SystemRecord;
+use lenslog_events::{Event, RecorderCodec, parse_image_path};
+use lenslog_journal::ControlRecord;
 use lenslog_journal::storage::EntryKind;
 
 use super::NAME;
 use super::checkpoint::State;
 use super::fold::Fold;
 use super::sweep::Sweep;
-use crate::data_dir::{DataDir, Sealed};
+use crate::data_dir::{DataDir, Found, Stored};
 
 /// Compares the pictures with the journal.
 #[derive(Debug)]
@@ -22,17 +22,12 @@ pub(super) struct MediaVerifier {
 impl MediaVerifier {
     /// `None` where there is no checkpoint.
     pub(super) fn open(data: &DataDir) -> Result<Option<Self>, ProjectionError> {
-        let path = data.checkpoint(NAME);
-        let broken = |reason| Err(ProjectionError::Broken { reason });
-        match data.read_sealed(&path)? {
-            Sealed::Absent => Ok(None),
-            Sealed::Broken(reason) => broken(reason),
-            Sealed::Intact(text) => match State::from_text(&text) {
-                None => broken(format!("{} makes no sense", path.display())),
-                Some((checkpoint, _)) => {
-                    Ok(Some(Self { data: data.clone(), checkpoint, fold: Fold::default() }))
-                }
-            },
+        match data.read_checkpoint::<State>(NAME)? {
+            Found::Absent => Ok(None),
+            Found::Broken(reason) => Err(ProjectionError::Broken { reason }),
+            Found::Intact(Stored { checkpoint, .. }) => {
+                Ok(Some(Self { data: data.clone(), checkpoint, fold: Fold::default() }))
+            }
         }
     }
 
@@ -48,7 +43,7 @@ impl MediaVerifier {
         }
         let Some(tombstone) = self.fold.tombstone() else { return Ok(differences) };
         for (day, kind) in self.data.days()? {
-            if day > tombstone.day || kind != EntryKind::Directory {
+            if !tombstone.days.contains(day) || kind != EntryKind::Directory {
                 continue;
             }
             for path in Sweep::of(&self.data, day, tombstone, &self.fold).left()? {
@@ -60,7 +55,7 @@ impl MediaVerifier {
     }
 }
 
-impl Verifier<RecorderVocabulary> for MediaVerifier {
+impl Verifier<RecorderCodec> for MediaVerifier {
     fn checkpoint(&self) -> &Checkpoint {
         &self.checkpoint
     }
@@ -74,7 +69,7 @@ impl Verifier<RecorderVocabulary> for MediaVerifier {
         // An event only keeps its pictures: they are not the projection's.
         matches!(
             record.fact,
-            Fact::Event(Event::ImagePurged(_)) | Fact::Journal(SystemRecord::PrunedThrough(_))
+            Fact::Event(Event::ImagePurged(_)) | Fact::Journal(ControlRecord::PrunedThrough(_))
         )
     }
 

@@ -3,7 +3,7 @@
 
 use lenslog_engine::{Fact, Recorded};
 use lenslog_events::{Event, EventRef};
-use lenslog_journal::{Day, Seq, SystemRecord};
+use lenslog_journal::{ControlRecord, PrunedDays, Seq};
 
 use super::row::{EventRow, id_of};
 
@@ -29,10 +29,10 @@ pub(super) struct RowRef {
     pub(super) event_id: String,
 }
 
-/// Everything that stands before a tombstone and tells of its day or an earlier one.
+/// Everything that stands before a tombstone and has one of its days.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Pruning {
-    pub(super) day: Day,
+    pub(super) days: PrunedDays,
     /// Rows with smaller ids only.
     pub(super) before: i64,
 }
@@ -53,9 +53,9 @@ impl Change {
             Fact::Event(Event::ImagePurged(purged)) => {
                 RowRef::before(record.seq, &purged.event).map_or(Self::Nothing, Self::PurgeImage)
             }
-            Fact::Journal(SystemRecord::PrunedThrough(pruned)) => {
+            Fact::Journal(ControlRecord::PrunedThrough(pruned)) => {
                 let before = id_of(record.seq).unwrap_or(i64::MAX);
-                Self::Prune(Pruning { day: pruned.day, before })
+                Self::Prune(Pruning { days: pruned.days(), before })
             }
             _ => Self::Nothing,
         })

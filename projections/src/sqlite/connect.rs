@@ -12,12 +12,12 @@ use super::files::DatabaseFiles;
 use super::index_guard;
 use super::room::{prepare_index, room_to_read, room_to_write};
 
-/// How long the writer waits for a lock of somebody else; then it says so, and the runner tries again.
-pub(super) const WRITER_PATIENCE: Duration = Duration::from_millis(200);
+/// How long the writer waits for another connection's lock before it fails and the runner retries.
+pub(super) const WRITER_TIMEOUT: Duration = Duration::from_millis(200);
 /// How long a rebuild, which is there whole, waits until it may be put in place.
-const REPLACER_PATIENCE: Duration = Duration::from_secs(5);
+const REPLACER_TIMEOUT: Duration = Duration::from_secs(5);
 /// How long a reader waits; readers wait only while another process recovers or replaces the log.
-pub(super) const READER_PATIENCE: Duration = Duration::from_secs(5);
+pub(super) const READER_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Statements kept compiled.
 const STATEMENTS_MAX: usize = 32;
@@ -38,20 +38,20 @@ pub(super) fn writer(files: &DatabaseFiles, create: bool) -> Result<Connection> 
         prepare_index(files);
     }
     let connection = index_guard::open(files.path(), flags)?;
-    connection.busy_timeout(WRITER_PATIENCE)?;
+    connection.busy_timeout(WRITER_TIMEOUT)?;
     connection.set_prepared_statement_cache_capacity(STATEMENTS_MAX);
     if connection.is_readonly(MAIN_DB)? {
         return Err(rusqlite::Error::SqliteFailure(ffi::Error::new(ffi::SQLITE_READONLY), None));
     }
     read_header(&connection)?;
-    // Somebody else's foreign keys on our rows must not keep rows from being pruned.
+    // Foreign keys that other programs added must not keep rows from being pruned.
     connection.set_db_config(DbConfig::SQLITE_DBCONFIG_ENABLE_FKEY, false)?;
     connection.pragma_update(None, "cell_size_check", true)?;
     let mode: String =
         connection.pragma_update_and_check(None, "journal_mode", "wal", |row| row.get(0))?;
     if mode != "wal" {
         let path = files.path().display();
-        tracing::warn!(%path, mode, "this file system gives no write-ahead log; readers can hold up writing");
+        tracing::warn!(%path, mode, "database: no write-ahead log on this file system; readers can delay writes");
     }
     connection.pragma_update(None, "synchronous", "normal")?;
     connection.pragma_update(None, "wal_autocheckpoint", FORCED_CHECKPOINT_PAGES)?;
@@ -86,11 +86,11 @@ fn read_header(connection: &Connection) -> Result<()> {
 /// Opens the live database for being replaced by a rebuild.
 pub(super) fn replacer(files: &DatabaseFiles) -> Result<Connection> {
     let connection = writer(files, false)?;
-    connection.busy_timeout(REPLACER_PATIENCE)?;
+    connection.busy_timeout(REPLACER_TIMEOUT)?;
     Ok(connection)
 }
 
-/// Makes a database that nobody else sees, and that may be lost: nothing is synced, and it can be taken back within
+/// Creates a database that no other process sees, and that may be lost: nothing is synced, and it can be taken back within
 /// one transaction only.
 pub(super) fn loader(files: &DatabaseFiles, page_bytes: u32) -> Result<Connection> {
     let connection = Connection::open(files.path())?;
@@ -102,10 +102,10 @@ pub(super) fn loader(files: &DatabaseFiles, page_bytes: u32) -> Result<Connectio
     Ok(connection)
 }
 
-/// Opens a database to be read while others write it, and waits for locks as long as `patience`. Changes nothing in
+/// Opens a database to be read while others write it, and waits for locks as long as `timeout`. Changes nothing in
 /// it, and works on a read-only medium.
-pub(crate) fn reader(path: &Path, patience: Duration) -> Result<Connection> {
-    let readable = |connection| readable(connection, patience);
+pub(crate) fn reader(path: &Path, timeout: Duration) -> Result<Connection> {
+    let readable = |connection| readable(connection, timeout);
     let files = DatabaseFiles::at(path);
     // The file may be missing for the moment in which a rebuild puts it in place.
     let beside = match room_to_read(&files).and_then(|()| read_write(&files)).and_then(readable) {
@@ -141,7 +141,7 @@ fn read_only(files: &DatabaseFiles) -> Result<Connection> {
     index_guard::open(files.path(), flags)
 }
 
-/// Where no index of a log can be made: nobody writes there, and without a log none is needed.
+/// Where no index of a log can be made: no process writes there, and without a log none is needed.
 fn immutable(files: &DatabaseFiles) -> Result<Connection> {
     let flags = OpenFlags::SQLITE_OPEN_READ_ONLY
         | OpenFlags::SQLITE_OPEN_NO_MUTEX
@@ -149,15 +149,15 @@ fn immutable(files: &DatabaseFiles) -> Result<Connection> {
     Connection::open_with_flags(uri(files.path()) + "?immutable=1", flags)
 }
 
-/// Where no index of the log can be made: it is in memory then, so that nobody else may have the database open.
+/// Where no index of the log can be made: it is in memory then, so that no other process may have the database open.
 fn alone(files: &DatabaseFiles) -> Result<Connection> {
     let connection = read_write(files)?;
     connection.pragma_update_and_check(None, "locking_mode", "exclusive", |_| Ok(()))?;
     Ok(connection)
 }
 
-fn readable(connection: Connection, patience: Duration) -> Result<Connection> {
-    connection.busy_timeout(patience)?;
+fn readable(connection: Connection, timeout: Duration) -> Result<Connection> {
+    connection.busy_timeout(timeout)?;
     connection.set_prepared_statement_cache_capacity(STATEMENTS_MAX);
     connection.pragma_update(None, "query_only", true)?;
     // The file is opened for good by the first look at it.
@@ -224,7 +224,7 @@ mod tests {
         let connection = writer(&DatabaseFiles::at(&path), true).unwrap();
         connection.execute_batch("CREATE TABLE x (y)").unwrap();
         drop(connection);
-        let connection = reader(&path, READER_PATIENCE).unwrap();
+        let connection = reader(&path, READER_TIMEOUT).unwrap();
         assert!(connection.execute_batch("INSERT INTO x VALUES (1)").is_err());
         drop(connection);
         assert_eq!(std::fs::read_dir(directory.path()).unwrap().count(), 1);
@@ -242,7 +242,7 @@ mod tests {
             std::fs::copy(directory.path().join(name), copy.join(name)).unwrap();
         }
         let before = std::fs::read(copy.join("events.db")).unwrap();
-        let opened = reader(&copy.join("events.db"), READER_PATIENCE).unwrap();
+        let opened = reader(&copy.join("events.db"), READER_TIMEOUT).unwrap();
         let value: i64 = opened.query_row("SELECT y FROM x", [], |row| row.get(0)).unwrap();
         drop(opened);
         assert_eq!(value, 7);

@@ -37,7 +37,7 @@ impl SqliteCounters {
         self.events.fetch_add(1, Ordering::Relaxed);
     }
 
-    /// Counts a duplicate and tells of it.
+    /// Counts a duplicate and logs it.
     pub(super) fn count_duplicate(&self, row: &EventRow) {
         self.duplicates.fetch_add(1, Ordering::Relaxed);
         let (seq, event_id) = (row.id, row.event_id.as_str());

@@ -127,10 +127,10 @@ pub(super) fn check_content(
     connection: &Connection,
     files: &DatabaseFiles,
 ) -> Result<(), ProjectionError> {
-    let told: String = connection
+    let report: String = connection
         .query_row("PRAGMA quick_check(1)", [], |row| row.get(0))
         .explain("cannot check", files)?;
-    if told == "ok" { Ok(()) } else { Err(broken(files, one_line(&told))) }
+    if report == "ok" { Ok(()) } else { Err(broken(files, one_line(&report))) }
 }
 
 fn bring_up_to_date(
@@ -149,8 +149,8 @@ fn bring_up_to_date(
 }
 
 fn is_passing(error: &rusqlite::Error) -> bool {
-    let told = error.sqlite_error_code() != Some(rusqlite::ErrorCode::Unknown);
-    told && matches!(fault(error), Fault::Passing(_))
+    let is_known = error.sqlite_error_code() != Some(rusqlite::ErrorCode::Unknown);
+    is_known && matches!(fault(error), Fault::Passing(_))
 }
 
 /// The checkpoint of a database whose schema is of `version`, and the inode of the file it was written to; `None`
@@ -158,7 +158,7 @@ fn is_passing(error: &rusqlite::Error) -> bool {
 ///
 /// # Errors
 ///
-/// [`ProjectionError::Broken`] where there are events that no journal vouches for.
+/// [`ProjectionError::Broken`] where there are events that no journal accounts for.
 pub(super) fn checked_checkpoint(
     connection: &Connection,
     files: &DatabaseFiles,

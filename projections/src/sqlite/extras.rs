@@ -1,5 +1,5 @@
-//! What somebody added to the database, tables, indexes, views and triggers of their own: carried over into the copy
-//! that will replace it, as far as that can be done.
+//! Tables, indexes, views and triggers that other programs added: copied into the database that replaces the old one,
+//! where SQLite allows it.
 
 use rusqlite::{Connection, Result, params};
 

@@ -1,4 +1,4 @@
-//! [`Fault`]: what an error of SQLite means for the projection, told by its code, never by its text.
+//! [`Fault`]: what an error of SQLite means for the projection, by its code, never by its text.
 
 use std::io;
 

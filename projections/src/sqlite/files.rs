@@ -1,17 +1,17 @@
-//! [`DatabaseFiles`]: the database file, what SQLite keeps beside it, the shadow, and what was set aside. Names only
+//! [`DatabaseFiles`]: the database file, its companion files, the shadow, and the copies moved aside. Names only
 //! and operations of the file system; a database is never opened here.
 //!
-//! Nobody in this crate opens a database file but SQLite: closing any descriptor of a file drops every POSIX lock
+//! Only SQLite opens database files in this crate: closing any descriptor of a file drops every POSIX lock
 //! that this process holds on it, those of SQLite in other threads included.
 
-use std::ffi::{OsStr, OsString};
+use std::ffi::OsString;
 use std::fs::{self, File};
 use std::io;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::time::UNIX_EPOCH;
 
-use lenslog_engine::ProjectionError;
+use lenslog_engine::{Aside, ProjectionError, next_number};
 use lenslog_journal::{Day, Timestamp};
 use rustix::fs::Access;
 use rustix::io::Errno;
@@ -20,30 +20,6 @@ use rustix::io::Errno;
 const COMPANIONS: [&str; 3] = ["-wal", "-shm", "-journal"];
 /// What is appended to the name while a database is made that is not whole yet.
 const PARTIAL: &str = ".partial";
-/// Databases kept aside, of each kind; beyond it the oldest goes when a new one is there.
-pub(super) const ASIDES_MAX: usize = 3;
-
-/// Why a database was set aside.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Aside {
-    /// It could not be used.
-    Broken,
-    /// It was replaced, and was to be kept.
-    Old,
-    /// It was replaced though the journal lost records that it may still hold: it is kept until its days are pruned.
-    Lost,
-}
-
-impl Aside {
-    const fn infix(self) -> &'static str {
-        match self {
-            Self::Broken => ".broken-",
-            Self::Old => ".old-",
-            Self::Lost => ".lost-",
-        }
-    }
-}
-
 /// What stands at the path of a database.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Place {
@@ -115,7 +91,7 @@ impl DatabaseFiles {
     /// # Errors
     ///
     /// [`ProjectionError::Blocked`] where it, or what has the name of a companion, is no file;
-    /// [`ProjectionError::Retry`] where it cannot be told.
+    /// [`ProjectionError::Retry`] where the path cannot be read.
     pub(super) fn place(&self) -> Result<Place, ProjectionError> {
         if let Some(path) = self.foreign_companion() {
             return Err(ProjectionError::Blocked {
@@ -198,7 +174,7 @@ impl DatabaseFiles {
         self.partial().remove()
     }
 
-    /// Gives this database, which nobody has open, the name of `target`, where nothing stands.
+    /// Renames this database, which no process has open, to the free name of `target`.
     pub(super) fn rename_to(&self, target: &Self) -> Result<(), ProjectionError> {
         target.remove_companions()?;
         target.sync_directory()?;
@@ -223,20 +199,16 @@ impl DatabaseFiles {
         Ok(target.path)
     }
 
-    /// A name that no database was set aside under.
+    /// A name that no database was moved aside under.
     pub(super) fn free_aside(&self, aside: Aside) -> Result<Self, ProjectionError> {
-        let newest = self.asides(aside)?.last().copied().unwrap_or(0);
-        Ok(self.aside(aside, newest.saturating_add(1)))
+        Ok(self.aside(aside, next_number(&self.asides(aside)?)))
     }
 
-    /// Removes the oldest of those that were set aside, where there are too many. Lost ones are not limited.
+    /// Removes the oldest of those that were moved aside, where there are too many.
     pub(super) fn limit_asides(&self, aside: Aside) -> Result<(), ProjectionError> {
-        if aside == Aside::Lost {
-            return Ok(());
-        }
         let numbers = self.asides(aside)?;
-        let surplus = numbers.len().saturating_sub(ASIDES_MAX);
-        numbers.into_iter().take(surplus).try_for_each(|number| self.aside(aside, number).remove())
+        let surplus = aside.surplus(&numbers).iter();
+        surplus.map(|number| self.aside(aside, *number)).try_for_each(|old| old.remove())
     }
 
     /// Removes what was set aside because the journal lost records: all of it, or what was written to up to a day only,
@@ -264,22 +236,18 @@ impl DatabaseFiles {
     }
 
     fn aside(&self, aside: Aside, number: u64) -> Self {
-        self.beside(&format!("{}{number}", aside.infix()))
+        Self { path: aside.path(&self.path, number) }
     }
 
-    /// The numbers of those that were set aside, oldest first.
+    /// The numbers of those that were moved aside, oldest first.
     fn asides(&self, aside: Aside) -> Result<Vec<u64>, ProjectionError> {
         let directory = self.directory();
         let listing = || -> io::Result<Vec<OsString>> {
             fs::read_dir(directory)?.map(|entry| Ok(entry?.file_name())).collect()
         };
         let names = listing().map_err(ProjectionError::retry("cannot list", directory))?;
-        let mut prefix = self.path.file_name().unwrap_or_default().to_owned();
-        prefix.push(aside.infix());
-        let number = |name: &OsString| number_behind(name, &prefix);
-        let mut numbers: Vec<_> = names.iter().filter_map(number).collect();
-        numbers.sort_unstable();
-        Ok(numbers)
+        let name = self.path.file_name().unwrap_or_default();
+        Ok(aside.numbers(name, names.iter().map(OsString::as_os_str)))
     }
 
     /// Makes renames and removals survive a power cut.
@@ -290,17 +258,12 @@ impl DatabaseFiles {
             .map_err(ProjectionError::retry("cannot sync", directory))
     }
 
-    /// Makes the content of a database that nobody has open survive a power cut.
+    /// Makes the content of a database that no process has open survive a power cut.
     pub(super) fn sync_content(&self) -> Result<(), ProjectionError> {
         File::open(&self.path)
             .and_then(|opened| opened.sync_all())
             .map_err(ProjectionError::retry("cannot sync", &self.path))
     }
-}
-
-fn number_behind(name: &OsStr, prefix: &OsStr) -> Option<u64> {
-    let digits = name.as_encoded_bytes().strip_prefix(prefix.as_encoded_bytes())?;
-    std::str::from_utf8(digits).ok()?.parse().ok()
 }
 
 fn rename(from: &Path, to: &Path) -> Result<(), ProjectionError> {
@@ -344,18 +307,18 @@ mod tests {
         for _ in 0..2 {
             write(files.path());
             write(&files.wal());
-            files.move_aside(Aside::Broken).unwrap();
+            files.move_aside(Aside::Old).unwrap();
         }
         write(files.path());
         files.move_aside(Aside::Old).unwrap();
         assert_eq!(
             names(directory.path()),
             [
-                "events.db.broken-1",
-                "events.db.broken-1-wal",
-                "events.db.broken-2",
-                "events.db.broken-2-wal",
-                "events.db.old-1"
+                "events.db.old-1",
+                "events.db.old-1-wal",
+                "events.db.old-2",
+                "events.db.old-2-wal",
+                "events.db.old-3"
             ]
         );
     }
@@ -364,25 +327,25 @@ mod tests {
     fn the_newest_few_of_those_set_aside_are_kept() {
         let directory = tempfile::tempdir().unwrap();
         let files = DatabaseFiles::at(&directory.path().join("events.db"));
-        for other in ["events.db.broken-x", "events.db.broken-", "other.db.broken-1"] {
+        for other in ["events.db.old-x", "events.db.old-", "other.db.old-1"] {
             write(&directory.path().join(other));
         }
         for _ in 0..12 {
             write(files.path());
             write(&files.wal());
-            files.move_aside(Aside::Broken).unwrap();
-            files.limit_asides(Aside::Broken).unwrap();
+            files.move_aside(Aside::Old).unwrap();
+            files.limit_asides(Aside::Old).unwrap();
         }
         let numbered: Vec<_> = names(directory.path())
             .into_iter()
-            .filter(|name| name.starts_with("events.db.broken-1"))
+            .filter(|name| name.starts_with("events.db.old-1"))
             .collect();
-        let expected = [10, 11, 12].map(|number| format!("events.db.broken-{number}"));
+        let expected = [10, 11, 12].map(|number| format!("events.db.old-{number}"));
         let expected: Vec<_> =
             expected.iter().flat_map(|name| [name.clone(), format!("{name}-wal")]).collect();
         assert_eq!(numbered, expected);
-        assert!(directory.path().join("events.db.broken-x").exists());
-        assert!(directory.path().join("other.db.broken-1").exists());
+        assert!(directory.path().join("events.db.old-x").exists());
+        assert!(directory.path().join("other.db.old-1").exists());
     }
 
     #[test]

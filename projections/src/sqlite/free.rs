@@ -10,11 +10,11 @@ use super::files::DatabaseFiles;
 use super::index_guard;
 
 /// How long the log's last readers are waited for.
-const PATIENCE: Duration = Duration::from_millis(50);
+const TIMEOUT: Duration = Duration::from_millis(50);
 
 /// Bytes of the database's free pages; `None` where there is no database that can be read now.
 ///
-/// Deleting rows shrinks the file by nothing, so whoever counts what is used takes these off. Goes through SQLite:
+/// Deleting rows shrinks the file by nothing, so a count of the used bytes subtracts these. Goes through SQLite:
 /// a process that opens and closes the file by itself would give up the locks of its own writer.
 #[must_use]
 pub fn free_database_bytes(path: &Path) -> Option<u64> {
@@ -31,18 +31,18 @@ pub fn free_database_bytes(path: &Path) -> Option<u64> {
 
 /// Copies the database's log into the database and cuts it to nothing; says whether that was possible now.
 ///
-/// Deleting rows first makes the log longer: whoever deletes to make room asks for this afterwards. Gives up at once
+/// Deleting rows first makes the log longer: a deletion to make room calls this afterwards. Stops at once
 /// where others read or write at this moment.
 pub fn shorten_database_log(path: &Path) -> bool {
     let shorten = || -> rusqlite::Result<bool> {
         let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
         let connection = index_guard::open(path, flags)?;
-        connection.busy_timeout(PATIENCE)?;
+        connection.busy_timeout(TIMEOUT)?;
         let run = |mode| {
             let sql = format!("PRAGMA wal_checkpoint({mode})");
             connection.query_row(&sql, [], |row| row.get::<_, i64>(0)).map(|busy| busy == 0)
         };
-        // The long part first, beside which others write; the short one then keeps nobody waiting.
+        // The long part first, beside which others write; the short one then blocks no writer.
         run("PASSIVE")?;
         run("TRUNCATE")
     };

@@ -1,7 +1,7 @@
 //! [`install`]: puts a rebuilt database in place of the live one.
 //!
 //! Where the live file can be opened, the new pages are written into it through SQLite (backup API), in one
-//! transaction: whoever has it open sees the old content or the new one, and follows. That takes room for the new
+//! transaction: a process that has it open sees the old content or the new one, and follows. That takes room for the new
 //! database twice, in the shadow and in the log. A file that cannot be opened is moved aside, and the shadow gets its
 //! name; so is an unusable one where there is no room.
 //!
@@ -11,16 +11,16 @@ use std::io;
 use std::path::Path;
 use std::time::Duration;
 
-use lenslog_engine::{Checkpoint, KeepOld, ProjectionError};
+use lenslog_engine::{Aside, Checkpoint, ProjectionError};
 use rusqlite::backup::{Backup, StepResult};
 use rusqlite::wal::CheckpointMode;
 use rusqlite::{Connection, MAIN_DB, Result, ffi};
 
-use super::connect::{self, READER_PATIENCE};
+use super::connect;
 use super::examine::{DATABASE_BYTES_MIN, check_content, checked_checkpoint, checked_version};
 use super::extras::carry_over;
 use super::fault::{Explain, Fault, broken, fault};
-use super::files::{Aside, DatabaseFiles, Place};
+use super::files::{DatabaseFiles, Place};
 use super::load::Loader;
 use super::stored_checkpoint::{self, stored_inode};
 
@@ -50,14 +50,14 @@ pub(super) fn install(
     files: &DatabaseFiles,
     mut loader: Loader,
     checkpoint: &Checkpoint,
-    keep_old: KeepOld,
+    keep_old: Option<Aside>,
     known_broken: bool,
 ) -> Result<(), ProjectionError> {
     loader.make_indexes()?;
     let target = find_target(files, known_broken)?;
     let complete = complete(&loader, &target, files, checkpoint)?;
     let shadow = loader.files().clone();
-    let broken_aside = if keep_old == KeepOld::Lost { Aside::Lost } else { Aside::Broken };
+    let aside = keep_old.unwrap_or(Aside::Old);
     match target {
         Target::Nothing => {
             drop(loader);
@@ -65,21 +65,16 @@ pub(super) fn install(
         }
         Target::Unopenable => {
             drop(loader);
-            replace_unopenable(files, &shadow, broken_aside)
+            replace_unopenable(files, &shadow, aside)
         }
         Target::Open { mut connection, is_broken, .. } => {
-            let keep = match keep_old {
-                _ if is_broken => Some(broken_aside),
-                KeepOld::Lost => Some(Aside::Lost),
-                KeepOld::No if complete => None,
-                KeepOld::No | KeepOld::Old => Some(Aside::Old),
-            };
+            let keep = if complete && !is_broken { keep_old } else { Some(aside) };
             match write_over(files, &loader, &mut connection, keep) {
                 Err(error) if is_broken && !is_locked(&error) => {
                     // No room for a copy, or pages of another size: the file can still be moved.
-                    tracing::warn!(%error, "the database cannot be written over; it is moved aside");
+                    tracing::warn!(%error, "database cannot be written over; it is moved aside");
                     drop((connection, loader));
-                    replace_unopenable(files, &shadow, broken_aside)
+                    replace_unopenable(files, &shadow, aside)
                 }
                 result => {
                     result?;
@@ -96,7 +91,7 @@ pub(super) fn install(
 ///
 /// # Errors
 ///
-/// [`ProjectionError::Retry`] where somebody else holds its lock, [`ProjectionError::Blocked`].
+/// [`ProjectionError::Retry`] where another process holds its lock, [`ProjectionError::Blocked`].
 pub(super) fn page_bytes(files: &DatabaseFiles) -> std::result::Result<u32, ProjectionError> {
     if files.place()? == Place::Empty {
         return Ok(PAGE_BYTES);
@@ -110,26 +105,6 @@ pub(super) fn page_bytes(files: &DatabaseFiles) -> std::result::Result<u32, Proj
         Err(error) if fault(&error) == Fault::Broken => Ok(PAGE_BYTES),
         result => result.explain("cannot write", files),
     }
-}
-
-/// Keeps a copy of the live database aside, log included.
-///
-/// # Errors
-///
-/// [`ProjectionError::Retry`].
-pub(super) fn keep_copy(
-    files: &DatabaseFiles,
-    keep: KeepOld,
-) -> std::result::Result<(), ProjectionError> {
-    let aside = match keep {
-        KeepOld::No => return Ok(()),
-        KeepOld::Old => Aside::Old,
-        KeepOld::Lost => Aside::Lost,
-    };
-    let live = connect::reader(files.path(), READER_PATIENCE).explain("cannot open", files)?;
-    let (aside, copy) = copy_aside(files, &live, aside)?;
-    tell_set_aside(files, copy.path());
-    files.limit_asides(aside)
 }
 
 fn find_target(files: &DatabaseFiles, known_broken: bool) -> Result<Target, ProjectionError> {
@@ -179,7 +154,7 @@ fn complete(
     };
     if !left.is_empty() {
         let (path, left) = (files.path().display(), left.join(", "));
-        tracing::warn!(%path, left, "what was added to the database is not in the rebuilt one; it is in the old one");
+        tracing::warn!(%path, left, "foreign tables are not in the rebuilt database; they are in the old one");
     }
     stored_checkpoint::write(shadow, checkpoint, stored_inode(inode))
         .explain("cannot write", shadow_files)?;
@@ -200,7 +175,7 @@ fn replace_unopenable(
 ) -> Result<(), ProjectionError> {
     shadow.sync_content()?;
     let moved = files.move_aside(aside)?;
-    tell_set_aside(files, &moved);
+    log_moved_aside(files, &moved);
     shadow.rename_to(files)?;
     files.limit_asides(aside)
 }
@@ -223,7 +198,7 @@ fn write_over(
     written?;
     copy_log(live);
     if let Some((aside, copy)) = kept {
-        tell_set_aside(files, copy.path());
+        log_moved_aside(files, copy.path());
         files.limit_asides(aside)?;
     }
     Ok(())
@@ -261,7 +236,7 @@ fn copy_log(live: &Connection) {
         .busy_timeout(Duration::ZERO)
         .and_then(|()| live.wal_checkpoint_v2(Some(MAIN_DB), CheckpointMode::TRUNCATE));
     if let Err(error) = copied {
-        tracing::debug!(%error, "the log of the rebuilt database is copied later");
+        tracing::debug!(%error, "database log: not copied into the database yet; it is copied later");
     }
 }
 
@@ -270,7 +245,7 @@ fn is_locked(error: &ProjectionError) -> bool {
     matches!(error, ProjectionError::Retry { source, .. } if source.kind() == kind)
 }
 
-fn tell_set_aside(files: &DatabaseFiles, aside: &Path) {
+fn log_moved_aside(files: &DatabaseFiles, aside: &Path) {
     let (path, aside) = (files.path().display(), aside.display());
-    tracing::warn!(%path, %aside, "the old database was set aside");
+    tracing::warn!(%path, %aside, "old database moved aside");
 }

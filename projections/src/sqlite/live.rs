@@ -10,19 +10,19 @@ use rusqlite::wal::CheckpointMode;
 use rusqlite::{Connection, FileControl, MAIN_DB};
 
 use super::change::Change;
-use super::connect::{self, CALM_CHECKPOINT_PAGES, WRITER_PATIENCE};
+use super::connect::{self, CALM_CHECKPOINT_PAGES, WRITER_TIMEOUT};
 use super::examine::{Check, Found, Usable, examine};
 use super::fault::{Explain, Fault, broken, fault};
 use super::files::{DatabaseFiles, Place};
-use super::log_holders::{HeldLog, LOG_BYTES_MAX, LOG_BYTES_TOLD, log_bytes};
+use super::log_holders::{HeldLog, LOG_BYTES_MAX, LOG_BYTES_REPORTED, log_bytes};
 use super::migrations::{Applied, MIGRATIONS, SCHEMA_VERSION, applied, migrate};
 use super::room::{room_to_commit, room_to_write};
 use super::stored_checkpoint::{self, stored_inode};
 use super::write::{Written, write};
 
-/// Looks at a log that cannot be cut, one every few seconds, before somebody is told: a reader may just be there.
+/// Looks at a log that cannot be cut, one every few seconds, before it is reported: a reader may be there for a moment.
 const HELD_LOOKS_MIN: u32 = 3;
-/// Of so many looks one waits for readers that take turns, so that there is always one; the others wait for nobody.
+/// Of so many looks one waits for readers that take turns, so that there is always one; the others do not wait.
 const LOOKS_PER_WAIT: u32 = 15;
 
 /// The open database.
@@ -104,7 +104,7 @@ impl Live {
         match self.files.place()? {
             Place::Empty => return tampered("was deleted"),
             Place::File { .. } if moved != 0 => return tampered("was replaced by another file"),
-            Place::File { bytes, .. } if bytes < self.bytes => return self.look_into_cut(),
+            Place::File { bytes, .. } if bytes < self.bytes => return self.inspect_cut(),
             Place::File { .. } => {}
         }
         if self.log_inode.is_some() && self.log_inode != self.found_log() {
@@ -116,7 +116,7 @@ impl Live {
             self.unshare()?;
         }
         self.look()?;
-        self.tend_log();
+        self.limit_log();
         Ok(Inspection::Intact)
     }
 
@@ -149,14 +149,14 @@ impl Live {
         self.connection.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true).map(drop)
     }
 
-    /// Cuts a log that has grown. Where somebody reads it all the time, that is told once.
-    fn tend_log(&mut self) {
-        if log_bytes(&self.files) <= LOG_BYTES_TOLD {
+    /// Cuts a log that has grown. A permanent reader is reported once.
+    fn limit_log(&mut self) {
+        if log_bytes(&self.files) <= LOG_BYTES_REPORTED {
             self.held_looks = 0;
             return;
         }
         let waits = self.held_looks.is_multiple_of(LOOKS_PER_WAIT);
-        if self.cut_log(if waits { WRITER_PATIENCE } else { Duration::ZERO }) {
+        if self.cut_log(if waits { WRITER_TIMEOUT } else { Duration::ZERO }) {
             self.held_looks = 0;
             return;
         }
@@ -169,23 +169,23 @@ impl Live {
     }
 
     /// Copies the log into the database and cuts it to nothing; says whether that could be done.
-    fn cut_log(&self, patience: Duration) -> bool {
+    fn cut_log(&self, timeout: Duration) -> bool {
         let cut = || {
-            self.connection.busy_timeout(patience)?;
+            self.connection.busy_timeout(timeout)?;
             self.connection.wal_checkpoint_v2(Some(MAIN_DB), CheckpointMode::TRUNCATE)
         };
         let result = cut();
         // What stays wrong with the database is met by the next write.
-        let restored = self.connection.busy_timeout(WRITER_PATIENCE);
+        let restored = self.connection.busy_timeout(WRITER_TIMEOUT);
         if let Err(error) = result.as_ref().map(drop).and(restored.as_ref().map(drop)) {
-            tracing::debug!(path = %self.files.path().display(), %error, "the log cannot be cut now");
+            tracing::debug!(path = %self.files.path().display(), %error, "database log cannot be cut now; the next inspection retries");
         }
         result.is_ok()
     }
 
     /// Whether the log may grow further.
     fn check_log(&self) -> Result<(), ProjectionError> {
-        if log_bytes(&self.files) <= LOG_BYTES_MAX || self.cut_log(WRITER_PATIENCE) {
+        if log_bytes(&self.files) <= LOG_BYTES_MAX || self.cut_log(WRITER_TIMEOUT) {
             return Ok(());
         }
         let log = HeldLog::of(&self.files, LOG_BYTES_MAX);
@@ -193,8 +193,8 @@ impl Live {
         Err(ProjectionError::Retry { what: "cannot go on with", path: log.path, source })
     }
 
-    /// The file has become smaller: `VACUUM` does that, and so does whoever destroys it.
-    fn look_into_cut(&mut self) -> Result<Inspection, ProjectionError> {
+    /// The file has become smaller: `VACUUM` does that, and so does damage.
+    fn inspect_cut(&mut self) -> Result<Inspection, ProjectionError> {
         match examine(&self.files, Check::AsNeeded) {
             Ok(Found::Usable(_)) => {
                 self.look()?;
@@ -268,7 +268,7 @@ impl Live {
         if !self.in_transaction {
             self.unshare()?;
             self.check_log()?;
-            // At once for writing, so that a lock of somebody else is met here and not halfway.
+            // At once for writing, so that another connection's lock is met here and not halfway.
             self.savepoint("BEGIN IMMEDIATE").explain("cannot write", &self.files)?;
             self.in_transaction = true;
         }
@@ -297,7 +297,7 @@ impl Live {
         }
         let copied = self.copy_log();
         match copied.as_ref().map_err(fault) {
-            // Whoever stands in the way, what was committed is in the log and stays there.
+            // Whatever the obstacle, committed rows are in the log and stay there.
             Err(Fault::Passing(_)) => Ok(()),
             _ => copied.explain("cannot write", &self.files),
         }
@@ -339,7 +339,7 @@ mod tests {
         let checkpoint = Checkpoint {
             journal: [7; 16],
             position: Position::START,
-            logic: 1,
+            version: 1,
             options: String::new(),
             codec: 1,
             parked: Vec::new(),
@@ -353,7 +353,7 @@ mod tests {
         fs::File::options().write(true).open(live.files.wal()).unwrap().set_len(bytes).unwrap();
     }
 
-    fn patience(live: &Live) -> i64 {
+    fn timeout(live: &Live) -> i64 {
         live.connection.pragma_query_value(None, "busy_timeout", |row| row.get(0)).unwrap()
     }
 
@@ -368,17 +368,17 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         let mut live = live(&directory);
         for is_cut in [true, false] {
-            lengthen_log(&live, LOG_BYTES_TOLD + 1);
+            lengthen_log(&live, LOG_BYTES_REPORTED + 1);
             let reader = reader(&live);
             for look in 1..=HELD_LOOKS_MIN {
                 assert_eq!(live.inspect().unwrap(), Inspection::Intact);
                 assert_eq!(live.held_looks, look);
-                assert_eq!(patience(&live), WRITER_PATIENCE.as_millis() as i64);
+                assert_eq!(timeout(&live), WRITER_TIMEOUT.as_millis() as i64);
             }
             if is_cut {
                 drop(reader);
             } else {
-                lengthen_log(&live, LOG_BYTES_TOLD);
+                lengthen_log(&live, LOG_BYTES_REPORTED);
             }
             live.inspect().unwrap();
             assert_eq!((live.held_looks, log_bytes(&live.files) == 0), (0, is_cut));
@@ -390,14 +390,14 @@ mod tests {
     fn a_log_that_is_held_is_told_at_the_third_look_and_not_again() {
         let directory = tempfile::tempdir().unwrap();
         let mut live = live(&directory);
-        lengthen_log(&live, LOG_BYTES_TOLD + 1);
+        lengthen_log(&live, LOG_BYTES_REPORTED + 1);
         let _reader = reader(&live);
         let lines = directory.path().join("lines");
         let writer = std::sync::Arc::new(fs::File::create(&lines).unwrap());
         let subscriber = tracing_subscriber::fmt().with_writer(writer).finish();
-        let told = || fs::read_to_string(&lines).unwrap().matches("log grows").count();
+        let reports = || fs::read_to_string(&lines).unwrap().matches("log grows").count();
         tracing::subscriber::with_default(subscriber, || {
-            let counts = [1, 2, 3, 4, 5].map(|_| live.inspect().map(|_| told()).unwrap());
+            let counts = [1, 2, 3, 4, 5].map(|_| live.inspect().map(|_| reports()).unwrap());
             assert_eq!(counts, [0, 0, 1, 1, 1]);
         });
     }

@@ -1,4 +1,4 @@
-//! [`Loader`]: fills a database that nobody sees yet, as fast as SQLite can. Indexes are made at the end, sixteen rows
+//! [`Loader`]: fills a database that no other process sees yet, as fast as SQLite can. Indexes are made at the end, sixteen rows
 //! go in with one statement, everything is one transaction.
 
 use std::sync::Arc;

@@ -1,4 +1,4 @@
-//! [`Lock`]: who holds a lock on which bytes of a file, as `/proc/locks` tells.
+//! [`Lock`]: a lock on bytes of a file, and its process, read from `/proc/locks`.
 //!
 //! Asking the file itself would take opening and closing it, which drops the locks that this process holds on it.
 
@@ -19,7 +19,7 @@ pub(super) struct Lock {
     pub(super) bytes: (u64, u64),
 }
 
-/// The locks on a file that somebody holds at this moment; none where there is no such file.
+/// The locks held on a file at this moment; none where the file does not exist.
 pub(super) fn locks_on(path: &Path) -> Vec<Lock> {
     let Ok(found) = fs::metadata(path) else { return Vec::new() };
     let file = Identity { device: (major(found.dev()), minor(found.dev())), inode: found.ino() };
@@ -86,7 +86,7 @@ nonsense";
             Lock { pid: None, is_shared: false, bytes: (0, u64::MAX) },
         ];
         assert_eq!(found((8, 0x11), text), expected);
-        // btrfs tells of one number for the file and another one for the lock.
+        // btrfs reports one device number for the file and another one for the lock.
         let pids: Vec<_> = found((0, 0x2a), text).iter().map(|lock| lock.pid).collect();
         assert_eq!(pids, [Some(15)]);
     }

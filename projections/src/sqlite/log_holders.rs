@@ -1,7 +1,7 @@
-//! [`HeldLog`]: a write-ahead log that grows because somebody reads the database and does not end.
+//! [`HeldLog`]: a write-ahead log that grows because a reader of the database does not end.
 //!
-//! The log begins anew only when nobody reads it. A reader that is never done, of whatever program, makes it grow with
-//! every row, and what it takes counts against the storage limit. Who reads is told by the locks on the log's index.
+//! The log restarts only when no process reads it. A reader that is never done, of whatever program, makes it grow with
+//! every row, and what it takes counts against the storage limit. The locks on the log's index name the readers.
 
 use std::fmt;
 use std::fs;
@@ -10,8 +10,8 @@ use std::path::{Path, PathBuf};
 use super::files::DatabaseFiles;
 use super::locks::{Lock, locks_on};
 
-/// A log of more bytes than this that cannot be cut is told. Ordinarily it is cut at half of that.
-pub(super) const LOG_BYTES_TOLD: u64 = 32 << 20;
+/// A log of more bytes than this that cannot be cut is reported. Ordinarily it is cut at half of that.
+pub(super) const LOG_BYTES_REPORTED: u64 = 32 << 20;
 /// Nothing more is written to a log of more bytes than this that cannot be cut: rows wait in the journal until it can.
 /// One transaction may lead beyond it.
 pub const LOG_BYTES_MAX: u64 = 128 << 20;
@@ -32,7 +32,7 @@ pub struct HeldLog {
     pub path: PathBuf,
     /// Bytes of it.
     pub bytes: u64,
-    /// The processes that read it, each once; none where the system does not tell.
+    /// The processes that read it, each once; none where the system does not name them.
     pub readers: Vec<u32>,
 }
 
@@ -41,7 +41,7 @@ pub struct HeldLog {
 pub fn held_database_log(path: &Path) -> Option<HeldLog> {
     let files = DatabaseFiles::at(path);
     let bytes = log_bytes(&files);
-    (bytes > LOG_BYTES_TOLD)
+    (bytes > LOG_BYTES_REPORTED)
         .then(|| HeldLog::of(&files, bytes))
         .filter(|log| !log.readers.is_empty())
 }

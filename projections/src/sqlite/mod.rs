@@ -5,14 +5,14 @@
 //! rows, rebuilds and verification alike.
 //!
 //! What others added to the database (tables, indexes, views, triggers) is left alone, and carried over by a rebuild
-//! where that can be done; where not, the old database is kept aside. A partial rebuild touches rows of its days only.
+//! where that can be done; where not, the old database is kept aside. A rebuild of some days rebuilds the whole database.
 //!
 //! A database with hard links may be part of a copy (`cp -al`). It is replaced by a copy when it is opened for writing,
 //! before each transaction and every few seconds. A transaction that is under way when the links are made reaches both
 //! copies; each of them stays a whole database.
 //!
 //! This module reads no clock and never touches files other than the database, what SQLite keeps beside it, its
-//! shadow, and what it set aside.
+//! shadow, and copies moved aside.
 
 mod change;
 pub(crate) mod connect;
@@ -28,7 +28,6 @@ mod live;
 mod load;
 mod locks;
 mod log_holders;
-mod merge;
 mod migrations;
 mod room;
 mod row;
@@ -47,11 +46,11 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use lenslog_engine::{
-    Checkpoint, CommitKind, Fact, Inspection, KeepOld, Opened, Projection, ProjectionError,
-    Recorded, Scope, Spec, Verifier,
+    Aside, Checkpoint, CommitKind, Fact, Inspection, Opened, Projection, ProjectionError, Recorded,
+    Scope, Spec, Verifier,
 };
-use lenslog_events::{Event, RecorderVocabulary, kind};
-use lenslog_journal::{Day, Kind, SystemRecord};
+use lenslog_events::{Event, RecorderCodec, kind};
+use lenslog_journal::{ControlRecord, Day, Kind};
 
 use change::Change;
 use examine::{Check, Found, examine};
@@ -69,7 +68,7 @@ pub use migrations::SCHEMA_VERSION;
 pub(crate) use migrations::{Applied, applied};
 
 /// Rises whenever the same events would give other rows.
-const LOGIC: u32 = 1;
+const VERSION: u32 = 2;
 
 const KINDS: &[Kind] =
     &[Kind(kind::EVENT_DETECTED), Kind(kind::DESCRIPTION_ADDED), Kind(kind::IMAGE_PURGED)];
@@ -77,7 +76,7 @@ const KINDS: &[Kind] =
 /// The events as rows of an SQLite database.
 ///
 /// The database appears by itself. Whatever happens to it (deleted, replaced, altered, corrupted, written by a newer
-/// version) it is made again from the journal; what was there and could not be used is kept as `events.db.broken-1`
+/// version) it is rebuilt from the journal; an unusable database is kept as `events.db.old-1`
 /// and so on, the newest three.
 ///
 /// ```
@@ -156,9 +155,9 @@ impl SqliteProjection {
         }
     }
 
-    fn find(&mut self) -> Result<Opened, ProjectionError> {
+    fn open_database(&mut self) -> Result<Opened, ProjectionError> {
         let files = self.files();
-        // Whoever was cut off while rebuilding left its copy.
+        // An interrupted rebuild left its copy.
         files.remove_leftovers()?;
         files.unshare()?;
         match examine(&files, self.checked.map_or(Check::AsNeeded, Check::Done)) {
@@ -199,7 +198,7 @@ impl SqliteProjection {
     fn finish(
         &mut self,
         checkpoint: &Checkpoint,
-        keep_old: KeepOld,
+        keep_old: Option<Aside>,
     ) -> Result<(), ProjectionError> {
         let State::Rebuilding(shadow) = std::mem::replace(&mut self.state, State::Closed) else {
             let source = io::Error::other("no rebuild was begun");
@@ -208,28 +207,20 @@ impl SqliteProjection {
         };
         let files = self.files();
         files.unshare()?;
-        match shadow.finish()? {
-            (loader, Scope::All) => {
-                install::install(&files, loader, checkpoint, keep_old, self.is_broken)
-            }
-            (loader, scope) => {
-                install::keep_copy(&files, keep_old)?;
-                merge::merge(&files, loader, &scope, checkpoint)
-            }
-        }
+        install::install(&files, shadow.finish()?, checkpoint, keep_old, self.is_broken)
     }
 }
 
-impl Projection<RecorderVocabulary> for SqliteProjection {
+impl Projection<RecorderCodec> for SqliteProjection {
     fn spec(&self) -> Spec {
-        Spec { name: "sqlite", logic: LOGIC, kinds: Some(KINDS), options: String::new() }
+        Spec::new("sqlite", VERSION).kinds(KINDS)
     }
 
     fn open(&mut self) -> Result<Opened, ProjectionError> {
         // What is open is closed first: two connections of one process would not see each other's file replaced.
         self.state = State::Closed;
         self.is_broken = false;
-        self.find()
+        self.open_database()
     }
 
     fn apply(&mut self, record: &Recorded<Event>) -> Result<(), ProjectionError> {
@@ -237,7 +228,7 @@ impl Projection<RecorderVocabulary> for SqliteProjection {
         let result = match &mut self.state {
             State::Rebuilding(shadow) => shadow.apply(change),
             _ => {
-                if let Fact::Journal(SystemRecord::PrunedThrough(pruned)) = &record.fact {
+                if let Fact::Journal(ControlRecord::PrunedThrough(pruned)) = &record.fact {
                     self.pruned = Some(pruned.day);
                 }
                 self.apply_live(&change)
@@ -264,7 +255,7 @@ impl Projection<RecorderVocabulary> for SqliteProjection {
             && let Some(day) = self.pruned.take()
             && let Err(error) = self.files().remove_lost(Some(day))
         {
-            tracing::error!(%error, "a database that holds pruned days only stays");
+            tracing::error!(%error, "lost copy of pruned days cannot be removed; it stays");
         }
         self.note(committed)
     }
@@ -276,13 +267,14 @@ impl Projection<RecorderVocabulary> for SqliteProjection {
         }
     }
 
-    fn begin_rebuild(&mut self, scope: &Scope) -> Result<(), ProjectionError> {
+    /// Builds the whole database, whatever the scope: a million events take seconds.
+    fn begin_rebuild(&mut self, _scope: &Scope) -> Result<(), ProjectionError> {
         self.state = State::Closed;
         let files = self.files();
         files.create_directory()?;
         files.unshare()?;
         let page_bytes = install::page_bytes(&files)?;
-        let shadow = Shadow::create(files, scope.clone(), page_bytes, &self.counters)?;
+        let shadow = Shadow::create(files, page_bytes, &self.counters)?;
         self.state = State::Rebuilding(shadow);
         Ok(())
     }
@@ -290,7 +282,7 @@ impl Projection<RecorderVocabulary> for SqliteProjection {
     fn finish_rebuild(
         &mut self,
         checkpoint: &Checkpoint,
-        keep_old: KeepOld,
+        keep_old: Option<Aside>,
     ) -> Result<(), ProjectionError> {
         let result = self.finish(checkpoint, keep_old);
         if result.is_err() {
@@ -312,12 +304,12 @@ impl Projection<RecorderVocabulary> for SqliteProjection {
     fn abort_rebuild(&mut self) {
         self.state = State::Closed;
         if let Err(error) = self.files().remove_leftovers() {
-            tracing::warn!(%error, "what a rebuild left is removed at the next start");
+            tracing::warn!(%error, "rebuild: its files stay; the next start removes them");
         }
     }
 
-    fn verifier(&self) -> Result<Option<Box<dyn Verifier<RecorderVocabulary>>>, ProjectionError> {
+    fn verifier(&self) -> Result<Option<Box<dyn Verifier<RecorderCodec>>>, ProjectionError> {
         let verifier = SqliteVerifier::open(&self.files())?;
-        Ok(verifier.map(|verifier| Box::new(verifier) as Box<dyn Verifier<RecorderVocabulary>>))
+        Ok(verifier.map(|verifier| Box::new(verifier) as Box<dyn Verifier<RecorderCodec>>))
     }
 }

@@ -19,7 +19,7 @@ use super::locks::locks_on;
 const WRITER_BYTES: u64 = 128 << 10;
 /// A reader may have to make the index.
 const READER_BYTES: u64 = 64 << 10;
-/// What tells a btrfs.
+/// The file system type of btrfs.
 const BTRFS: rustix::fs::FsWord = 0x9123_683E;
 /// Bytes of a block, as `stat` counts them.
 const STAT_BLOCK_BYTES: u64 = 512;
@@ -54,7 +54,7 @@ pub(super) fn prepare_index(files: &DatabaseFiles) {
     if !is_btrfs || index.symlink_metadata().is_ok() {
         return;
     }
-    // Under another name, and closed: closing one that somebody has open drops the locks of this process.
+    // Under another name, and closed: closing one that is open elsewhere drops the locks of this process.
     let mut name = index.clone().into_os_string();
     name.push(".new");
     let made = File::create(&name).and_then(|file| {
@@ -63,7 +63,7 @@ pub(super) fn prepare_index(files: &DatabaseFiles) {
     });
     // A link never replaces one that has come meanwhile.
     if made.and_then(|()| fs::hard_link(&name, &index)).is_err() {
-        tracing::debug!(path = %index.display(), "it cannot be made as a file that is written in place");
+        tracing::debug!(path = %index.display(), "database index: in-place file not available");
     }
     let _ = fs::remove_file(&name);
 }
@@ -89,8 +89,8 @@ fn free(files: &DatabaseFiles) -> Option<u64> {
     counts.then(|| stat.f_bavail.saturating_mul(stat.f_frsize))
 }
 
-/// Whether every page of the index is on the medium, and stays there: whoever opens an index that nobody else has
-/// open makes it anew.
+/// Whether every page of the index is on the medium, and stays there: SQLite recreates an index that no other process
+/// has open.
 fn has_whole_index(files: &DatabaseFiles) -> bool {
     fs::metadata(files.index()).is_ok_and(|index| {
         let is_whole = index.blocks().saturating_mul(STAT_BLOCK_BYTES) >= index.len();

@@ -1,6 +1,6 @@
 //! [`EventRow`]: the row of one event and its labels, as a pure function of the record.
 
-use lenslog_events::{EventDetected, render_objects};
+use lenslog_events::{EventDetected, render_objects, rounded_confidence};
 use lenslog_journal::{Day, Seq, Timestamp};
 
 use super::time_text::time_text;
@@ -49,7 +49,10 @@ impl EventRow {
             timestamp,
             camera_id: event.camera_id.clone(),
             // SQLite has no NaN: it would store NULL in silence.
-            motion_confidence: event.motion_confidence.filter(|number| !number.is_nan()),
+            motion_confidence: event
+                .motion_confidence
+                .filter(|number| !number.is_nan())
+                .map(rounded_confidence),
             detected_objects: String::from_utf8_lossy(&objects).into_owned(),
             llm_description: event.llm_description.clone(),
             image_path: event.image_path.clone(),

@@ -42,8 +42,8 @@ pub(super) fn found(connection: &Connection) -> rusqlite::Result<Objects> {
     rows.collect()
 }
 
-/// What is wrong with our part of the schema, in words for an operator; `None` where nothing is. What somebody added
-/// is not looked at.
+/// What is wrong with our part of the schema, in words for an operator; `None` where nothing is. Objects of other
+/// programs are ignored.
 pub(super) fn difference(found: &Objects, expected: &Objects) -> Option<String> {
     expected.iter().find_map(|(name, object)| {
         let kind = &object.kind;

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::thread::JoinHandle;
 
-use lenslog_engine::{ProjectionError, Scope};
+use lenslog_engine::ProjectionError;
 
 use super::change::Change;
 use super::counters::SqliteCounters;
@@ -19,21 +19,19 @@ const WAITING_BATCHES_MAX: usize = 8;
 
 type Outcome = Result<Loader, ProjectionError>;
 
-/// A database being made beside the live one. Dropping it throws it away.
+/// A database being made beside the live one. Dropping it discards it.
 #[derive(Debug)]
 pub(super) struct Shadow {
     live: DatabaseFiles,
-    scope: Scope,
     batch: Vec<Change>,
     /// Gone once the thread has ended.
     thread: Option<(SyncSender<Vec<Change>>, JoinHandle<Outcome>)>,
 }
 
 impl Shadow {
-    /// Begins an empty shadow of the live database, for the events of `scope`.
+    /// Begins an empty shadow of the live database.
     pub(super) fn create(
         live: DatabaseFiles,
-        scope: Scope,
         page_bytes: u32,
         counters: &Arc<SqliteCounters>,
     ) -> Result<Self, ProjectionError> {
@@ -48,14 +46,11 @@ impl Shadow {
             .spawn(load)
             .map_err(ProjectionError::retry("cannot start a thread for", live.path()))?;
         let batch = Vec::with_capacity(BATCH_CHANGES);
-        Ok(Self { live, scope, batch, thread: Some((sender, thread)) })
+        Ok(Self { live, batch, thread: Some((sender, thread)) })
     }
 
-    /// Takes the next change; whether it could be written may be told by a later call.
+    /// Takes the next change; a later call may return its write error.
     pub(super) fn apply(&mut self, change: Change) -> Result<(), ProjectionError> {
-        if matches!(&change, Change::Insert(row) if !self.scope.contains(row.day)) {
-            return Ok(());
-        }
         if change != Change::Nothing {
             self.batch.push(change);
         }
@@ -72,10 +67,9 @@ impl Shadow {
     }
 
     /// Waits until everything is written. The indexes are still to be made.
-    pub(super) fn finish(mut self) -> Result<(Loader, Scope), ProjectionError> {
+    pub(super) fn finish(mut self) -> Result<Loader, ProjectionError> {
         self.hand_over()?;
-        let loader = self.join()?;
-        Ok((loader, self.scope.clone()))
+        self.join()
     }
 
     fn join(&mut self) -> Outcome {
@@ -95,7 +89,7 @@ impl Shadow {
 impl Drop for Shadow {
     fn drop(&mut self) {
         if self.thread.is_some() {
-            // Its connection is closed by the thread's end; the file is removed by whoever owns the live one.
+            // Its connection is closed by the thread's end; the owner of the live one removes the file.
             drop(self.join());
         }
     }

@@ -8,7 +8,7 @@ use rusqlite::{Connection, OptionalExtension, Result, params};
 pub(super) enum Stored {
     /// Nothing was committed yet.
     Nothing,
-    /// Text that is no checkpoint.
+    /// Text that is no checkpoint, or one of an older version.
     Unreadable,
     /// A checkpoint, and the inode of the file it was written to.
     At { checkpoint: Checkpoint, inode: i64 },
@@ -23,7 +23,7 @@ pub(super) fn read(connection: &Connection) -> Result<Stored> {
         .optional()?;
     Ok(match found {
         None => Stored::Nothing,
-        Some((content, inode)) => Checkpoint::from_text(&content)
+        Some((content, inode)) => serde_json::from_str(&content)
             .map_or(Stored::Unreadable, |checkpoint| Stored::At { checkpoint, inode }),
     })
 }
@@ -32,7 +32,9 @@ pub(super) fn read(connection: &Connection) -> Result<Stored> {
 pub(super) fn write(connection: &Connection, checkpoint: &Checkpoint, inode: i64) -> Result<()> {
     let sql = "INSERT INTO checkpoint (id, content, inode) VALUES (1, ?1, ?2)
                ON CONFLICT (id) DO UPDATE SET content = excluded.content, inode = excluded.inode";
-    connection.prepare_cached(sql)?.execute(params![checkpoint.to_text(), inode])?;
+    let content = serde_json::to_string(checkpoint)
+        .map_err(|error| rusqlite::Error::ToSqlConversionFailure(error.into()))?;
+    connection.prepare_cached(sql)?.execute(params![content, inode])?;
     Ok(())
 }
 

@@ -1,6 +1,6 @@
 //! The SQL that changes rows: every statement has parameters only, and is compiled once per connection.
 
-use lenslog_journal::Timestamp;
+use lenslog_journal::{PrunedDays, Timestamp};
 use rusqlite::{Connection, Result, ffi, params};
 
 use super::change::{Change, Pruning, RowRef};
@@ -135,26 +135,37 @@ fn purge_image(connection: &Connection, row: &RowRef) -> Result<()> {
 
 /// The rows that a pruning deletes: the index on timestamp narrows them down, the day in the path decides. The sign
 /// keeps SQLite from going through all rows by their ids instead.
-pub(super) const PRUNED_ROWS: &str =
-    "FROM events WHERE timestamp <= ?1 AND json_log_path <= ?2 AND +id < ?3";
+const THROUGH_DAY: &str = "FROM events WHERE timestamp <= ?1 AND json_log_path <= ?2 AND +id < ?3";
+/// Those of days from one on.
+const FROM_DAY: &str = "FROM events WHERE timestamp >= ?1 AND json_log_path >= ?2 AND +id < ?3";
 
-/// The values for [`PRUNED_ROWS`].
-pub(super) fn pruned_rows(pruning: Pruning) -> (String, String, i64) {
+/// What follows `DELETE` or `SELECT`, and its values, for each part of a pruning.
+pub(super) fn pruned_rows(pruning: Pruning) -> Vec<(&'static str, (String, String, i64))> {
+    let PrunedDays { through, wrong_from } = pruning.days;
     // A local day ends that much later in UTC where local time is furthest behind.
-    let end = (i64::from(pruning.day.0) + 1) * MICROS_PER_DAY + OFFSET_MICROS_MAX;
+    let end = (i64::from(through.0) + 1) * MICROS_PER_DAY + OFFSET_MICROS_MAX;
     let end = time_text(end).unwrap_or_else(|| LATEST.to_owned());
-    (end, json_log_path(pruning.day), pruning.before)
+    let mut parts = vec![(THROUGH_DAY, (end, json_log_path(through), pruning.before))];
+    if let Some(from) = wrong_from {
+        let start = i64::from(from.0) * MICROS_PER_DAY - OFFSET_MICROS_MAX;
+        let start = time_text(start).unwrap_or_else(|| LATEST.to_owned());
+        parts.push((FROM_DAY, (start, json_log_path(from), pruning.before)));
+    }
+    parts
 }
 
 fn prune(connection: &Connection, pruning: Pruning) -> Result<()> {
-    let values = pruned_rows(pruning);
-    let labels = format!("DELETE FROM event_labels WHERE id IN (SELECT id {PRUNED_ROWS})");
-    connection.prepare_cached(&labels)?.execute(params![values.0, values.1, values.2])?;
-    let rows = format!("DELETE {PRUNED_ROWS}");
-    connection.prepare_cached(&rows)?.execute(params![values.0, values.1, values.2])?;
-    let left = format!("SELECT 1 {PRUNED_ROWS}");
-    let left = connection.prepare_cached(&left)?.exists(params![values.0, values.1, values.2])?;
-    if left { Err(ignored("pruning")) } else { Ok(()) }
+    for (part, (time, path, before)) in pruned_rows(pruning) {
+        let labels = format!("DELETE FROM event_labels WHERE id IN (SELECT id {part})");
+        connection.prepare_cached(&labels)?.execute(params![time, path, before])?;
+        let rows = format!("DELETE {part}");
+        connection.prepare_cached(&rows)?.execute(params![time, path, before])?;
+        let left = format!("SELECT 1 {part}");
+        if connection.prepare_cached(&left)?.exists(params![time, path, before])? {
+            return Err(ignored("pruning"));
+        }
+    }
+    Ok(())
 }
 
 #[cfg(test)]
@@ -166,8 +177,9 @@ mod tests {
     fn a_pruning_looks_at_no_more_rows_than_it_has_to() {
         let connection = Connection::open_in_memory().unwrap();
         migrate(&connection, MIGRATIONS, 0).unwrap();
-        for head in ["DELETE", "SELECT id, event_id"] {
-            let sql = format!("EXPLAIN QUERY PLAN {head} {PRUNED_ROWS}");
+        let heads = ["DELETE", "SELECT id, event_id"];
+        for (head, part) in heads.iter().flat_map(|head| [(head, THROUGH_DAY), (head, FROM_DAY)]) {
+            let sql = format!("EXPLAIN QUERY PLAN {head} {part}");
             let (time, path) = ("2026-11-23", "data/events/2026-11-23/events.json");
             let plan: String = connection
                 .query_row(&sql, params![time, path, 1000], |row| row.get("detail"))

@@ -45,10 +45,10 @@ impl Identity {
 
 impl Opened {
     /// Opens what has this name now.
-    pub(super) fn open(path: &Path, patience: Duration) -> Result<Self, StoreError> {
+    pub(super) fn open(path: &Path, timeout: Duration) -> Result<Self, StoreError> {
         let mut identity = Identity::of(path)?;
         for _ in 0..ATTEMPTS_MAX {
-            let opened = Self::attempt(path, patience, identity);
+            let opened = Self::attempt(path, timeout, identity);
             let found = Identity::of(path)?;
             if found == identity {
                 return opened;
@@ -58,9 +58,9 @@ impl Opened {
         Err(StoreError::NotReady { path: path.to_owned() })
     }
 
-    fn attempt(path: &Path, patience: Duration, identity: Identity) -> Result<Self, StoreError> {
+    fn attempt(path: &Path, timeout: Duration, identity: Identity) -> Result<Self, StoreError> {
         let explain = |error| explain(path, &error);
-        let connection = connect::reader(path, patience).map_err(explain)?;
+        let connection = connect::reader(path, timeout).map_err(explain)?;
         let path = || path.to_owned();
         match applied(&connection).map_err(explain)? {
             Applied::Through(SCHEMA_VERSION) => Ok(Self { connection, identity }),
@@ -79,7 +79,7 @@ impl Opened {
     }
 }
 
-/// What an error of SQLite means for whoever asks.
+/// The meaning of an SQLite error for a query.
 pub(super) fn explain(path: &Path, error: &rusqlite::Error) -> StoreError {
     let path = path.to_owned();
     let cause = error.to_string();

@@ -42,9 +42,9 @@ pub enum StoreError {
         /// What the system, or SQLite, said.
         source: Cause,
     },
-    /// Somebody else kept it locked for longer than the store waits.
+    /// Another process kept it locked for longer than the store waits.
     #[error(
-        "{} is locked by another program; try again, or close that program (`fuser {}` tells which)",
+        "{} is locked by another program; try again, or close that program (`fuser {}` names it)",
         path.display(),
         path.display()
     )]
@@ -67,7 +67,7 @@ pub enum StoreError {
     /// A newer program wrote it.
     #[error(
         "{} is of schema version {found}, this program knows up to {known}; use the program that wrote it, or have it \
-         made again by `replay rebuild`",
+         rebuilt by `replay rebuild`",
         path.display()
     )]
     NewerSchema {
@@ -123,7 +123,7 @@ pub enum StoreError {
 
 impl StoreError {
     /// Whether the same query may have an answer later, without anybody doing anything: the database is missing, being
-    /// made, locked, or about to be made again by a recorder that runs.
+    /// made, locked, or about to be rebuilt by a running recorder.
     #[must_use]
     pub fn may_pass(&self) -> bool {
         match self {

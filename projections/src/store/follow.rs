@@ -27,7 +27,7 @@ impl<'a> Follow<'a> {
         self.after
     }
 
-    /// The next events, oldest first: at once where there are any, else as soon as there are; empty when `patience` is
+    /// The next events, oldest first: at once where there are any, else as soon as there are; empty when `timeout` is
     /// over.
     ///
     /// A database that is deleted, replaced or rebuilt meanwhile is waited for. What it then holds that was returned
@@ -35,19 +35,19 @@ impl<'a> Follow<'a> {
     ///
     /// # Errors
     ///
-    /// [`StoreError`], after `patience` where [it may pass](StoreError::may_pass). Calling again goes on.
-    pub fn next_events(&mut self, patience: Duration) -> Result<Vec<StoredEvent>, StoreError> {
+    /// [`StoreError`], after `timeout` where [it may pass](StoreError::may_pass). Calling again goes on.
+    pub fn next_events(&mut self, timeout: Duration) -> Result<Vec<StoredEvent>, StoreError> {
         let begun = Instant::now();
         loop {
             let result = self.store.events_after(self.after, LIMIT_DEFAULT);
-            let is_over = begun.elapsed() >= patience;
+            let is_over = begun.elapsed() >= timeout;
             match result {
                 Ok(events) if !events.is_empty() || is_over => {
                     self.after = events.last().map_or(self.after, |event| event.seq);
                     return Ok(events);
                 }
                 Err(error) if is_over || !error.may_pass() => return Err(error),
-                _ => std::thread::sleep(POLL.min(patience.saturating_sub(begun.elapsed()))),
+                _ => std::thread::sleep(POLL.min(timeout.saturating_sub(begun.elapsed()))),
             }
         }
     }

@@ -15,11 +15,11 @@ mod sql;
 mod stored_event;
 
 use std::path::{Path, PathBuf};
-use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use chrono::{DateTime, TimeZone};
 use lenslog_journal::Seq;
+use parking_lot::Mutex;
 use rusqlite::{Connection, OptionalExtension, Params, Statement};
 
 use connection::{Identity, Opened, explain};
@@ -36,7 +36,7 @@ pub use stored_event::StoredEvent;
 
 /// How long a query waits for a lock. Readers meet one only while the log is recovered or replaced, or where a file
 /// system gives no write-ahead log.
-pub const PATIENCE_DEFAULT: Duration = Duration::from_secs(5);
+pub const TIMEOUT_DEFAULT: Duration = Duration::from_secs(5);
 
 /// Answers questions about events from `events.db`.
 ///
@@ -46,21 +46,21 @@ pub const PATIENCE_DEFAULT: Duration = Duration::from_secs(5);
 /// use lenslog_projections::{EventQuery, EventStore};
 /// # use std::sync::Arc;
 /// # use std::time::Duration;
-/// # use lenslog_engine::{Projection, Runner, Vocabulary};
-/// # use lenslog_events::{Event, RecorderVocabulary, testing::sample};
+/// # use lenslog_engine::{Projection, Runner};
+/// # use lenslog_events::{Event, RecorderCodec, testing::sample};
 /// # use lenslog_journal::{Journal, Options};
 /// # use lenslog_projections::sqlite::SqliteProjection;
 /// # let directory = tempfile::tempdir()?;
 /// # let path = directory.path().join("events.db");
 /// # let journal = Journal::open(directory.path(), &Options::default())?;
 /// # for event in sample(60) {
-/// #     journal.append_unsynced(&[RecorderVocabulary::encode(&event).as_record()])?;
+/// #     journal.append_unsynced(&[RecorderCodec::encode(&event).as_record()])?;
 /// # }
 /// # journal.sync()?;
-/// # let projections: Vec<Box<dyn Projection<RecorderVocabulary>>> =
+/// # let projections: Vec<Box<dyn Projection<RecorderCodec>>> =
 /// #     vec![Box::new(SqliteProjection::new(&path))];
 /// # let runner = Runner::start(&journal.view(), projections, Arc::new(|_| {}));
-/// # assert!(runner.wait_for(journal.next_seq(), Duration::from_secs(60)).is_empty());
+/// # runner.wait_for(journal.next_seq(), Duration::from_secs(60))?;
 /// let store = EventStore::open(path)?;
 /// let query = EventQuery::new().camera("camera_1").limit(5);
 /// let first = store.query(&query)?;
@@ -75,7 +75,7 @@ pub const PATIENCE_DEFAULT: Duration = Duration::from_secs(5);
 #[derive(Debug)]
 pub struct EventStore {
     path: PathBuf,
-    patience: Duration,
+    timeout: Duration,
     opened: Mutex<Option<Opened>>,
 }
 
@@ -83,7 +83,7 @@ pub struct EventStore {
 enum Failed {
     /// SQLite said so: the database may have been replaced under the query.
     Sqlite(rusqlite::Error),
-    Told(StoreError),
+    Final(StoreError),
     Bad(BadCell),
 }
 
@@ -101,21 +101,21 @@ impl EventStore {
     /// Any of [`StoreError`] but [`StoreError::BadRow`] and [`StoreError::UnknownSeq`].
     pub fn open(path: impl Into<PathBuf>) -> Result<Self, StoreError> {
         let store = Self::of(path);
-        let opened = Opened::open(&store.path, store.patience)?;
-        *store.opened.lock().unwrap_or_else(PoisonError::into_inner) = Some(opened);
+        let opened = Opened::open(&store.path, store.timeout)?;
+        *store.opened.lock() = Some(opened);
         Ok(store)
     }
 
     /// The store of a database that need not be there yet: each query opens it where that is due.
     #[must_use]
     pub fn of(path: impl Into<PathBuf>) -> Self {
-        Self { path: path.into(), patience: PATIENCE_DEFAULT, opened: Mutex::new(None) }
+        Self { path: path.into(), timeout: TIMEOUT_DEFAULT, opened: Mutex::new(None) }
     }
 
-    /// Waits for locks this long instead of [`PATIENCE_DEFAULT`].
+    /// Waits for locks this long instead of [`TIMEOUT_DEFAULT`].
     #[must_use]
-    pub fn with_patience(self, patience: Duration) -> Self {
-        Self { patience, opened: Mutex::new(None), ..self }
+    pub fn with_timeout(self, timeout: Duration) -> Self {
+        Self { timeout, opened: Mutex::new(None), ..self }
     }
 
     /// The path of the database.
@@ -136,7 +136,7 @@ impl EventStore {
         })
     }
 
-    /// The event that stands in the journal as `seq`.
+    /// The event whose record is `seq`.
     ///
     /// # Errors
     ///
@@ -258,7 +258,7 @@ impl EventStore {
 
     /// The events behind `seq` in the order of the journal, oldest first, at most `limit` and [`LIMIT_MAX`].
     ///
-    /// Rows appear in that order: whoever goes on after the last seq of each answer sees every event once.
+    /// Rows appear in that order: a caller that continues after the last seq of each answer sees every event once.
     ///
     /// # Errors
     ///
@@ -304,7 +304,7 @@ impl EventStore {
     }
 
     fn edge_of(&self, connection: &Connection, seq: Seq) -> Result<Edge, Failed> {
-        let unknown = || Failed::Told(StoreError::UnknownSeq { path: self.path.clone(), seq });
+        let unknown = || Failed::Final(StoreError::UnknownSeq { path: self.path.clone(), seq });
         let id = i64::try_from(seq.0).map_err(|_| unknown())?;
         let mut statement = connection.prepare_cached(sql::TIMESTAMP_OF_SEQ)?;
         let found: Option<String> = statement.query_row([id], |row| row.get(0)).optional()?;
@@ -319,7 +319,7 @@ impl EventStore {
 
     /// Asks the database that has the name now; once more where it may have been replaced under the question.
     fn ask<T>(&self, ask: impl Fn(&Connection) -> Result<T, Failed>) -> Result<T, StoreError> {
-        let mut slot = self.opened.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut slot = self.opened.lock();
         match self.attempt(&mut slot, &ask)? {
             Ok(answer) => Ok(answer),
             Err(_) => {
@@ -343,13 +343,13 @@ impl EventStore {
             // Another file has the name, or none: what was open is closed before the new one is opened.
             other => {
                 drop(other);
-                Opened::open(&self.path, self.patience)?
+                Opened::open(&self.path, self.timeout)?
             }
         };
         let answer = ask(&slot.insert(current).connection);
         match answer {
             Ok(answer) => Ok(Ok(answer)),
-            Err(Failed::Told(error)) => Err(error),
+            Err(Failed::Final(error)) => Err(error),
             Err(Failed::Bad(BadCell { id, column, problem })) => {
                 Err(StoreError::BadRow { path: self.path.clone(), id, column, problem })
             }

@@ -15,7 +15,7 @@ pub const LIMIT_MAX: usize = 1000;
 
 /// Sorts before every time text.
 const BEFORE_ALL_TIMES: &str = "";
-/// Sorts behind every text, so that one that is no time is met and told.
+/// Sorts after every text, so that a text that is no time is met and reported.
 const AFTER_ALL_TIMES: &str = "\u{10FFFF}";
 
 /// Which events, and how many. Without any condition: the newest [`LIMIT_DEFAULT`].

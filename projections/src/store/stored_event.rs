@@ -1,8 +1,8 @@
 //! [`StoredEvent`]: a row of `events`, typed.
 
 use chrono::{DateTime, Utc};
-use lenslog_events::{BoundingBox, DetectedObject};
-use lenslog_journal::{Day, Seq};
+use lenslog_events::{BoundingBox, DetectedObject, EventDetected};
+use lenslog_journal::{Day, Seq, Timestamp};
 use rusqlite::types::FromSql;
 use rusqlite::{Result, Row};
 use serde::Deserialize;
@@ -50,6 +50,26 @@ pub(super) struct BadCell {
 }
 
 impl StoredEvent {
+    /// The event as its row has it, from its record in the journal.
+    #[must_use]
+    pub fn from_journal(seq: Seq, appended: Timestamp, event: EventDetected) -> Self {
+        let day = event.timestamp.day();
+        let utc =
+            |time: Timestamp| DateTime::from_timestamp_millis(time.utc_micros.div_euclid(1000));
+        Self {
+            seq,
+            event_id: event.event_id,
+            timestamp: utc(event.timestamp).unwrap_or_default(),
+            camera_id: event.camera_id,
+            motion_confidence: event.motion_confidence,
+            detected_objects: event.detected_objects,
+            llm_description: event.llm_description,
+            image_path: event.image_path,
+            json_log_path: Some(format!("data/events/{day}/events.json")),
+            created_at: utc(appended),
+        }
+    }
+
     /// The local day of the event, where it was seen. Its UTC date may be another one.
     #[must_use]
     pub fn day(&self) -> Option<Day> {

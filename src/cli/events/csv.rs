@@ -7,7 +7,7 @@ use std::io::{self, Write};
 use chrono::{DateTime, SecondsFormat, Utc};
 use lenslog_projections::StoredEvent;
 
-use super::printable::printable;
+use lenslog_projections::printable;
 
 const HEAD: &str = "seq,event_id,timestamp,camera_id,motion_confidence,labels,detected_objects,\
      llm_description,image_path,json_log_path,created_at";

@@ -8,14 +8,14 @@ use std::time::{Duration, Instant};
 
 use chrono::Local;
 use lenslog_engine::{Fact, Recorded};
-use lenslog_events::{Event, EventDetected, Metadata, RecorderVocabulary, render_event};
+use lenslog_events::{Event, EventDetected, Metadata, RecorderCodec, event_tag, render_event};
 use lenslog_journal::storage::RealStorage;
-use lenslog_journal::{Entry, Error, JournalView, Reader, ReaderOptions, Seq, Timestamp};
+use lenslog_journal::{Entry, Error, JournalView, Query, Reader, ReaderOptions, Seq, Timestamp};
 use lenslog_projections::StoredEvent;
 use lenslog_tools::complain;
 
-/// How long a row may be ahead of what the recorder tells others of its journal.
-const PATIENCE: Duration = Duration::from_millis(500);
+/// How long a row may be ahead of the journal's published end.
+const TIMEOUT: Duration = Duration::from_millis(500);
 
 /// Finds events in the journal. Where that cannot be read a line has what the database has.
 #[derive(Debug)]
@@ -24,7 +24,7 @@ pub(super) struct Details {
     view: Option<JournalView>,
     /// The segment in which the reader began, and the reader.
     reader: Option<(Seq, Reader)>,
-    /// That the journal cannot be read was told.
+    /// Whether the failure to read the journal was reported.
     has_warned: bool,
 }
 
@@ -94,24 +94,52 @@ impl Details {
     }
 }
 
-/// The event that stands in the journal as `seq`.
+/// The event with this `seq` in the journal.
 fn event_at(reader: &mut Reader, seq: Seq) -> Result<Option<EventDetected>, Error> {
     let begun = Instant::now();
     while reader.next_seq() <= seq {
         match reader.next()? {
             Some(Entry::Record(record)) if record.seq == seq => {
-                let recorded = Recorded::decode::<RecorderVocabulary>(&record);
+                let recorded = Recorded::decode::<RecorderCodec>(&record);
                 return Ok(match recorded.fact {
                     Fact::Event(Event::Detected(detected)) => Some(detected),
                     _ => None,
                 });
             }
             Some(_) => {}
-            None if begun.elapsed() < PATIENCE => reader.wait(PATIENCE),
+            None if begun.elapsed() < TIMEOUT => reader.wait(TIMEOUT),
             None => return Ok(None),
         }
     }
     Ok(None)
+}
+
+/// The event of this name, from the journal, with what later records changed of it.
+pub(super) fn event_by_id(data: &Path, event_id: &str) -> Result<Option<StoredEvent>, Error> {
+    let view = JournalView::open(data, Arc::new(RealStorage))?;
+    let options = ReaderOptions::default().query(Query::tag(event_tag(event_id)));
+    let mut reader = view.reader(Seq::FIRST, options)?;
+    let mut found: Option<StoredEvent> = None;
+    while let Some(entry) = reader.next()? {
+        let record = match entry {
+            Entry::Record(record) => Recorded::decode::<RecorderCodec>(&record),
+            Entry::Lost(lost) => {
+                complain!("lenslog: WARNING: {lost}");
+                continue;
+            }
+        };
+        match (record.fact, &mut found) {
+            (Fact::Event(Event::Detected(event)), _) => {
+                found = Some(StoredEvent::from_journal(record.seq, record.time, event));
+            }
+            (Fact::Event(Event::DescriptionAdded(added)), Some(found)) => {
+                found.llm_description = Some(added.llm_description);
+            }
+            (Fact::Event(Event::ImagePurged(_)), Some(found)) => found.image_path = None,
+            _ => {}
+        }
+    }
+    Ok(found)
 }
 
 /// What the journal said, with what later records changed of it.

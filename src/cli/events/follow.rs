@@ -16,12 +16,12 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use signal_hook::consts::{SIGINT, SIGTERM};
 
 use super::{Events, Printer, explained};
-use crate::cli::exit::EXIT_OK;
+use lenslog_tools::EXIT_OK;
 
 /// How long to wait for events before looking whether anybody still reads.
-const PATIENCE: Duration = Duration::from_millis(250);
+const TIMEOUT: Duration = Duration::from_millis(250);
 
-/// Prints events until a signal comes or nobody reads any more.
+/// Prints events until a signal comes or the output is closed.
 pub(super) fn follow(
     events: &Events,
     store: &EventStore,
@@ -33,16 +33,16 @@ pub(super) fn follow(
     let stop = stop_signal()?;
     let after = begin(events, store, &query, data, printer, out)?;
     let mut follow = store.follow(after);
-    let mut told = None;
+    let mut reported = None;
     while !stop.load(Ordering::Acquire) && is_read() {
-        match follow.next_events(PATIENCE) {
+        match follow.next_events(TIMEOUT) {
             Ok(events) => {
-                told = None;
+                reported = None;
                 let events: Vec<_> = events.into_iter().filter(|e| query.matches(e)).collect();
                 printer.print(out, &events)?;
                 out.flush()?;
             }
-            Err(error) if error.may_pass() => tell_once(&mut told, &error),
+            Err(error) if error.may_pass() => report_once(&mut reported, &error),
             Err(error) => return Err(explained(error)),
         }
     }
@@ -63,7 +63,7 @@ fn begin(
         Ok(begun) => begun,
         // It is waited for. What the journal holds by now is not new then.
         Err(error) if error.may_pass() => {
-            tell_once(&mut None, &error);
+            report_once(&mut None, &error);
             let head = JournalView::open(data, Arc::new(RealStorage)).and_then(|view| view.head());
             let is_limited = events.since.is_none();
             let after = head.ok().filter(|_| is_limited).map_or(0, |head| head.0.saturating_sub(1));
@@ -116,10 +116,10 @@ fn is_read() -> bool {
     }
 }
 
-fn tell_once(told: &mut Option<String>, error: &StoreError) {
+fn report_once(reported: &mut Option<String>, error: &StoreError) {
     let text = error.to_string();
-    if told.as_ref() != Some(&text) {
+    if reported.as_ref() != Some(&text) {
         complain!("lenslog: WARNING: {text}; waiting for it");
-        *told = Some(text);
+        *reported = Some(text);
     }
 }

@@ -3,7 +3,6 @@
 mod csv;
 mod details;
 mod follow;
-mod printable;
 mod table;
 
 use std::io::{self, Write};
@@ -13,13 +12,14 @@ use chrono::{DateTime, FixedOffset, Local};
 use clap::{Args, ValueEnum};
 use lenslog_journal::Seq;
 use lenslog_projections::store::{LIMIT_DEFAULT, LIMIT_MAX};
-use lenslog_projections::{EventQuery, EventStore, Page, StoreError, StoredEvent};
-use lenslog_tools::Place;
+use lenslog_projections::{EventQuery, EventStore, Page, StoreError, StoredEvent, printable};
+use lenslog_tools::GlobalArgs;
 use lenslog_tools::complain;
 
-use super::exit::{EXIT_OK, Usage};
-use super::{quiet_configuration, times};
+use super::quiet_configuration;
+use super::times::{self, Repeated};
 use details::Details;
+use lenslog_tools::{EXIT_OK, Usage};
 use table::Table;
 
 /// Print events, newest first.
@@ -38,7 +38,7 @@ pub(super) struct Events {
     #[arg(long)]
     label: Option<String>,
     /// At most this many [default: 100]
-    #[arg(long, value_name = "COUNT")]
+    #[arg(short = 'n', long, value_name = "COUNT")]
     limit: Option<usize>,
     /// Only what is listed behind the event of this seq: the next page
     #[arg(long, value_name = "SEQ")]
@@ -50,7 +50,7 @@ pub(super) struct Events {
     #[arg(long, conflicts_with = "format")]
     json: bool,
     /// Print events as they come, oldest first; with --since or --limit, those that are there already before
-    #[arg(long, conflicts_with_all = ["until", "before", "id"])]
+    #[arg(short, long, conflicts_with_all = ["until", "before", "id"])]
     follow: bool,
     /// The event of this event_id
     #[arg(
@@ -97,8 +97,8 @@ impl Printer {
 }
 
 impl Events {
-    pub(super) fn run(&self, place: &Place) -> Result<u8> {
-        let config = quiet_configuration(place)?;
+    pub(super) fn run(&self, args: &GlobalArgs) -> Result<u8> {
+        let config = quiet_configuration(args)?;
         let query = self.query()?;
         let store = EventStore::of(&config.storage.db_path);
         let data = &config.storage.data_dir;
@@ -112,9 +112,16 @@ impl Events {
             return follow::follow(self, &store, query, data, &mut printer, &mut out);
         }
         if let Some(event_id) = &self.id {
-            let Some(event) = store.event_by_id(event_id).map_err(explained)? else {
-                let path = store.path().display();
-                bail!("there is no event '{}' in {path}", printable::printable(event_id, 128));
+            let event = match store.event_by_id(event_id) {
+                Ok(Some(event)) => Some(event),
+                // The journal has it even while the database is rebuilt.
+                stored => {
+                    details::event_by_id(data, event_id).or_else(|_| stored.map_err(explained))?
+                }
+            };
+            let Some(event) = event else {
+                let (path, id) = (data.display(), printable(event_id, 128));
+                bail!("there is no event '{id}' in {path}");
             };
             printer.print(&mut out, &[event])?;
         } else {
@@ -131,8 +138,8 @@ impl Events {
 
     fn query(&self) -> Result<EventQuery> {
         let mut query = EventQuery::new();
-        let since = self.since.as_deref().map(time).transpose()?;
-        let until = self.until.as_deref().map(time).transpose()?;
+        let since = self.since.as_deref().map(|text| time(text, Repeated::First)).transpose()?;
+        let until = self.until.as_deref().map(|text| time(text, Repeated::Second)).transpose()?;
         if since.zip(until).is_some_and(|(since, until)| since >= until) {
             return Err(Usage("--since must be before --until".to_owned()).into());
         }
@@ -194,8 +201,8 @@ impl Events {
 }
 
 /// A time as people write it.
-fn time(text: &str) -> Result<DateTime<FixedOffset>> {
-    Ok(times::parse(text, Local::now()).map_err(Usage)?.to_local())
+fn time(text: &str, repeated: Repeated) -> Result<DateTime<FixedOffset>> {
+    Ok(times::parse(text, Local::now(), repeated).map_err(Usage)?.to_local())
 }
 
 /// The error of a query, as one of the command.

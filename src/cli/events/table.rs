@@ -6,7 +6,8 @@ use std::io::{self, Write};
 use chrono::Local;
 use lenslog_projections::StoredEvent;
 
-use super::printable::printable;
+use crate::cli::times;
+use lenslog_projections::printable;
 
 /// Characters of a cell that may be longer.
 const CELL_CHARS_MAX: usize = 40;
@@ -56,10 +57,13 @@ impl Table {
 }
 
 fn cells(event: &StoredEvent) -> [String; COLUMNS] {
-    let time = event.timestamp.with_timezone(&Local).format("%Y-%m-%d %H:%M:%S");
     [
         event.seq.to_string(),
-        time.to_string(),
+        times::shown(
+            &Local,
+            event.timestamp.with_timezone(&Local).fixed_offset(),
+            "%Y-%m-%d %H:%M:%S",
+        ),
         printable(&event.camera_id, CELL_CHARS_MAX),
         // Whole, so that it can be given to --id.
         printable(&event.event_id, usize::MAX / 4),

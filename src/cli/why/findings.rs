@@ -1,17 +1,19 @@
-//! [`Findings`], what the journal tells of the minutes that were asked about: read once, with as much before and behind
+//! [`Findings`]: the journal's records about the requested minutes, read once, with as much before and after
 //! them as is needed to know whether the recorder ran and the cameras were there.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use anyhow::Result;
 use lenslog_engine::{Fact, Recorded};
-use lenslog_events::{CameraMinute, Event, EventDetected, RecorderVocabulary};
-use lenslog_journal::{Entry, JournalView, ReaderOptions, SegmentInfo, Seq, Timestamp};
+use lenslog_events::{CameraMinute, Event, EventDetected, RecorderCodec, camera_tag, kind};
+use lenslog_journal::{
+    Entry, JournalView, Kind, Query, ReaderOptions, SegmentInfo, Seq, Timestamp,
+};
 use lenslog_tools::complain;
 
 use super::spans::{Outage, Span};
 
-/// What the journal tells of a time.
+/// The journal's records about a time.
 #[derive(Default)]
 pub(super) struct Findings {
     /// The minutes of cameras, by time and camera.
@@ -63,18 +65,31 @@ impl Findings {
                 (segment.name.base.max(floor), end)
             })
             .collect();
-        findings.first_start = first_start(view, &bounds)?;
+        findings.first_start = first_start(view)?;
+        let query = camera.map(query_of);
         let begin = begin(view, &segments, &bounds, span)?;
         for (segment, bounds) in segments.iter().zip(&bounds).skip(begin) {
             if is_behind(segment, span) && findings.knows_the_end(span) {
                 break;
             }
-            each(view, *bounds, &mut |entry| match entry {
-                Entry::Record(record) => {
-                    findings.take(Recorded::decode::<RecorderVocabulary>(&record), wanted);
+            each(view, *bounds, query.clone(), &mut |entry| {
+                match entry {
+                    Entry::Record(record) => {
+                        let recorded = Recorded::decode::<RecorderCodec>(&record);
+                        let is_start =
+                            matches!(recorded.fact, Fact::Event(Event::RecorderStarted(_)));
+                        if camera.is_some() && is_start && findings.is_running {
+                            findings.sign_before(view, record.seq)?;
+                        }
+                        findings.take(recorded, wanted);
+                    }
+                    Entry::Lost(lost) => complain!("lenslog: WARNING: {lost}"),
                 }
-                Entry::Lost(lost) => complain!("lenslog: WARNING: {lost}"),
+                Ok(())
             })?;
+        }
+        if camera.is_some() && findings.is_running {
+            findings.sign_before(view, Seq(u64::MAX))?;
         }
         findings.add_minutes([]);
         Ok(findings)
@@ -141,6 +156,20 @@ impl Findings {
         }
     }
 
+    /// The newest sign of life before a seq, which may be of another camera.
+    fn sign_before(&mut self, view: &JournalView, seq: Seq) -> Result<()> {
+        let options = ReaderOptions::default().query(kinds(&SIGNS)).until(seq).limit(1);
+        if let Some(Entry::Record(record)) = view.reader_backward(Seq::FIRST, options)?.next()? {
+            match Recorded::decode::<RecorderCodec>(&record).fact {
+                Fact::Event(Event::CameraMinute(minute)) => self.sign(minute.minute),
+                Fact::Event(Event::CameraLost(lost)) => self.sign(lost.at),
+                Fact::Event(Event::CameraFound(found)) => self.sign(found.at),
+                _ => {}
+            }
+        }
+        Ok(())
+    }
+
     /// The recorder was alive at that time.
     fn sign(&mut self, at: Timestamp) {
         let is_newer = self.last_sign.is_none_or(|last| at.utc_micros > last.utc_micros);
@@ -167,7 +196,7 @@ impl Findings {
     fn stop(&mut self, at: Timestamp, reason: String) {
         self.is_running = false;
         self.stopped.push(Outage { from: at, to: None, reason });
-        // Whoever starts next looks for its cameras anew.
+        // The next start opens every camera again.
         let cameras: Vec<String> = self.lost.keys().cloned().collect();
         cameras.iter().for_each(|camera| self.end_loss(camera, at));
     }
@@ -189,8 +218,8 @@ impl Findings {
     }
 }
 
-/// Where to begin to read: at the last start of the recorder before the minutes, since every camera that is lost is told
-/// anew after it.
+/// Where to begin to read: at the last start of the recorder before the minutes, since every lost camera is
+/// reported again after it.
 fn begin(
     view: &JournalView,
     segments: &[SegmentInfo],
@@ -202,10 +231,11 @@ fn begin(
             continue;
         }
         let mut has_start = false;
-        each(view, *bounds, &mut |entry| {
+        each(view, *bounds, Some(kinds(&[kind::RECORDER_STARTED])), &mut |entry| {
             if let Some(at) = start_of(&entry) {
                 has_start |= at.utc_micros <= span.from;
             }
+            Ok(())
         })?;
         if has_start {
             return Ok(index);
@@ -221,35 +251,53 @@ fn is_behind(segment: &SegmentInfo, span: Span) -> bool {
 }
 
 /// The first start that the journal knows; where the oldest segments have none, a later one is it.
-fn first_start(view: &JournalView, bounds: &[(Seq, Seq)]) -> Result<Option<Timestamp>> {
-    for (from, end) in bounds {
-        let mut reader = view.reader(*from, ReaderOptions::default())?;
-        while reader.next_seq() < *end {
-            let Some(entry) = reader.next()? else { break };
-            if let Some(at) = start_of(&entry) {
-                return Ok(Some(at));
-            }
+fn first_start(view: &JournalView) -> Result<Option<Timestamp>> {
+    let options = ReaderOptions::default().query(kinds(&[kind::RECORDER_STARTED]));
+    let mut reader = view.reader(Seq::FIRST, options)?;
+    while let Some(entry) = reader.next()? {
+        if let Some(at) = start_of(&entry) {
+            return Ok(Some(at));
         }
     }
     Ok(None)
 }
 
-/// When the recorder was started, where the entry tells that.
+/// Records that a running recorder leaves.
+const SIGNS: [u16; 3] = [kind::CAMERA_MINUTE, kind::CAMERA_LOST, kind::CAMERA_FOUND];
+
+fn kinds(numbers: &[u16]) -> Query {
+    Query::kinds(numbers.iter().map(|number| Kind(*number)))
+}
+
+/// The records of a camera, and those that concern all of them.
+fn query_of(camera: &str) -> Query {
+    let of_all = [kind::RECORDER_STARTED, kind::RECORDER_STOPPED, kind::DETECTOR_FAILED];
+    Query::tag(camera_tag(camera)).or(kinds(&of_all))
+}
+
+/// When the recorder was started, if the entry says so.
 fn start_of(entry: &Entry) -> Option<Timestamp> {
     let Entry::Record(record) = entry else { return None };
-    match Recorded::decode::<RecorderVocabulary>(record).fact {
+    match Recorded::decode::<RecorderCodec>(record).fact {
         Fact::Event(Event::RecorderStarted(started)) => Some(started.at),
         _ => None,
     }
 }
 
-fn each(view: &JournalView, (from, end): (Seq, Seq), take: &mut dyn FnMut(Entry)) -> Result<()> {
-    let mut reader = view.reader(from, ReaderOptions::default())?;
-    while reader.next_seq() < end {
-        match reader.next()? {
-            Some(entry) => take(entry),
-            None => break,
-        }
+fn each(
+    view: &JournalView,
+    (from, end): (Seq, Seq),
+    query: Option<Query>,
+    take: &mut dyn FnMut(Entry) -> Result<()>,
+) -> Result<()> {
+    let options = ReaderOptions::default().until(end);
+    let options = match query {
+        Some(query) => options.query(query),
+        None => options,
+    };
+    let mut reader = view.reader(from, options)?;
+    while let Some(entry) = reader.next()? {
+        take(entry)?;
     }
     Ok(())
 }

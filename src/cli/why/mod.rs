@@ -11,23 +11,24 @@ use std::time::Duration;
 use anyhow::Result;
 use chrono::Local;
 use clap::Args;
+use lenslog_control::{ANSWER_TIMEOUT, Client, ControlRequest, Reply};
 use lenslog_events::CameraMinute;
 use lenslog_journal::JournalView;
 use lenslog_journal::storage::RealStorage;
-use lenslog_tools::control::{ANSWER_TIMEOUT, Client, Reply, Request};
-use lenslog_tools::{Place, say};
+use lenslog_tools::{GlobalArgs, say};
 
-use super::exit::{EXIT_OK, Usage};
-use super::{quiet_configuration, times};
+use super::quiet_configuration;
+use super::times::{self, Repeated};
 use crate::config::{Config, Seconds};
 use findings::Findings;
+use lenslog_tools::{EXIT_OK, Usage};
 use spans::Span;
 use words::Answer;
 
-/// Most that is told at once, to each side.
+/// The longest span at once, to each side.
 const AROUND_MAX: Duration = Duration::from_secs(24 * 60 * 60);
 
-/// Tell why there was, or was not, an event.
+/// Explain why an event was or was not created.
 #[derive(Debug, Args)]
 pub(super) struct Why {
     /// Only this camera, by its id
@@ -42,13 +43,13 @@ pub(super) struct Why {
 }
 
 impl Why {
-    pub(super) fn run(&self, place: &Place) -> Result<u8> {
-        let config = quiet_configuration(place)?;
-        let at = times::parse(&self.at, Local::now()).map_err(Usage)?;
+    pub(super) fn run(&self, args: &GlobalArgs) -> Result<u8> {
+        let config = quiet_configuration(args)?;
+        let at = times::parse(&self.at, Local::now(), Repeated::First).map_err(Usage)?;
         let around = self.around.map_or(Duration::ZERO, |around| around.0);
         if around > AROUND_MAX {
             let most = AROUND_MAX.as_secs() / 3600;
-            return Err(Usage(format!("--around: at most {most}h are told at once")).into());
+            return Err(Usage(format!("--around: at most {most}h at once")).into());
         }
         let span = Span::around(at, around);
         let view = JournalView::open(&config.storage.data_dir, Arc::new(RealStorage))?;
@@ -79,7 +80,7 @@ fn running_minutes(
         return Ok(None);
     };
     client.wait_at_most(ANSWER_TIMEOUT)?;
-    client.send(&Request::Minutes)?;
+    client.send(&ControlRequest::Minutes)?;
     let mut found = Vec::new();
     while let Some(reply) = client.reply()? {
         if let Reply::Minutes { minutes } = reply {

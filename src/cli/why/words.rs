@@ -3,14 +3,16 @@
 use std::collections::BTreeSet;
 use std::fmt::Write as _;
 
+use chrono::Local;
 use lenslog_events::{CameraMinute, EventDetected};
 use lenslog_journal::Timestamp;
 
 use super::findings::Findings;
 use super::spans::{Outage, Span};
+use crate::cli::times;
 use crate::config::Config;
-use crate::policy::MOTION_LABEL;
 use crate::source::SourceSpec;
+use lenslog_vision::policy::MOTION_LABEL;
 
 /// Characters of a reason that are printed.
 const REASON_CHARS_MAX: usize = 300;
@@ -27,7 +29,7 @@ pub(super) struct Answer<'a> {
 }
 
 impl Answer<'_> {
-    /// The cameras that are told of: the one that was asked for, else every one that is known.
+    /// The cameras to explain: the requested one, else all.
     pub(super) fn cameras(&self) -> BTreeSet<&str> {
         match self.camera {
             Some(camera) => BTreeSet::from([camera]),
@@ -51,7 +53,7 @@ impl Answer<'_> {
         let mut text = String::new();
         let cameras = self.cameras();
         for camera in &cameras {
-            self.tell_camera(&mut text, camera);
+            self.write_camera(&mut text, camera);
         }
         if cameras.is_empty() {
             line(&mut text, &format!("{}  No camera is known.", minute(self.at)));
@@ -62,18 +64,18 @@ impl Answer<'_> {
         text
     }
 
-    fn tell_camera(&self, text: &mut String, camera: &str) {
+    fn write_camera(&self, text: &mut String, camera: &str) {
         let findings = self.findings;
         let mut minutes = findings.minutes.iter().filter(|minute| minute.camera_id == camera);
         match minutes.next() {
-            Some(found) => self.tell_minute(text, found),
+            Some(found) => self.write_minute(text, found),
             None => {
                 let name = plain(camera);
                 line(text, &format!("{}  {name}: no frame was looked at.", minute(self.at)));
             }
         }
         for (seq, event) in findings.events_of(camera, self.span) {
-            tell_event(text, seq.0, event);
+            write_event(text, seq.0, event);
         }
         let lost = findings.lost.get(camera).into_iter().flatten();
         for outage in lost.filter(|outage| outage.touches(self.span)) {
@@ -103,7 +105,7 @@ impl Answer<'_> {
         }
     }
 
-    fn tell_minute(&self, text: &mut String, found: &CameraMinute) {
+    fn write_minute(&self, text: &mut String, found: &CameraMinute) {
         let dropped = match found.dropped {
             0 => String::new(),
             1 => ", 1 was dropped because this machine was too slow".to_owned(),
@@ -119,8 +121,8 @@ impl Answer<'_> {
                 found.frames
             ),
         );
-        self.tell_motion(text, found);
-        self.tell_best(text, found);
+        self.write_motion(text, found);
+        self.write_best(text, found);
         for suppressed in &found.suppressed {
             let frames = if suppressed.count == 1 { "frame" } else { "frames" };
             let reason = explained(&suppressed.reason);
@@ -128,7 +130,7 @@ impl Answer<'_> {
         }
     }
 
-    fn tell_motion(&self, text: &mut String, found: &CameraMinute) {
+    fn write_motion(&self, text: &mut String, found: &CameraMinute) {
         if !self.looks_for_motion(&found.camera_id) {
             return line(text, "  Every picture of its source counts; motion is not looked for.");
         }
@@ -150,7 +152,7 @@ impl Answer<'_> {
         spec.is_none_or(|spec| spec.has_motion_stage())
     }
 
-    fn tell_best(&self, text: &mut String, found: &CameraMinute) {
+    fn write_best(&self, text: &mut String, found: &CameraMinute) {
         let (Some(label), Some(confidence)) = (&found.best_label, found.best_confidence) else {
             return line(text, "  Nothing was seen in it.");
         };
@@ -220,7 +222,7 @@ impl Answer<'_> {
     }
 }
 
-fn tell_event(text: &mut String, seq: u64, event: &EventDetected) {
+fn write_event(text: &mut String, seq: u64, event: &EventDetected) {
     let objects: Vec<String> = event
         .detected_objects
         .iter()
@@ -260,11 +262,11 @@ pub(super) fn until(outage: &Outage, otherwise: &str) -> String {
 }
 
 pub(super) fn minute(time: Timestamp) -> String {
-    time.to_local().format("%Y-%m-%d %H:%M").to_string()
+    times::shown(&Local, time.to_local(), "%Y-%m-%d %H:%M")
 }
 
 pub(super) fn second(time: Timestamp) -> String {
-    time.to_local().format("%Y-%m-%d %H:%M:%S").to_string()
+    times::shown(&Local, time.to_local(), "%Y-%m-%d %H:%M:%S")
 }
 
 /// A text of others, without what a terminal would act on.
@@ -286,7 +288,7 @@ pub(super) fn line(text: &mut String, words: &str) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::policy::Suppression;
+    use lenslog_vision::policy::Suppression;
 
     #[test]
     fn every_suppression_is_explained_in_words_of_its_own() {

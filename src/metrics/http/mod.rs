@@ -3,13 +3,12 @@
 //! Written for this, because what is needed is little (two pages, `GET`) and what must hold is much: whatever a client
 //! does, it costs one of [`CONNECTIONS_MAX`] threads for some seconds, the recorder nothing, and others not their answer.
 
-mod places;
 mod request;
 mod server;
+mod slots;
 
-pub use places::CONNECTIONS_MAX;
-pub use request::{BadRequest, HEAD_BYTES_MAX, Request};
-pub use server::{ANSWER_DEADLINE, REQUEST_DEADLINE, Respond, Server};
+pub use request::Request;
+pub use server::{Respond, Server};
 
 /// An answer.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -27,7 +27,7 @@ pub enum BadRequest {
 }
 
 impl BadRequest {
-    /// The status code that tells it.
+    /// The status code of the error.
     #[must_use]
     pub const fn status(self) -> u16 {
         match self {

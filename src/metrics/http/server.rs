@@ -10,8 +10,8 @@ use std::time::{Duration, Instant};
 
 use rustix::event::{EventfdFlags, PollFd, PollFlags, eventfd, poll};
 
-use super::places::{Places, Stage};
 use super::request::HEAD_BYTES_MAX;
+use super::slots::{ConnectionSlots, Stage};
 use super::{Request, Response};
 
 /// How long a request may take to arrive.
@@ -66,7 +66,7 @@ impl Server {
 
 impl Drop for Server {
     fn drop(&mut self) {
-        // It cannot be full: nobody else writes to it.
+        // It cannot be full: no other thread writes to it.
         let _ = rustix::io::write(&*self.stop, &1_u64.to_ne_bytes());
         if let Some(thread) = self.thread.take()
             && thread.join().is_err()
@@ -77,7 +77,7 @@ impl Drop for Server {
 }
 
 fn listen(listener: &TcpListener, respond: &Respond, stop: &OwnedFd) {
-    let places = Places::default();
+    let slots = ConnectionSlots::default();
     loop {
         let mut fds = [
             PollFd::from_borrowed_fd(stop.as_fd(), PollFlags::IN),
@@ -92,7 +92,7 @@ fn listen(listener: &TcpListener, respond: &Respond, stop: &OwnedFd) {
             continue;
         }
         match listener.accept() {
-            Ok((stream, _)) => begin(stream, respond, &places),
+            Ok((stream, _)) => begin(stream, respond, &slots),
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
             // A connection that is gone already, or no more files: those that are served will end.
             Err(error) => {
@@ -103,8 +103,8 @@ fn listen(listener: &TcpListener, respond: &Respond, stop: &OwnedFd) {
     }
 }
 
-fn begin(mut stream: TcpStream, respond: &Respond, places: &Places) {
-    let Some(place) = places.take(&stream) else {
+fn begin(mut stream: TcpStream, respond: &Respond, slots: &ConnectionSlots) {
+    let Some(place) = slots.take(&stream) else {
         let full = Response::text(503, "too many connections at once; try again\n");
         // One try that does not block: it fits into an empty buffer.
         if stream.set_nonblocking(true).is_ok() {
@@ -136,7 +136,7 @@ fn serve(
     let (response, only_head) = match request {
         Answer::To(request) => (respond(&request), request.only_head),
         Answer::Error(response) => (response, false),
-        Answer::Nobody => return Ok(()),
+        Answer::None => return Ok(()),
     };
     let deadline = Instant::now() + ANSWER_DEADLINE;
     write_all(stream, &response.to_bytes(only_head), deadline)?;
@@ -157,7 +157,7 @@ enum Answer {
     To(Request),
     Error(Response),
     /// The client has said nothing and gone.
-    Nobody,
+    None,
 }
 
 fn read_request(stream: &mut TcpStream, deadline: Instant) -> io::Result<Answer> {
@@ -175,7 +175,7 @@ fn read_request(stream: &mut TcpStream, deadline: Instant) -> io::Result<Answer>
         head.extend_from_slice(buffer.get(..len).unwrap_or_default());
         match Request::parse(&head) {
             Ok(Some(request)) => return Ok(Answer::To(request)),
-            Ok(None) if len == 0 && head.is_empty() => return Ok(Answer::Nobody),
+            Ok(None) if len == 0 && head.is_empty() => return Ok(Answer::None),
             Ok(None) if len == 0 => {
                 return Ok(Answer::Error(Response::text(400, "the request has no end\n")));
             }
@@ -215,7 +215,7 @@ fn timed_out(error: io::Error) -> io::Error {
 
 #[cfg(test)]
 mod tests {
-    use super::super::places::CONNECTIONS_MAX;
+    use super::super::slots::CONNECTIONS_MAX;
     use super::*;
 
     fn server() -> Server {
@@ -253,7 +253,7 @@ mod tests {
     #[test]
     fn whoever_says_nothing_loses_the_place_to_whoever_asks() {
         let server = server();
-        // Twice as many as there are places, and none of them goes by itself.
+        // Twice as many as there are slots, and none of them goes by itself.
         let mut silent: Vec<_> = (0..CONNECTIONS_MAX * 2)
             .map(|_| TcpStream::connect(server.address()).unwrap())
             .collect();

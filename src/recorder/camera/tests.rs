@@ -8,10 +8,10 @@ use lenslog_journal::SystemClock;
 
 use super::*;
 use crate::config::{Camera, Config, Images, KeepImages};
-use crate::recorder::link::PAUSE_MAX;
 use crate::recorder::plan;
-use crate::recorder::testing::Lab;
+use crate::recorder::testing::TestEnv;
 use crate::source::samples::jpeg;
+use crate::util::PAUSE_MAX;
 
 /// The plan of a camera called `door`.
 fn plan_of(source: &str) -> CameraPlan {
@@ -23,18 +23,19 @@ fn plan_of(source: &str) -> CameraPlan {
     plan
 }
 
-fn start(lab: &Lab, plan: CameraPlan, clock: Arc<dyn Clock>) -> CameraThread {
+fn start(env: &TestEnv, plan: CameraPlan, clock: Arc<dyn Clock>) -> CameraThread {
     let images = Images { keep: KeepImages::None, ..Images::default() };
-    let pipeline = lab.pipeline(plan.settings.clone(), images);
-    let surroundings = Surroundings {
-        writer: Arc::clone(&lab.writer),
-        metrics: Arc::clone(&lab.metrics),
+    let pipeline = env.pipeline(plan.settings.clone(), images);
+    let context = CameraContext {
+        trust: Trust::default(),
+        writer: Arc::clone(&env.writer),
+        metrics: Arc::clone(&env.metrics),
         clock,
         fail_fast: false,
         detector: None,
         ended: Arc::default(),
     };
-    CameraThread::start(plan, pipeline, surroundings, &Cancel::new()).unwrap()
+    CameraThread::start(plan, pipeline, context, &CancellationToken::new()).unwrap()
 }
 
 /// Waits, while the camera runs.
@@ -63,11 +64,11 @@ impl Clock for Panics {
 
 #[test]
 fn a_panic_costs_a_camera_a_moment_and_is_journaled() {
-    let lab = Lab::new();
-    let mut camera = start(&lab, plan_of("test:"), Arc::new(Panics(10.into())));
-    wait(&camera, || lab.told().len() == 2);
+    let env = TestEnv::new();
+    let mut camera = start(&env, plan_of("test:"), Arc::new(Panics(10.into())));
+    wait(&camera, || env.reported().len() == 2);
     let panicked = "lost: its thread panicked: a mistake; please report this";
-    assert_eq!(lab.told(), [panicked, "found"]);
+    assert_eq!(env.reported(), [panicked, "found"]);
     assert_eq!(camera.state(), CameraState::Up);
     camera.stop();
     assert_eq!(camera.state(), CameraState::Ended);
@@ -90,16 +91,16 @@ fn a_camera_that_is_back_shows_the_same_picture_as_before_and_is_not_frozen() {
     let folder = tempfile::tempdir().unwrap();
     let picture = folder.path().join("picture.mjpeg");
     fs::write(&picture, jpeg(32, 24, 1)).unwrap();
-    let (lab, clock) = (Lab::new(), Arc::new(Ahead::default()));
+    let (env, clock) = (TestEnv::new(), Arc::new(Ahead::default()));
     let plan = plan_of(&format!("exec:cat {}", picture.display()));
-    let mut camera = start(&lab, plan, Arc::clone(&clock) as _);
-    wait(&camera, || !lab.told().is_empty());
+    let mut camera = start(&env, plan, Arc::clone(&clock) as _);
+    wait(&camera, || !env.reported().is_empty());
     clock.0.store(1000, Ordering::SeqCst);
-    wait(&camera, || lab.told().len() >= 3);
+    wait(&camera, || env.reported().len() >= 3);
     camera.stop();
-    let told = lab.told();
-    assert!(told[0].starts_with("lost: ") && told[1] == "found", "{told:?}");
-    assert!(!told.iter().any(|told| told.contains("frozen")), "{told:?}");
+    let reported = env.reported();
+    assert!(reported[0].starts_with("lost: ") && reported[1] == "found", "{reported:?}");
+    assert!(!reported.iter().any(|reported| reported.contains("frozen")), "{reported:?}");
 }
 
 #[test]
@@ -111,12 +112,12 @@ fn a_folder_that_was_away_is_read_for_what_came_meanwhile_and_for_nothing_twice(
         fs::write(folder.join(".new"), jpeg(32, 24, 1)).unwrap();
         fs::rename(folder.join(".new"), folder.join(name)).unwrap();
     };
-    let (lab, clock) = (Lab::new(), Arc::new(SystemClock::default()));
+    let (env, clock) = (TestEnv::new(), Arc::new(SystemClock::default()));
     let mut plan = plan_of(&format!("dir:{}", folder.display()));
     plan.settings.policy.deduplication_window = Duration::ZERO;
-    let mut camera = start(&lab, plan, clock);
+    let mut camera = start(&env, plan, clock);
     let seen = || -> Vec<String> {
-        let events = lab.events().into_iter();
+        let events = env.events().into_iter();
         let named = events.filter_map(|event| match event {
             Event::Detected(event) => Some(event.metadata["file"].as_str().unwrap().to_owned()),
             _ => None,
@@ -128,7 +129,7 @@ fn a_folder_that_was_away_is_read_for_what_came_meanwhile_and_for_nothing_twice(
     put(&folder, "before.jpg");
     wait_for("before.jpg");
     fs::rename(&folder, &away).unwrap();
-    wait(&camera, || lab.told().iter().any(|told| told.starts_with("lost: ")));
+    wait(&camera, || env.reported().iter().any(|reported| reported.starts_with("lost: ")));
     put(&away, "meanwhile.jpg");
     fs::rename(&away, &folder).unwrap();
     wait_for("meanwhile.jpg");

@@ -1,17 +1,18 @@
 //! [`ChildSource`], `exec:COMMAND`: the pictures that another program writes to its standard output. `rtsp:` and
 //! `rpicam:` are such programs, too.
 //!
-//! It owns the program: its last words, its end, and that it and all that it started end with the recorder. It starts
+//! It owns the program: its last output, its end, and that it and all that it started end with the recorder. It starts
 //! no shell and never restarts anything by itself.
 
 mod commands;
 mod death_signal;
-mod words;
+mod stderr;
+mod version;
 
 use std::io::{self, Read, Write};
 use std::os::fd::AsFd;
 use std::os::unix::process::{CommandExt, ExitStatusExt};
-use std::process::{Child, ChildStderr, ChildStdout, Command, ExitStatus, Stdio};
+use std::process::{self, Child, ChildStdout, Command, ExitStatus, Stdio};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
@@ -21,13 +22,15 @@ use lenslog_journal::Clock;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::process::{Pid, Signal, WaitId, WaitIdOptions, kill_process_group, waitid};
 
-use super::patience::{self, Patience};
+use super::stall_timeout::{self, StallTimeout};
 use super::stream::PictureStream;
-use super::{Cancel, FrameRate, Source, SourceError, SourceItem};
+use super::{FrameRate, Source, SourceError, SourceItem};
+use crate::util::CancellationToken;
 pub(super) use commands::{Program, exec, rpicam, rtsp};
-use words::Words;
+use stderr::ChildStderr;
+pub(super) use version::FfmpegVersion;
 
-/// How long a program that was told to end may take before it is killed.
+/// How long a program may take to end after SIGTERM before SIGKILL.
 const END_MAX: Duration = Duration::from_secs(2);
 
 /// The pictures of a program.
@@ -37,37 +40,42 @@ pub(super) struct ChildSource {
     // Ends before the pipe that it writes into is closed.
     child: Running,
     stream: PictureStream<Output>,
-    patience: Patience,
-    words: Words,
+    stall_timeout: StallTimeout,
+    stderr: ChildStderr,
 }
 
 impl ChildSource {
-    /// Starts the program.
+    /// Starts the program. `name` is that of the source, `camera` that of the camera, for messages.
     pub(super) fn start(
         name: String,
+        camera: &str,
         program: &Program,
         fps: FrameRate,
         clock: Arc<dyn Clock>,
-        cancel: Cancel,
+        cancel: CancellationToken,
     ) -> Result<Self, SourceError> {
         let refused =
             |reason: String| SourceError::Program { program: program.name.clone(), reason };
         let mut command = Command::new(&program.name);
         command.args(&program.arguments).stdin(Stdio::piped());
         command.stdout(Stdio::piped()).stderr(Stdio::piped());
-        // A group of its own: what it starts ends with it, and a Ctrl-C at the terminal reaches the recorder alone.
-        command.process_group(0);
-        death_signal::end_with_parent(&mut command);
-        let mut child = command.spawn().map_err(|error| refused(program.not_started(&error)))?;
-        let (input, output) = (child.stdin.take(), child.stdout.take());
-        let errors = child.stderr.take();
-        let mut child = Running { child, listener: None, is_over: Arc::default() };
-        let words = Words::default();
+        let mut child =
+            Running::spawn(&mut command).map_err(|error| refused(program.not_started(&error)))?;
+        let (input, output) = (child.child.stdin.take(), child.take_output());
+        let errors = child.child.stderr.take();
+        if let Some(warning) = &program.warning {
+            tracing::warn!(camera, "{warning}");
+        }
+        let stderr = ChildStderr::default();
         if let Some(errors) = errors {
-            let (words, program) = (words.clone(), program.clone());
+            let (stderr, program) = (stderr.clone(), program.clone());
             let errors = Errors { errors, is_over: Arc::clone(&child.is_over) };
-            let listen = move || words.listen(errors, &program.name, &program.all_words());
-            let listener = std::thread::Builder::new().name("program's words".into()).spawn(listen);
+            let camera = camera.to_owned();
+            let listen = move || {
+                stderr.listen(errors, &camera, &program.name, &program.all_words());
+            };
+            let listener =
+                std::thread::Builder::new().name("program's stderr".into()).spawn(listen);
             child.listener = Some(listener.map_err(|error| refused(error.to_string()))?);
         }
         if let Some(mut input) = input {
@@ -75,10 +83,10 @@ impl ChildSource {
             let _ = input.write_all(program.input.as_bytes());
         }
         let output = output.ok_or_else(|| refused("it has no standard output".to_owned()))?;
-        let patience = Patience::new(fps, cancel);
-        let output = Output { output, patience: patience.clone() };
-        let stream = PictureStream::new(name, output, fps, patience.clone(), clock);
-        Ok(Self { program: program.name.clone(), stream, patience, child, words })
+        let stall_timeout = StallTimeout::for_first(program.first_max, fps, cancel);
+        let output = Output { output, stall_timeout: stall_timeout.clone() };
+        let stream = PictureStream::new(name, output, fps, stall_timeout.clone(), clock);
+        Ok(Self { program: program.name.clone(), stream, stall_timeout, child, stderr })
     }
 
     /// Why there is nothing more to read.
@@ -90,12 +98,12 @@ impl ChildSource {
                     .to_owned()
             }
             (Some(error), _) => error.to_string(),
-            (None, Some(status)) => format!("it ended: {}", told(status)),
+            (None, Some(status)) => format!("it ended: {}", ending(status)),
             (None, None) => "it closed its standard output".to_owned(),
         };
-        let last = self.words.last();
+        let last = self.stderr.last();
         if !last.is_empty() {
-            reason = format!("{reason}; its last words: {last}");
+            reason = format!("{reason}; last output: {last}");
         }
         SourceError::Program { program: self.program.clone(), reason }
     }
@@ -105,24 +113,24 @@ impl Source for ChildSource {
     fn next_item(&mut self) -> Result<Option<SourceItem>, SourceError> {
         match self.stream.next_item() {
             Ok(Some(item)) => Ok(Some(item)),
-            _ if self.patience.is_cancelled() => Ok(None),
+            _ if self.stall_timeout.is_cancelled() => Ok(None),
             Ok(None) => Err(self.over(None)),
             Err(error) => Err(self.over(Some(error))),
         }
     }
 }
 
-/// The standard output of a program, read with patience.
+/// The standard output of a program, read until the stall timeout.
 #[derive(Debug)]
 struct Output {
     output: ChildStdout,
-    patience: Patience,
+    stall_timeout: StallTimeout,
 }
 
 impl Read for Output {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         loop {
-            self.patience.check()?;
+            self.stall_timeout.check()?;
             if has_something(&self.output)? {
                 return self.output.read(buffer);
             }
@@ -133,7 +141,7 @@ impl Read for Output {
 /// The standard error of a program. It ends when the program is over, even where something that the program started has
 /// left its group and holds it open: such a listener would stay for each time the program is started.
 struct Errors {
-    errors: ChildStderr,
+    errors: process::ChildStderr,
     is_over: Arc<AtomicBool>,
 }
 
@@ -153,7 +161,7 @@ impl Read for Errors {
 
 /// Whether a read returns at once, now or within a moment.
 fn has_something(pipe: &impl AsFd) -> io::Result<bool> {
-    let step = Timespec { tv_sec: 0, tv_nsec: i64::from(patience::STEP.subsec_nanos()) };
+    let step = Timespec { tv_sec: 0, tv_nsec: i64::from(stall_timeout::STEP.subsec_nanos()) };
     match poll(&mut [PollFd::new(pipe, PollFlags::IN)], Some(&step)) {
         Ok(count) => Ok(count > 0),
         Err(rustix::io::Errno::INTR) => Ok(false),
@@ -166,11 +174,23 @@ fn has_something(pipe: &impl AsFd) -> io::Result<bool> {
 struct Running {
     child: Child,
     listener: Option<JoinHandle<()>>,
-    /// Nobody is listened to any more.
+    /// No one is listened to any more.
     is_over: Arc<AtomicBool>,
 }
 
 impl Running {
+    fn spawn(command: &mut Command) -> io::Result<Self> {
+        // A group of its own: what it starts ends with it, and a Ctrl-C at the terminal reaches the recorder alone.
+        command.process_group(0);
+        death_signal::end_with_parent(command);
+        Ok(Self { child: command.spawn()?, listener: None, is_over: Arc::default() })
+    }
+
+    /// Its standard output, where that is a pipe.
+    fn take_output(&mut self) -> Option<ChildStdout> {
+        self.child.stdout.take()
+    }
+
     /// Ends it and whatever it started. Returns how it ended by itself, given `is_ending` it may take a moment to.
     fn end(&mut self, is_ending: bool) -> Option<ExitStatus> {
         let group = Pid::from_child(&self.child);
@@ -220,7 +240,7 @@ impl Drop for Running {
     }
 }
 
-fn told(status: ExitStatus) -> String {
+fn ending(status: ExitStatus) -> String {
     match (status.code(), status.signal()) {
         (Some(0), _) => "nothing went wrong as it says, exit code 0".to_owned(),
         (Some(127), _) => "exit code 127: a program it starts is not installed".to_owned(),

@@ -1,5 +1,5 @@
-//! [`Arrivals`], the files that have appeared and were not handed over yet, and when to try each. Pure: it is
-//! told what time it is.
+//! [`Arrivals`], the files that have appeared and were not handed over yet, and when to try each. Pure:
+//! the caller passes the time.
 
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
@@ -8,17 +8,28 @@ use std::time::{Duration, Instant};
 /// Most files that are waited for at once. What appears beyond is found later, by reading the folder.
 pub(super) const ARRIVALS_MAX: usize = 1024;
 
-/// A file is given up after this many times the patience even if it never stops changing.
-const PATIENCE_FACTOR: u32 = 20;
+/// A file is dropped after this many times the stall timeout even if it never stops changing.
+const STALL_TIMEOUT_FACTOR: u32 = 20;
 
 /// Files that have appeared, each with the time it is tried next.
 #[derive(Debug)]
 pub(super) struct Arrivals {
     files: HashMap<PathBuf, Arrival>,
     settle: Duration,
-    patience: Duration,
+    stall_timeout: Duration,
     count: u64,
     missed: bool,
+}
+
+/// How far a file is when it is tried.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd)]
+pub(super) enum Stage {
+    /// It may still be written.
+    Early,
+    /// Its writer closed it, and it has settled since.
+    Settled,
+    /// It is not tried again.
+    Last,
 }
 
 #[derive(Debug)]
@@ -27,49 +38,73 @@ struct Arrival {
     order: u64,
     /// When it is tried; `None`: not before something happens to it.
     try_at: Option<Instant>,
+    /// What it is then, if the stall timeout has not ended.
+    stage: Stage,
+    /// When it has settled, if its writer has closed it.
+    settled_at: Option<Instant>,
     /// When it is tried for the last time.
-    give_up_at: Instant,
-    /// When it is given up whatever happens to it.
+    last_try_at: Instant,
+    /// When it is dropped, whatever happens to it.
     latest: Instant,
 }
 
 impl Arrivals {
     /// Nothing; see [`DirOptions`](super::DirOptions) for the times.
-    pub(super) fn new(settle: Duration, patience: Duration) -> Self {
-        Self { files: HashMap::new(), settle, patience, count: 0, missed: false }
+    pub(super) fn new(settle: Duration, stall_timeout: Duration) -> Self {
+        Self { files: HashMap::new(), settle, stall_timeout, count: 0, missed: false }
     }
 
     /// The file was created or written, and may be written further.
     pub(super) fn written(&mut self, path: PathBuf, now: Instant) {
         let settle = self.settle;
-        self.note(path, now, now + settle);
+        self.note(path, now, now + settle, None);
     }
 
     /// The file was closed by its writer, or renamed: it is probably whole.
     pub(super) fn finished(&mut self, path: PathBuf, now: Instant) {
-        self.note(path, now, now);
+        let settle = self.settle;
+        self.note(path, now, now, Some(now + settle));
     }
 
-    fn note(&mut self, path: PathBuf, now: Instant, try_at: Instant) {
+    fn note(&mut self, path: PathBuf, now: Instant, try_at: Instant, settled_at: Option<Instant>) {
         if self.room() == 0 && !self.files.contains_key(&path) {
             self.missed = true;
             return;
         }
-        let patience = self.patience;
+        let stall_timeout = self.stall_timeout;
         self.count += 1;
         let arrival = self.files.entry(path).or_insert(Arrival {
             order: self.count,
             try_at: None,
-            give_up_at: now,
-            latest: now + patience * PATIENCE_FACTOR,
+            stage: Stage::Early,
+            settled_at: None,
+            last_try_at: now,
+            latest: now + stall_timeout * STALL_TIMEOUT_FACTOR,
         });
         arrival.try_at = Some(try_at);
-        arrival.give_up_at = (now + patience).min(arrival.latest);
+        arrival.stage = Stage::Early;
+        arrival.settled_at = settled_at;
+        arrival.last_try_at = (now + stall_timeout).min(arrival.latest);
     }
 
     /// The file was dealt with.
     pub(super) fn forget(&mut self, path: &Path) {
         self.files.remove(path);
+    }
+
+    /// Whether the file is waited for.
+    pub(super) fn contains(&self, path: &Path) -> bool {
+        self.files.contains_key(path)
+    }
+
+    /// The files that are waited for.
+    pub(super) fn paths(&self) -> Vec<PathBuf> {
+        self.files.keys().cloned().collect()
+    }
+
+    /// Whether no file is waited for.
+    pub(super) fn is_empty(&self) -> bool {
+        self.files.is_empty()
     }
 
     /// How many more files fit.
@@ -82,25 +117,28 @@ impl Arrivals {
         std::mem::take(&mut self.missed)
     }
 
-    /// The file to be tried now, the first that came of several, and whether it is its last time.
-    pub(super) fn due(&mut self, now: Instant) -> Option<(PathBuf, bool)> {
+    /// The file to be tried now, the first that came of several, and how far it is. One that was closed is tried at once,
+    /// and again when it has settled.
+    pub(super) fn due(&mut self, now: Instant) -> Option<(PathBuf, Stage)> {
         let files = self.files.iter_mut().filter(|(_, file)| file.is_due(now));
         let (path, arrival) = files.min_by_key(|(_, file)| file.order)?;
-        arrival.try_at = None;
-        Some((path.clone(), arrival.give_up_at <= now))
+        arrival.try_at = arrival.settled_at.take();
+        let stage = if arrival.last_try_at <= now { Stage::Last } else { arrival.stage };
+        arrival.stage = Stage::Settled;
+        Some((path.clone(), stage))
     }
 
     /// When the next file is to be tried.
     pub(super) fn next_due(&self) -> Option<Instant> {
         let next =
-            |file: &Arrival| file.try_at.map_or(file.give_up_at, |at| at.min(file.give_up_at));
+            |file: &Arrival| file.try_at.map_or(file.last_try_at, |at| at.min(file.last_try_at));
         self.files.values().map(next).min()
     }
 }
 
 impl Arrival {
     fn is_due(&self, now: Instant) -> bool {
-        self.give_up_at <= now || self.try_at.is_some_and(|at| at <= now)
+        self.last_try_at <= now || self.try_at.is_some_and(|at| at <= now)
     }
 }
 
@@ -109,10 +147,10 @@ mod tests {
     use super::*;
 
     const SETTLE: Duration = Duration::from_secs(1);
-    const PATIENCE: Duration = Duration::from_secs(30);
+    const STALL_TIMEOUT: Duration = Duration::from_secs(30);
 
     fn new() -> (Arrivals, Instant) {
-        (Arrivals::new(SETTLE, PATIENCE), Instant::now())
+        (Arrivals::new(SETTLE, STALL_TIMEOUT), Instant::now())
     }
 
     fn path(name: &str) -> PathBuf {
@@ -124,12 +162,13 @@ mod tests {
         let (mut arrivals, now) = new();
         arrivals.written(path("open"), now);
         arrivals.finished(path("closed"), now);
-        assert_eq!(arrivals.due(now), Some((path("closed"), false)));
+        assert_eq!(arrivals.due(now), Some((path("closed"), Stage::Early)));
+        arrivals.forget(&path("closed"));
         assert_eq!(arrivals.due(now), None);
         assert_eq!(arrivals.next_due(), Some(now + SETTLE));
         arrivals.written(path("open"), now + SETTLE / 2);
         assert_eq!(arrivals.due(now + SETTLE), None, "it was written again");
-        assert_eq!(arrivals.due(now + SETTLE * 3 / 2), Some((path("open"), false)));
+        assert_eq!(arrivals.due(now + SETTLE * 3 / 2), Some((path("open"), Stage::Early)));
     }
 
     #[test]
@@ -145,26 +184,27 @@ mod tests {
     }
 
     #[test]
-    fn a_file_that_is_never_whole_is_tried_a_last_time_when_patience_ends() {
+    fn a_file_that_is_never_whole_is_tried_a_last_time_at_the_stall_timeout() {
         let (mut arrivals, now) = new();
         arrivals.finished(path("a"), now);
-        assert_eq!(arrivals.due(now), Some((path("a"), false)));
-        assert_eq!(arrivals.next_due(), Some(now + PATIENCE));
-        assert_eq!(arrivals.due(now + PATIENCE), Some((path("a"), true)));
+        assert_eq!(arrivals.due(now), Some((path("a"), Stage::Early)));
+        assert_eq!(arrivals.due(now + SETTLE), Some((path("a"), Stage::Settled)));
+        assert_eq!(arrivals.next_due(), Some(now + STALL_TIMEOUT));
+        assert_eq!(arrivals.due(now + STALL_TIMEOUT), Some((path("a"), Stage::Last)));
         arrivals.forget(&path("a"));
         assert_eq!(arrivals.next_due(), None);
     }
 
     #[test]
-    fn a_file_that_never_stops_changing_is_given_up_too() {
+    fn a_file_that_never_stops_changing_is_dropped_too() {
         let (mut arrivals, now) = new();
         let mut time = now;
-        while time < now + PATIENCE * PATIENCE_FACTOR {
+        while time < now + STALL_TIMEOUT * STALL_TIMEOUT_FACTOR {
             arrivals.written(path("a"), time);
             assert_eq!(arrivals.due(time), None);
             time += SETTLE / 2;
         }
-        assert_eq!(arrivals.due(time), Some((path("a"), true)));
+        assert_eq!(arrivals.due(time), Some((path("a"), Stage::Last)));
     }
 
     #[test]

@@ -11,7 +11,7 @@ use super::*;
 use crate::source::FRAME_BYTES_MAX;
 use crate::source::samples::{exif_segment, jpeg, with_segment};
 
-/// A watched folder. Settling and patience are short, so that tests do not wait for long; nothing depends on
+/// A watched folder. The settling time and the stall timeout are short, so that tests do not wait for long; nothing depends on
 /// how short.
 fn watched() -> (TempDir, DirSource) {
     let folder = tempfile::tempdir().unwrap();
@@ -20,14 +20,20 @@ fn watched() -> (TempDir, DirSource) {
 }
 
 fn open(path: &Path) -> DirSource {
-    let options = DirOptions {
+    open_with(path, options())
+}
+
+fn open_with(path: &Path, options: DirOptions) -> DirSource {
+    DirSource::open(path, options, CancellationToken::new()).unwrap()
+}
+
+fn options() -> DirOptions {
+    DirOptions {
         settle: Duration::from_millis(20),
-        patience: Duration::from_millis(100),
-        since: None,
-        memory: None,
+        stall_timeout: Duration::from_millis(100),
         local_offset: LocalOffset::FixedMinutes(60),
-    };
-    DirSource::open(path, options, Cancel::new()).unwrap()
+        ..DirOptions::default()
+    }
 }
 
 fn next(source: &mut DirSource) -> SourceItem {
@@ -77,13 +83,15 @@ fn what_was_there_before_is_not_handed_over() {
 
 #[test]
 fn the_time_is_that_of_the_camera_or_else_of_the_file() {
-    let (folder, mut source) = watched();
-    let told =
+    let folder = tempfile::tempdir().unwrap();
+    let clock = ClockSettings { time: PictureTime::Claimed, ..ClockSettings::default() };
+    let mut source = open_with(folder.path(), DirOptions { clock, ..options() });
+    let dated =
         with_segment(&jpeg(32, 24, 1), 0xE1, &exif_segment("2026:11:23 14:32:15", "", "+09:00"));
-    fs::write(folder.path().join("a.jpg"), told).unwrap();
+    fs::write(folder.path().join("a.jpg"), dated).unwrap();
     assert_eq!(next_frame(&mut source).time.to_string(), "2026-11-23T14:32:15+09:00");
     // Set before the file has its name.
-    let hidden = folder.path().join("untold");
+    let hidden = folder.path().join("undated");
     fs::write(&hidden, jpeg(32, 24, 1)).unwrap();
     let modified = std::time::UNIX_EPOCH + Duration::from_millis(1_700_000_000_250);
     File::options().write(true).open(&hidden).unwrap().set_modified(modified).unwrap();
@@ -137,7 +145,7 @@ fn a_picture_that_arrives_in_parts_is_handed_over_when_it_is_whole() {
     upload.write_all(tail).unwrap();
     drop(upload);
     let name = loop {
-        // On a machine that stood still in between, patience with the half has ended.
+        // On a machine that stood still in between, the stall timeout of the half has passed.
         if let SourceItem::Frame(frame) = next(&mut source) {
             break frame.origin.unwrap();
         }
@@ -158,7 +166,7 @@ fn a_picture_whose_writer_never_closes_it_is_handed_over_when_it_has_settled() {
 }
 
 #[test]
-fn a_picture_that_is_never_whole_is_reported_when_patience_ends() {
+fn a_picture_that_is_never_whole_is_reported_at_the_stall_timeout() {
     let (folder, mut source) = watched();
     let whole = jpeg(64, 48, 1);
     fs::write(folder.path().join("cut.jpg"), &whole[..whole.len() / 2]).unwrap();
@@ -176,8 +184,11 @@ fn what_is_no_picture_is_reported_at_once_with_a_reason() {
     let problem = next_problem(&mut source).to_string();
     assert!(problem.ends_with("notes.txt: ignored: its name does not end in .jpg, .jpeg or .png"));
     fs::write(folder.path().join("page.jpg"), b"<html>not found</html>").unwrap();
-    let problem = next_problem(&mut source).to_string();
-    assert!(problem.ends_with("page.jpg: ignored: neither JPEG nor PNG"), "{problem}");
+    let problem = next_problem(&mut source);
+    assert!(problem.is_lost_picture());
+    let problem = problem.to_string();
+    let expected = "page.jpg: the picture cannot be decoded: neither JPEG nor PNG";
+    assert!(problem.ends_with(expected), "{problem}");
     File::create(folder.path().join("huge.jpg"))
         .unwrap()
         .set_len(FRAME_BYTES_MAX as u64 + 1)
@@ -197,7 +208,7 @@ fn a_picture_that_is_deleted_at_once_is_reported() {
 }
 
 #[test]
-fn a_picture_is_handed_over_once_until_it_is_written_anew() {
+fn a_picture_is_handed_over_once_until_it_is_written_again() {
     let (folder, mut source) = watched();
     let (path, renamed) = (folder.path().join("a.jpg"), folder.path().join("z.jpg"));
     fs::write(&path, jpeg(32, 24, 1)).unwrap();
@@ -257,7 +268,7 @@ fn a_picture_whose_news_was_lost_among_too_many_is_found() {
     let (folder, mut source) = watched();
     let mut others =
         ["one.txt", "two.txt"].map(|name| File::create(folder.path().join(name)).unwrap());
-    // Nobody hears it meanwhile.
+    // No one hears it meanwhile.
     while !source.watch.missed.load(Ordering::Acquire) {
         others.iter_mut().for_each(|other| other.write_all(b"x").unwrap());
     }
@@ -329,7 +340,7 @@ fn what_has_come_into_a_folder_since_a_time_is_handed_over() {
     let open = |since| {
         let options =
             DirOptions { since: Some(since), settle: Duration::ZERO, ..DirOptions::default() };
-        DirSource::open(folder.path(), options, Cancel::new()).unwrap()
+        DirSource::open(folder.path(), options, CancellationToken::new()).unwrap()
     };
     assert_eq!(next_name(&mut open(changed)), "a.jpg");
     let mut source = open(changed + 3_600_000_000);
@@ -342,7 +353,7 @@ fn a_folder_that_was_replaced_is_noticed() {
     let parent = tempfile::tempdir().unwrap();
     let folder = parent.path().join("in");
     fs::create_dir(&folder).unwrap();
-    let mut source = open(&folder);
+    let source = open(&folder);
     assert!(source.watch.check_folder().is_ok());
     fs::rename(&folder, parent.path().join("out")).unwrap();
     fs::create_dir(&folder).unwrap();
@@ -355,7 +366,7 @@ fn what_is_no_folder_is_refused_with_what_to_do() {
     let file = folder.path().join("recording.mjpeg");
     fs::write(&file, b"x").unwrap();
     let message = |path: &Path| {
-        let opened = DirSource::open(path, DirOptions::default(), Cancel::new());
+        let opened = DirSource::open(path, DirOptions::default(), CancellationToken::new());
         opened.unwrap_err().to_string()
     };
     let found = message(&file);
@@ -367,9 +378,277 @@ fn what_is_no_folder_is_refused_with_what_to_do() {
 #[test]
 fn a_source_that_waits_ends_when_it_is_cancelled() {
     let folder = tempfile::tempdir().unwrap();
-    let cancel = Cancel::new();
+    let cancel = CancellationToken::new();
     let mut source = DirSource::open(folder.path(), DirOptions::default(), cancel.clone()).unwrap();
     let waiting = std::thread::spawn(move || source.next_item().unwrap().is_none());
     cancel.cancel();
     assert!(waiting.join().unwrap());
+}
+
+/// A picture whose EXIF says that it was taken so long before now, in seconds.
+fn taken_before(seconds: i64, seed: u8) -> Vec<u8> {
+    let at = LocalOffset::FixedMinutes(0).at(watch::utc_micros_now() - seconds * 1_000_000);
+    let text = at.to_local().format("%Y:%m:%d %H:%M:%S").to_string();
+    with_segment(&jpeg(32, 24, seed), 0xE1, &exif_segment(&text, "", "+00:00"))
+}
+
+/// How many seconds before now a time is.
+fn age(time: Timestamp) -> i64 {
+    (watch::utc_micros_now() - time.utc_micros) / 1_000_000
+}
+
+const DAY: i64 = 86_400;
+
+#[test]
+fn a_possible_claim_is_the_time_of_a_picture_and_another_is_not() {
+    let (folder, mut source) = watched();
+    for (seed, (lag, is_believed)) in (1..).zip([
+        (3 * DAY, true),
+        (29 * DAY, true),
+        (26 * 365 * DAY, false),
+        (60, true),
+        (-11 * 365 * DAY, false),
+        (-300, false),
+    ]) {
+        fs::write(folder.path().join("a.jpg"), taken_before(lag, seed)).unwrap();
+        let frame = next_frame(&mut source);
+        let (used, claimed) = if is_believed { (lag, None) } else { (0, Some(lag)) };
+        // Slow machines are late, and never early.
+        assert!((used..used + 100).contains(&age(frame.time)), "{lag}: {frame:?}");
+        let found = frame.claimed.map(age);
+        assert_eq!(found.is_some(), claimed.is_some(), "{lag}: {frame:?}");
+        assert!(found.zip(claimed).is_none_or(|(age, lag)| (lag..lag + 100).contains(&age)));
+        assert_eq!(source.clock_fault().is_none(), is_believed);
+    }
+}
+
+#[test]
+fn a_wrong_clock_is_logged_once_and_remembered_across_restarts() {
+    let folder = tempfile::tempdir().unwrap();
+    let memory = tempfile::tempdir().unwrap();
+    let options = DirOptions { memory: Some(memory.path().join("a.taken")), ..options() };
+    let mut source = open_with(folder.path(), options.clone());
+    let put = |name: &str, seed| {
+        fs::write(folder.path().join(name), taken_before(9000 * DAY, seed)).unwrap();
+    };
+    put("a.jpg", 1);
+    next_frame(&mut source);
+    let fault = source.take_clock_news().unwrap().fault.unwrap();
+    assert!(fault.describe("door").contains("24 years"), "{}", fault.describe("door"));
+    for (name, seed) in [("b.jpg", 2), ("c.jpg", 3)] {
+        put(name, seed);
+        next_frame(&mut source);
+        assert_eq!(source.take_clock_news(), None);
+    }
+    drop(source);
+    let mut source = open_with(folder.path(), options);
+    assert!(source.clock_fault().is_some());
+    // The last one was handed over, and not confirmed.
+    assert_eq!(next_name(&mut source), "c.jpg");
+    put("d.jpg", 4);
+    assert_eq!(next_name(&mut source), "d.jpg");
+    assert_eq!(source.take_clock_news(), None, "it was logged before");
+}
+
+#[test]
+fn a_zone_fault_names_the_key_only_where_the_key_helps() {
+    let (folder, mut source) = watched();
+    // Two hours ahead, by EXIF with an offset of its own, then without.
+    fs::write(folder.path().join("a.jpg"), taken_before(-7200, 1)).unwrap();
+    next_frame(&mut source);
+    let fault = source.clock_fault().unwrap();
+    assert!((fault.lag_micros + 7_200_000_000).abs() < 60_000_000, "{fault:?}");
+    assert_eq!(fault.zone_minutes, None);
+    let at = LocalOffset::FixedMinutes(180).at(watch::utc_micros_now());
+    let text = at.to_local().format("%Y:%m:%d %H:%M:%S").to_string();
+    let picture = with_segment(&jpeg(32, 24, 2), 0xE1, &exif_segment(&text, "", ""));
+    fs::write(folder.path().join("b.jpg"), picture).unwrap();
+    next_frame(&mut source);
+    assert_eq!(source.clock_fault().unwrap().zone_minutes, Some(180));
+    // What an earlier run found says nothing where the clock is not judged.
+    source.options.clock.time = PictureTime::Claimed;
+    assert_eq!(source.clock_fault(), None);
+}
+
+#[test]
+fn pictures_on_a_share_arrive_when_they_are_picked_up() {
+    let (folder, mut source) = watched();
+    let path = folder.path().join("a.jpg");
+    fs::write(&path, jpeg(32, 24, 1)).unwrap();
+    source.options.clock.time = PictureTime::Arrival;
+    let found = fs::metadata(&path).unwrap();
+    let changed = walk::changed_utc_micros(&found);
+    assert_eq!(source.date(None, &found).0.utc_micros, changed);
+    source.watch.pretend_share();
+    while watch::utc_micros_now() == changed {}
+    assert!(source.date(None, &found).0.utc_micros > changed);
+}
+
+#[test]
+fn nothing_is_disbelieved_while_this_machines_clock_is_not_trusted() {
+    let folder = tempfile::tempdir().unwrap();
+    let trust = Trust::new(|| false);
+    let mut source = open_with(folder.path(), DirOptions { trust, ..options() });
+    fs::write(folder.path().join("a.jpg"), taken_before(-400 * DAY, 1)).unwrap();
+    let frame = next_frame(&mut source);
+    assert!(age(frame.time) < -399 * DAY && frame.claimed.is_none(), "{frame:?}");
+}
+
+#[test]
+fn what_is_uploaded_again_with_the_same_bytes_is_not_handed_over_again() {
+    let folder = tempfile::tempdir().unwrap();
+    let memory = tempfile::tempdir().unwrap();
+    let options = DirOptions { memory: Some(memory.path().join("a.taken")), ..options() };
+    let names = ["a.jpg", "deep/b.jpg", "c.jpg"];
+    fs::create_dir(folder.path().join("deep")).unwrap();
+    let upload = || {
+        for (name, seed) in names.iter().zip(1..) {
+            let path = folder.path().join(name);
+            let _ = fs::remove_file(&path);
+            fs::write(&path, jpeg(32, 24, seed)).unwrap();
+            let modified = std::time::SystemTime::now() - Duration::from_secs(seed.into());
+            File::options().write(true).open(path).unwrap().set_modified(modified).unwrap();
+        }
+    };
+    let mut source = open_with(folder.path(), options.clone());
+    upload();
+    let mut found: Vec<_> = (0..3).map(|_| next_name(&mut source)).collect();
+    found.sort();
+    assert_eq!(found, ["a.jpg", "b.jpg", "c.jpg"]);
+    let put_last = |name: &str| fs::write(folder.path().join(name), jpeg(48, 24, 1)).unwrap();
+    upload();
+    put_last("last.jpg");
+    assert_eq!(next_name(&mut source), "last.jpg");
+    put_last("confirms.jpg");
+    assert_eq!(next_name(&mut source), "confirms.jpg");
+    drop(source);
+    upload();
+    fs::remove_file(folder.path().join("confirms.jpg")).unwrap();
+    let mut source = open_with(folder.path(), options);
+    put_last("after.jpg");
+    assert_eq!(next_name(&mut source), "after.jpg");
+}
+
+#[test]
+fn a_picture_cut_in_half_with_an_end_marker_is_refused() {
+    let (folder, mut source) = watched();
+    let whole = jpeg(160, 120, 1);
+    let cut = [&whole[..whole.len() * 2 / 3], &[0xFF, 0xD9]].concat();
+    fs::write(folder.path().join("cut.jpg"), cut).unwrap();
+    let problem = next_problem(&mut source);
+    assert!(matches!(problem.fault, PictureFault::Undecodable { .. }), "{problem}");
+    assert!(problem.is_lost_picture());
+    // What a camera writes after the end of a picture makes it no worse.
+    fs::write(folder.path().join("more.jpg"), [&whole[..], b"a trailer"].concat()).unwrap();
+    assert_eq!(next_name(&mut source), "more.jpg");
+}
+
+#[test]
+fn a_picture_without_its_end_marker_is_taken_once_if_it_is_whole() {
+    let (folder, mut source) = watched();
+    let whole = jpeg(160, 120, 1);
+    let unended = &whole[..whole.len() - 2];
+    // Its end marker comes with the next write: it is one picture.
+    let mut upload = File::create(folder.path().join("a.jpg")).unwrap();
+    upload.write_all(unended).unwrap();
+    upload.write_all(&whole[whole.len() - 2..]).unwrap();
+    drop(upload);
+    assert_eq!(next_name(&mut source), "a.jpg");
+    let expected = crate::source::decode::decode_file(&whole).unwrap();
+    for (name, rest) in [("b.jpg", &b""[..]), ("c.jpg", b"\xFF"), ("d.jpg", &[0; 500])] {
+        fs::write(folder.path().join(name), [unended, rest].concat()).unwrap();
+        let frame = next_frame(&mut source);
+        assert!(frame.origin.unwrap().ends_with(name) && frame.picture == expected);
+    }
+    let upload = File::create(folder.path().join("open.jpg")).unwrap();
+    (&upload).write_all(unended).unwrap();
+    assert_eq!(next_name(&mut source), "open.jpg");
+    // Taken already: its end marker makes no second picture.
+    (&upload).write_all(&whole[whole.len() - 2..]).unwrap();
+    drop(upload);
+    fs::write(folder.path().join("cut.jpg"), &whole[..whole.len() * 9 / 10]).unwrap();
+    let problem = next_problem(&mut source);
+    assert!(problem.place.ends_with("cut.jpg"), "{problem}");
+    assert!(matches!(problem.fault, PictureFault::Truncated { .. }), "{problem}");
+}
+
+#[test]
+fn padding_between_segments_of_a_picture_is_passed_over() {
+    let (folder, mut source) = watched();
+    let whole = jpeg(160, 120, 1);
+    let expected = crate::source::decode::decode_file(&whole).unwrap();
+    for (name, padding) in
+        [("a.jpg", vec![0; 608]), ("b.jpg", vec![0; 9000]), ("c.jpg", vec![9; 31])]
+    {
+        let padded = [&whole[..20], &padding, &whole[20..]].concat();
+        fs::write(folder.path().join(name), padded).unwrap();
+        let frame = next_frame(&mut source);
+        assert!(frame.origin.unwrap().ends_with(name) && frame.picture == expected);
+    }
+}
+
+#[test]
+fn a_local_file_system_that_reports_nothing_is_polled() {
+    let folder = tempfile::tempdir().unwrap();
+    let compare = Duration::ZERO;
+    let log = tempfile::NamedTempFile::new().unwrap();
+    crate::testing::logging_to(log.path(), || {
+        let mut source = open_with(folder.path(), DirOptions { compare, ..options() });
+        source.watch.deafen();
+        let opened = watch::utc_micros_now();
+        let path = folder.path().join("a.jpg");
+        fs::write(&path, jpeg(32, 24, 1)).unwrap();
+        // Its change is later than the start, however coarse the clock of the file system is.
+        while walk::changed_utc_micros(&fs::metadata(&path).unwrap()) <= opened {
+            fs::set_permissions(&path, fs::metadata(&path).unwrap().permissions()).unwrap();
+        }
+        assert_eq!(next_name(&mut source), "a.jpg");
+        fs::write(folder.path().join("b.jpg"), jpeg(32, 24, 2)).unwrap();
+        assert_eq!(next_name(&mut source), "b.jpg");
+        assert!(source.watch.is_polled());
+    });
+    let text = fs::read_to_string(log.path()).unwrap();
+    assert_eq!(text.matches("the folder is polled").count(), 1, "{text}");
+    assert!(text.contains("of which the kernel reported nothing"), "{text}");
+}
+
+#[test]
+fn the_start_says_that_a_folder_is_polled_and_why() {
+    let log = tempfile::NamedTempFile::new().unwrap();
+    // On a file system that every Linux has, and of which nothing is known.
+    crate::testing::logging_to(log.path(), || open(Path::new("/proc/sys/kernel/random")));
+    let text = fs::read_to_string(log.path()).unwrap();
+    assert!(text.contains("the folder is polled, every second or less often"), "{text}");
+    assert!(text.contains("on an unknown file system, where changes by others"), "{text}");
+    let folder = tempfile::tempdir().unwrap();
+    crate::testing::logging_to(log.path(), || open(folder.path()));
+    assert_eq!(fs::read_to_string(log.path()).unwrap(), "", "the kernel reports all of it");
+}
+
+#[test]
+fn folders_in_which_nothing_happened_for_long_are_looked_into_when_all_is_compared() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = |minute: usize| folder.path().join(format!("day/{minute:05}/a.jpg"));
+    let put = |minute: usize, seed| {
+        fs::create_dir_all(path(minute).parent().unwrap()).unwrap();
+        fs::write(path(minute), jpeg(8, 8, seed)).unwrap();
+    };
+    // Long enough that comparing is not all that happens.
+    let compare = Duration::from_secs(1);
+    let mut source = open_with(
+        folder.path(),
+        DirOptions { compare, settle: Duration::from_millis(1), ..options() },
+    );
+    let count = WATCHED_FOLDERS_MAX + 100;
+    let mut found = Vec::new();
+    for minute in 0..count {
+        put(minute, 1);
+        found.push(next_frame(&mut source).origin.unwrap());
+    }
+    assert!(found.into_iter().eq((0..count).map(|minute| path(minute).canonicalize().unwrap())));
+    assert_eq!(source.watch.watched(), WATCHED_FOLDERS_MAX);
+    put(3, 2);
+    let found = next_frame(&mut source).origin.unwrap();
+    assert!(found.ends_with("day/00003/a.jpg"), "{}", found.display());
+    assert_eq!(source.watch.watched(), WATCHED_FOLDERS_MAX);
 }

@@ -1,10 +1,15 @@
-//! [`MjpegReader`], which splits a stream of concatenated JPEG pictures, in bounded memory.
+//! [`MjpegReader`], which splits a stream of concatenated JPEG or PNG pictures, in bounded memory.
 //!
 //! It follows the structure of JPEG (markers, segment lengths, byte stuffing) instead of looking for the end
 //! marker, so a thumbnail inside a picture is not taken for one, and what stands between pictures is skipped.
-//! It decodes nothing.
+//! It is no stricter than the decoder that follows: a picture may have zeros between its segments, and lack its end
+//! marker. It decodes nothing.
 
+mod leniency;
+mod marker;
+mod png;
 mod splitter;
+mod start;
 #[cfg(test)]
 mod tests;
 
@@ -16,11 +21,18 @@ use splitter::Splitter;
 /// A stretch of the stream.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Piece {
-    /// One whole picture, from its start marker to its end marker.
+    /// One whole picture, from its start marker to its end marker. Zeros between its segments are left out.
     Picture {
         /// Where it begins in the stream.
         offset: u64,
         /// The picture.
+        bytes: Vec<u8>,
+    },
+    /// A picture in whose data the stream ends, or the next picture begins. Only a decoder can say whether it is whole.
+    Unended {
+        /// Where it begins in the stream.
+        offset: u64,
+        /// The picture, with an end marker.
         bytes: Vec<u8>,
     },
     /// Something that is not a whole picture, and was skipped.

@@ -27,6 +27,7 @@ impl Read for Chunked<'_> {
 fn outline(pieces: &[Piece]) -> Vec<String> {
     let line = |piece: &Piece| match piece {
         Piece::Picture { offset, bytes } => format!("picture {offset}+{}", bytes.len()),
+        Piece::Unended { offset, bytes } => format!("unended {offset}+{}", bytes.len()),
         Piece::Fault { offset, fault } => format!("fault {offset}: {fault}"),
     };
     pieces.iter().map(line).collect()
@@ -65,7 +66,7 @@ fn pictures(pieces: &[Piece]) -> Vec<&[u8]> {
     pieces
         .filter_map(|piece| match piece {
             Piece::Picture { bytes, .. } => Some(bytes.as_slice()),
-            Piece::Fault { .. } => None,
+            Piece::Unended { .. } | Piece::Fault { .. } => None,
         })
         .collect()
 }
@@ -75,7 +76,7 @@ fn faults(pieces: &[Piece]) -> Vec<&PictureFault> {
     pieces
         .filter_map(|piece| match piece {
             Piece::Fault { fault, .. } => Some(fault),
-            Piece::Picture { .. } => None,
+            Piece::Picture { .. } | Piece::Unended { .. } => None,
         })
         .collect()
 }
@@ -125,7 +126,7 @@ fn a_picture_cut_anywhere_costs_only_itself() {
         let last = [&next[..], &picture[..cut]].concat();
         let pieces = split_with(&last, usize::MAX, LIMIT);
         assert!(pictures(&pieces) == [&next[..]], "end cut at {cut}: {:?}", outline(&pieces));
-        assert!(cut < 3 || faults(&pieces).len() == 1, "end cut at {cut}: {:?}", outline(&pieces));
+        assert!(cut < 3 || pieces.len() == 2, "end cut at {cut}: {:?}", outline(&pieces));
     }
 }
 
@@ -165,6 +166,67 @@ fn markers_without_length_and_fill_bytes_are_part_of_a_picture() {
     let plain = jpeg(16, 16, 1);
     let filled = [&plain[..2], &[0xFF, 0xFF, 0xFF, 0x01, 0xFF], &plain[2..]].concat();
     assert_eq!(split(&filled), [whole(0, &filled)]);
+}
+
+#[test]
+fn a_picture_without_its_end_marker_is_handed_out_with_one() {
+    let (first, second) = (jpeg(40, 30, 1), jpeg(16, 16, 2));
+    let unended = &first[..first.len() - 2];
+    let head = b"\r\n--x\r\nContent-Type: image/jpeg\r\n\r\n";
+    for between in [&b""[..], head] {
+        let stream = [unended, between, &second].concat();
+        let added = Piece::Unended { offset: 0, bytes: first.clone() };
+        let expected = [added, whole(unended.len() + between.len(), &second)];
+        assert!(split(&stream) == expected, "{:?}", outline(&split(&stream)));
+    }
+    for end in [&b""[..], b"\xFF", b"\r\n--x--\r\n"] {
+        let pieces = split(&[unended, end].concat());
+        let [Piece::Unended { bytes, .. }] = &pieces[..] else { panic!("{:?}", outline(&pieces)) };
+        assert!(bytes.starts_with(unended) && bytes.ends_with(&[0xFF, 0xD9]), "{end:?}");
+    }
+}
+
+#[test]
+fn zeros_between_segments_are_left_out() {
+    let picture = jpeg(40, 30, 1);
+    for zeros in [1, 4, 608, 4096] {
+        let padded = [&picture[..20], &vec![0; zeros], &picture[20..]].concat();
+        let stream = [&padded[..], &padded].concat();
+        let expected = [whole(0, &picture), whole(padded.len(), &picture)];
+        assert!(split(&stream) == expected, "{zeros}: {:?}", outline(&split(&stream)));
+    }
+    let endless = [&picture[..20], &vec![0; 5000], &picture[20..], &picture].concat();
+    assert_eq!(pictures(&split(&endless)), [&picture[..]]);
+}
+
+#[test]
+fn png_pictures_come_back_as_they_were() {
+    let mut png = std::io::Cursor::new(Vec::new());
+    let drawn = crate::source::samples::picture(40, 30, 1);
+    drawn.write_to(&mut png, image::ImageFormat::Png).unwrap();
+    let (png, jpeg) = (png.into_inner(), jpeg(16, 16, 1));
+    let stream = [&png[..], b"\r\n--x\r\n\x89PNG\r", &jpeg, &png].concat();
+    let pieces = split(&stream);
+    assert!(pictures(&pieces) == [&png[..], &jpeg, &png], "{:?}", outline(&pieces));
+    assert_eq!(faults(&split(&png[..png.len() - 5])).len(), 1);
+    assert_eq!(pictures(&split(&[&png[..60], &png].concat())), [&png[..]]);
+}
+
+#[test]
+fn a_picture_of_another_format_is_named_once_a_gap() {
+    const HEAD: &[u8] = b"\r\n--x\r\nContent-Type: image/jpeg\r\n\r\n";
+    let jpeg = jpeg(16, 16, 1);
+    let other = [&b"RIFF\x24\x01\0\0WEBPVP8 "[..], &[0x5A; 3000]].concat();
+    let gap = [HEAD, &other].concat().repeat(3);
+    let pieces = split(&[&gap[..], HEAD, &jpeg, &gap].concat());
+    let fault = PictureFault::OtherFormat { format: "WebP" };
+    assert_eq!(faults(&pieces), [&fault, &fault], "{:?}", outline(&pieces));
+    assert_eq!(pictures(&pieces), [&jpeg[..]]);
+    // In what is left of a damaged picture it may be anything, such as EXIF.
+    let damaged = [&jpeg[..2], &[0xFF, 0xE1, 0, 20, 0, 0], b"II*\0\x08\0\0\0", &[9; 900]].concat();
+    let faults_of = |bytes: &[u8]| faults(&split(bytes)).into_iter().cloned().collect::<Vec<_>>();
+    let malformed = faults_of(&damaged);
+    assert!(matches!(malformed[..], [PictureFault::Malformed { .. }]), "{malformed:?}");
 }
 
 #[test]

@@ -10,7 +10,7 @@ use super::guarded;
 /// Names that a message lists at most.
 const NAMES_TOLD_MAX: usize = 40;
 
-/// Sets what is configured. What cannot be set is told and leaves the camera as it is: a picture that is a little
+/// Sets what is configured. What cannot be set is logged and leaves the camera as it is: a picture that is a little
 /// too dark is better than none.
 pub(super) fn set(device: &Device, wanted: &BTreeMap<String, i64>, camera: &str) {
     if wanted.is_empty() {

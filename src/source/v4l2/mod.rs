@@ -25,12 +25,13 @@ use v4l::video::capture::Parameters;
 use v4l::{Device, Format, FourCC, Fraction};
 
 use super::decode::StreamDecoder;
-use super::patience::{Patience, SILENCE_MAX};
+use super::frame_sampler::FrameSampler;
 use super::problem::PictureFault;
-use super::rhythm::Rhythm;
 use super::size::PictureSize;
-use super::{Cancel, FrameProblem, FrameRate, Source, SourceError, SourceItem};
-use crate::frame::Frame;
+use super::stall_timeout::{STALL_TIMEOUT_MIN, StallTimeout};
+use super::{FrameProblem, FrameRate, Source, SourceError, SourceItem};
+use crate::util::CancellationToken;
+use lenslog_vision::frame::Frame;
 use mode::Offer;
 use pixels::Pixels;
 
@@ -62,9 +63,9 @@ pub(super) struct V4l2Source {
     format: Format,
     pixels: Pixels,
     decoder: StreamDecoder,
-    rhythm: Rhythm,
+    frame_sampler: FrameSampler,
     clock: Arc<dyn Clock>,
-    patience: Patience,
+    stall_timeout: StallTimeout,
     number: u64,
 }
 
@@ -74,7 +75,7 @@ impl V4l2Source {
         path: &Path,
         options: &V4l2Options,
         clock: Arc<dyn Clock>,
-        cancel: Cancel,
+        cancel: CancellationToken,
     ) -> Result<Self, SourceError> {
         let name = format!("v4l2:{}", path.display());
         let refused = |error: io::Error| refused(path, &error);
@@ -88,7 +89,7 @@ impl V4l2Source {
         }
         let offers = guarded(|| offers::of(&device, options)).map_err(refused)?;
         let offer = mode::choose(&offers, options.size, options.fps.fps())
-            .ok_or_else(|| unusable(path, &offers::told(&device)))?;
+            .ok_or_else(|| unusable(path, &offers::describe(&device)))?;
         let format = guarded(|| set_format(&device, offer)).map_err(refused)?;
         let pixels = Pixels::of(format.fourcc.repr)
             .ok_or_else(|| unusable(path, "it does not keep to the layout it offers"))?;
@@ -101,7 +102,7 @@ impl V4l2Source {
         controls::set(&device, &options.controls, &name);
         let buffers = || Stream::with_buffers(&device, Type::VideoCapture, BUFFERS);
         let mut stream = guarded(buffers).map_err(refused)?;
-        stream.set_timeout(SILENCE_MAX);
+        stream.set_timeout(STALL_TIMEOUT_MIN);
         tracing::info!(
             camera = %name, card = capabilities.card, size = %format!("{}x{}", format.width, format.height),
             layout = %format.fourcc, rate = rate.unwrap_or_default(), "the camera is open"
@@ -115,9 +116,9 @@ impl V4l2Source {
             format,
             pixels,
             decoder: StreamDecoder::default(),
-            rhythm: Rhythm::new(options.fps),
+            frame_sampler: FrameSampler::new(options.fps),
             clock,
-            patience: Patience::new(options.fps, cancel),
+            stall_timeout: StallTimeout::new(options.fps, cancel),
             number: 0,
         })
     }
@@ -136,10 +137,10 @@ impl V4l2Source {
     /// Waits for a picture; `false` when cancelled.
     fn wait(&self) -> io::Result<bool> {
         loop {
-            if self.patience.is_cancelled() {
+            if self.stall_timeout.is_cancelled() {
                 return Ok(false);
             }
-            self.patience.check()?;
+            self.stall_timeout.check()?;
             match self.device.handle().poll(libc::POLLIN, WAIT_STEP_MS) {
                 Ok(0) => {}
                 Ok(_) => return Ok(true),
@@ -161,7 +162,7 @@ impl V4l2Source {
             let now = self.clock.read().wall;
             let (buffer, metadata) = self.stream.next()?;
             let age = age(metadata);
-            if !self.rhythm.is_due(Instant::now().checked_sub(age)) {
+            if !self.frame_sampler.is_due(Instant::now().checked_sub(age)) {
                 continue;
             }
             let number = self.number;
@@ -178,7 +179,7 @@ impl V4l2Source {
             };
             let micros = i64::try_from(age.as_micros()).unwrap_or_default();
             if decoded.is_ok() {
-                self.patience.renew();
+                self.stall_timeout.renew();
             }
             return Ok(Some(match decoded {
                 Ok(picture) => SourceItem::Frame(Frame {
@@ -187,6 +188,7 @@ impl V4l2Source {
                     picture,
                     dropped_before: 0,
                     origin: None,
+                    claimed: None,
                 }),
                 Err(fault) => self.problem(fault),
             }));
@@ -280,7 +282,7 @@ mod tests {
             controls: BTreeMap::new(),
         };
         let clock = Arc::new(SimulatedClock::new(Timestamp::default()));
-        let opened = V4l2Source::open(Path::new(path), &options, clock, Cancel::new());
+        let opened = V4l2Source::open(Path::new(path), &options, clock, CancellationToken::new());
         let message = opened.err().expect("no camera is there").to_string();
         for part in [&[path], expected].concat() {
             assert!(message.contains(part), "{message:?} does not say {part:?}");

@@ -32,7 +32,7 @@ pub(super) fn of(device: &Device, options: &V4l2Options) -> io::Result<Vec<Offer
 }
 
 /// What a camera offers, for a message where none of it can be read.
-pub(super) fn told(device: &Device) -> String {
+pub(super) fn describe(device: &Device) -> String {
     let formats = Capture::enum_formats(device).unwrap_or_default();
     let codes: Vec<String> = formats.iter().map(|format| format.fourcc.to_string()).collect();
     format!("it offers {}; expected YUYV, UYVY, NV12, GREY or MJPG", codes.join(", "))

@@ -65,7 +65,8 @@ impl Pixels {
         stride: u32,
     ) -> Result<RgbImage, PictureFault> {
         if u64::from(width) * u64::from(height) > super::super::PICTURE_PIXELS_MAX {
-            return Err(PictureFault::TooManyPixels { width, height });
+            let pixels_max = super::super::PICTURE_PIXELS_MAX;
+            return Err(PictureFault::TooManyPixels { width, height, pixels_max });
         }
         let (columns, rows) = (width as usize, height as usize);
         let stride = (stride as usize).max(self.row_bytes(columns));

@@ -1,8 +1,9 @@
 //! What may be deleted, in which order, and why the rest stays. Pure: no I/O, no clock.
 //!
 //! * **Today and days after today** are never pruned. Days after today come from a clock that was wrong: they are not
-//!   counted, and block nothing. Once the clock is trusted, their pictures are the first to go: under
-//!   `max_retention_days` at once, under `overwrite_oldest` when room is needed. Tomorrow may be another time zone's.
+//!   counted, and block nothing. Once the clock is trusted, their pictures are the first to go: at once where pictures
+//!   have a bound (`max_retention_days`, `images_retention_days`), under `overwrite_oldest` when room is needed. Tomorrow
+//!   may be another time zone's.
 //! * **The newest N days with events** (`min_retention_days`) stay, whatever the disk says, with two exceptions:
 //!   `max_retention_days`, a law, and `when_full = "overwrite_oldest"` while more than 90 % is used.
 //! * **`max_retention_days = M`** keeps M days, today among them: what is M days old goes. It acts only while the
@@ -20,7 +21,7 @@ use std::fmt;
 use lenslog_journal::Day;
 
 use super::stats::StorageStats;
-use crate::config::{Storage, WhenFull};
+use crate::config::{StorageConfig, WhenFull};
 
 /// What the configuration says about deleting.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -38,7 +39,7 @@ pub struct Rules {
 impl Rules {
     /// Those of a configuration.
     #[must_use]
-    pub fn of(storage: &Storage) -> Self {
+    pub fn of(storage: &StorageConfig) -> Self {
         Self {
             min_retention_days: storage.min_retention_days,
             max_retention_days: storage.max_retention_days,
@@ -224,7 +225,8 @@ impl<'a> Planner<'a> {
             }
         }
         self.purge_old_pictures();
-        if self.situation.rules.max_retention_days > 0 {
+        let rules = &self.situation.rules;
+        if rules.max_retention_days > 0 || rules.images_retention_days > 0 {
             self.purge_future_pictures(|_| true);
         }
         let was_full = match self.situation.mode {

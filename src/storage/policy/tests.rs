@@ -53,7 +53,7 @@ fn ages(plan: &Plan) -> Vec<i32> {
 }
 
 #[test]
-fn above_90_per_cent_the_oldest_days_go_until_less_than_80_are_used() {
+fn above_90_percent_days_go_until_below_80() {
     let days = days(&[10; 10]);
     let ages_at = |limit| ages(&plan(&situation(&days, limit, rules(3, 0, false))));
     assert_eq!(ages_at(112), [0; 0], "89 %");
@@ -63,7 +63,7 @@ fn above_90_per_cent_the_oldest_days_go_until_less_than_80_are_used() {
 }
 
 #[test]
-fn overwriting_goes_as_far_as_today_and_then_takes_pictures_only() {
+fn overwriting_ends_at_today_and_then_takes_pictures() {
     let days = days(&[10, 10, 10, 100]);
     let plan = plan(&situation(&days, 100, rules(7, 0, true)));
     assert_eq!(ages(&plan), [3, 2, 1]);
@@ -72,7 +72,7 @@ fn overwriting_goes_as_far_as_today_and_then_takes_pictures_only() {
 }
 
 #[test]
-fn force_takes_one_day_where_there_is_room_and_never_a_protected_one() {
+fn force_takes_one_day_and_never_a_protected_one() {
     let days = days(&[10; 5]);
     let forced = |limit, min, overwrites| {
         let mut situation = situation(&days, limit, rules(min, 0, overwrites));
@@ -91,7 +91,7 @@ fn force_takes_one_day_where_there_is_room_and_never_a_protected_one() {
 }
 
 #[test]
-fn what_is_too_old_goes_whatever_the_disk_says_while_the_clock_is_trusted() {
+fn too_old_days_go_while_the_clock_is_trusted() {
     let days = days(&[10; 10]);
     let mut situation = situation(&days, 10_000, rules(4, 4, false));
     assert_eq!(ages(&plan(&situation)), [9, 8, 7, 6, 5, 4]);
@@ -113,7 +113,7 @@ fn pictures_go_before_their_records() {
 }
 
 #[test]
-fn days_after_tomorrow_lose_pictures_first_once_the_clock_is_trusted() {
+fn days_after_tomorrow_lose_pictures_first() {
     let mut days = days(&[10; 4]);
     let ahead =
         |age| DayData { day: Day(TODAY.0 + age), bytes: 10, picture_bytes: 5, has_events: true };
@@ -126,6 +126,8 @@ fn days_after_tomorrow_lose_pictures_first_once_the_clock_is_trusted() {
     assert_eq!(steps(10_000, rules(1, 0, true), true), [], "there is room");
     assert_eq!(steps(10_000, rules(1, 100, false), true), [pictures(30), pictures(400)]);
     assert_eq!(steps(10_000, rules(1, 100, false), false), []);
+    let bounded = Rules { images_retention_days: 100, ..rules(1, 0, false) };
+    assert_eq!(steps(10_000, bounded, true), [pictures(30), pictures(400)]);
     assert_eq!(steps(77, rules(7, 0, false), true), [], "nothing is overwritten");
     // 70 of 77 are used, more than 90 %; 61 are below the target.
     assert_eq!(steps(77, rules(1, 0, true), true), [pictures(30), pictures(400)]);
@@ -135,7 +137,7 @@ fn days_after_tomorrow_lose_pictures_first_once_the_clock_is_trusted() {
 }
 
 #[test]
-fn a_tombstone_of_a_clock_that_was_wrong_takes_nothing_protected_with_it() {
+fn a_tombstone_of_a_wrong_clock_spares_protected_days() {
     let days = days(&[10; 10]);
     let mut situation = situation(&days, 50, rules(3, 0, false));
     situation.pruned_through = Some(Day(TODAY.0 - 5));
@@ -150,7 +152,7 @@ fn a_tombstone_of_a_clock_that_was_wrong_takes_nothing_protected_with_it() {
 }
 
 #[test]
-fn what_is_too_old_takes_younger_days_that_may_go_with_it_where_a_clock_was_wrong() {
+fn a_too_old_day_may_take_younger_unprotected_days() {
     let days = days(&[10; 10]);
     let mut situation = situation(&days, 10_000, rules(3, 6, false));
     situation.pruned_through = Some(Day(TODAY.0 - 4));
@@ -163,7 +165,7 @@ fn what_is_too_old_takes_younger_days_that_may_go_with_it_where_a_clock_was_wron
 }
 
 #[test]
-fn days_after_today_are_neither_counted_nor_deleted_and_block_nothing() {
+fn days_after_today_stay_and_block_nothing() {
     let mut days = days(&[10; 6]);
     let first = days[0];
     days.extend((1..8).map(|ahead| DayData { day: Day(TODAY.0 + ahead), ..first }));
@@ -231,7 +233,7 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(2000))]
 
     #[test]
-    fn what_is_deleted_is_what_the_policy_allows_and_no_more_than_needed(
+    fn deletes_what_the_policy_allows_and_no_more(
         days in history(),
         rules in any_rules(),
         limit in 1_u64..2500,
@@ -302,7 +304,8 @@ proptest! {
                     } else {
                         prop_assert!(day.0 > TODAY.0 + 1, "tomorrow may be another time zone's");
                     }
-                    if *day > TODAY && rules.max_retention_days == 0 {
+                    let is_bounded = rules.max_retention_days > 0 || rules.images_retention_days > 0;
+                    if *day > TODAY && !is_bounded {
                         prop_assert!(rules.overwrite_oldest && before.reaches(80));
                         if rooms == 0 && !matches!(mode, Mode::Continuing { .. }) {
                             was_full = before.needs_rotation();
@@ -322,7 +325,7 @@ proptest! {
         }
         for data in &days {
             let kept = plan.kept.iter().any(|(kept, _)| kept.day == data.day);
-            prop_assert_eq!(kept, !gone.contains(&data.day), "told of every day once");
+            prop_assert_eq!(kept, !gone.contains(&data.day), "every day is in the report once");
         }
         // It ends because there is room, or because nothing else may go.
         let end = StorageStats::new(left, limit);

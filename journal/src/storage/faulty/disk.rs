@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::io;
 use std::path::{Path, PathBuf};
 
-use crate::random::Random;
+use crate::id_source::Random;
 
 pub(super) const PAGE: u64 = 4096;
 const SECTOR: u64 = 512;
@@ -199,7 +199,7 @@ impl NameChange {
             Self::Add(path, node) => {
                 names.insert(path.clone(), *node);
             }
-            // What a directory held goes with it: one made later under its name is another one, and empty.
+            // The entries of a directory go with it: a later directory of the same name is a different, empty one.
             Self::Remove(path) => names.retain(|name, _| !name.starts_with(path)),
             Self::Rename(from, to, node) => {
                 names.remove(from);
@@ -227,11 +227,11 @@ impl Inode {
         let mut content = self.stored.clone();
         let len = if random.once_in(2) { self.shown.len() } else { self.stored.len() };
         content.resize(len, 0);
-        let temper = random.below(3);
+        let tear_mode = random.below(3);
         for &page in &self.dirty {
             let whole = random.once_in(2);
             for sector in (page * PAGE..(page + 1) * PAGE).step_by(SECTOR as usize) {
-                let survives = match temper {
+                let survives = match tear_mode {
                     0 => whole,
                     1 => random.once_in(2),
                     _ => !random.once_in(8),
@@ -245,7 +245,7 @@ impl Inode {
     }
 }
 
-/// Copies `len` bytes at `offset`, as far as both sides have them.
+/// Copies `len` bytes at `offset`, within the length of both sides.
 pub(super) fn copy_range(from: &[u8], to: &mut [u8], offset: u64, len: u64) {
     let start = usize::try_from(offset).unwrap_or(usize::MAX);
     let end = start.saturating_add(len as usize).min(from.len()).min(to.len());

@@ -6,10 +6,11 @@
 //! sectors unreadable and flip bits. Every operation that changes something is counted, so that a test can cut
 //! the power at each of them in turn.
 
+use crate::sync::{Mutex, MutexGuard};
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 
-use crate::random::Random;
+use crate::id_source::Random;
 
 mod calls;
 mod disk;
@@ -104,7 +105,7 @@ impl FaultyStorage {
         }
     }
 
-    /// Takes all faults back. Power that was cut stays cut.
+    /// Removes all faults. Power that was cut stays cut.
     pub fn heal(&self) {
         let mut disk = self.disk();
         disk.syncs_failing.clear();
@@ -227,7 +228,7 @@ impl FaultyStorage {
         files.map(|(path, _)| path.clone()).collect()
     }
 
-    /// Gives up what only the page cache holds of pages whose sync failed, as memory pressure does.
+    /// Drops pages whose sync failed from the page cache, as memory pressure does.
     pub fn drop_caches(&self) {
         for inode in self.disk().inodes.values_mut() {
             let mut shown = inode.stored.clone();
@@ -240,7 +241,7 @@ impl FaultyStorage {
     }
 
     fn disk(&self) -> MutexGuard<'_, Disk> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.0.lock()
     }
 }
 
@@ -275,7 +276,7 @@ mod tests {
     }
 
     #[test]
-    fn unsynced_sectors_and_names_survive_in_some_power_cuts_and_not_in_others() {
+    fn unsynced_sectors_and_names_survive_only_some_power_cuts() {
         let (mut torn, mut whole, mut lost, mut nameless) = (false, false, false, false);
         for seed in 0..500 {
             let storage = FaultyStorage::new();
@@ -294,7 +295,7 @@ mod tests {
     }
 
     #[test]
-    fn a_failed_sync_loses_its_pages_though_they_can_be_read_and_the_next_sync_succeeds() {
+    fn a_failed_sync_loses_pages_that_can_still_be_read() {
         let storage = FaultyStorage::new();
         let one = file(&storage, "/one");
         one.sync().unwrap();

@@ -1,5 +1,6 @@
 //! [`Differences`]: what a verification found, each in one line for an operator, and never too many of them.
 
+use crate::printable;
 use lenslog_engine::DIFFERENCES_MAX;
 use rusqlite::types::ValueRef;
 
@@ -82,19 +83,9 @@ fn shown(value: ValueRef<'_>, skipped: usize) -> String {
 
 /// Part of a text, on one line whatever is in it.
 fn clipped(text: &str, skipped: usize) -> String {
-    let mut rest = text.chars().skip(skipped);
-    let mut part = if skipped == 0 { String::new() } else { "…".to_owned() };
-    for character in rest.by_ref().take(SHOWN_CHARS_MAX) {
-        if character.is_control() {
-            part.extend(character.escape_default());
-        } else {
-            part.push(character);
-        }
-    }
-    if rest.next().is_some() {
-        part.push('…');
-    }
-    part
+    let rest = text.char_indices().nth(skipped).map_or("", |(start, _)| &text[start..]);
+    let begun = if skipped == 0 { "" } else { "…" };
+    format!("{begun}{}", printable(rest, SHOWN_CHARS_MAX))
 }
 
 #[cfg(test)]

@@ -11,7 +11,7 @@ mod stored;
 use std::collections::BTreeSet;
 
 use lenslog_engine::{Checkpoint, ProjectionError, Recorded, Verifier};
-use lenslog_events::{Event, RecorderVocabulary};
+use lenslog_events::{Event, RecorderCodec};
 use lenslog_journal::{Seq, SeqRange};
 use rusqlite::types::ValueRef;
 use rusqlite::{Connection, OptionalExtension, Result, params};
@@ -23,13 +23,13 @@ use stored::{
 };
 
 use super::change::{Change, Pruning};
-use super::connect::{self, READER_PATIENCE};
+use super::connect::{self, READER_TIMEOUT};
 use super::examine::{checked_checkpoint, checked_version, one_line};
 use super::fault::{Explain, broken};
 use super::files::{DatabaseFiles, Place};
 use super::migrations::SCHEMA_VERSION;
 use super::row::EventRow;
-use super::write::{PRUNED_ROWS, pruned_rows};
+use super::write::pruned_rows;
 
 /// Losses that are remembered; beyond it the newest two are taken for one.
 const LOST_MAX: usize = 1000;
@@ -60,7 +60,7 @@ impl SqliteVerifier {
             Place::File { .. } => {}
         }
         let connection =
-            connect::reader(files.path(), READER_PATIENCE).explain("cannot open", files)?;
+            connect::reader(files.path(), READER_TIMEOUT).explain("cannot open", files)?;
         connection.execute_batch("BEGIN").explain("cannot read", files)?;
         let version = checked_version(&connection, files)?;
         if let Some(version) = version.filter(|version| *version < SCHEMA_VERSION) {
@@ -161,7 +161,7 @@ impl SqliteVerifier {
         }
     }
 
-    /// The labels of a row; those that belong to no row before it are told.
+    /// The labels of a row; those that belong to no row before it are reported.
     fn take_labels(&mut self, id: i64) -> Result<Vec<StoredLabel>> {
         let mut labels = Vec::new();
         while let Some(label) = self.labels.next_to(id, &self.connection)? {
@@ -217,14 +217,16 @@ impl SqliteVerifier {
 
     fn expect_pruned(&mut self, pruning: Pruning) -> Result<()> {
         self.pending.prune(pruning)?;
-        let values = pruned_rows(pruning);
-        let sql = format!("SELECT id, event_id {PRUNED_ROWS} ORDER BY id");
-        let mut statement = self.connection.prepare_cached(&sql)?;
-        let mut rows = statement.query(params![values.0, values.1, values.2])?;
-        while let Some(row) = rows.next()? {
-            let called = difference::row(row.get(0)?, &row.get::<_, String>(1)?);
-            let day = pruning.day;
-            self.differences.add(|| format!("{called}: it was pruned with the days up to {day}"));
+        for (part, (time, path, before)) in pruned_rows(pruning) {
+            let sql = format!("SELECT id, event_id {part} ORDER BY id");
+            let mut statement = self.connection.prepare_cached(&sql)?;
+            let mut rows = statement.query(params![time, path, before])?;
+            while let Some(row) = rows.next()? {
+                let called = difference::row(row.get(0)?, &row.get::<_, String>(1)?);
+                let day = pruning.days.through;
+                self.differences
+                    .add(|| format!("{called}: it was pruned with the days up to {day}"));
+            }
         }
         Ok(())
     }
@@ -265,7 +267,7 @@ impl SqliteVerifier {
     }
 }
 
-/// The last word on a column, against what is stored. Rows that are not there were told.
+/// The last word on a column, against what is stored. Missing rows were reported.
 fn compare_amended(
     connection: &Connection,
     amended: &Amended,
@@ -298,7 +300,7 @@ fn check_integrity(connection: &Connection, differences: &mut Differences) -> Re
     Ok(())
 }
 
-impl Verifier<RecorderVocabulary> for SqliteVerifier {
+impl Verifier<RecorderCodec> for SqliteVerifier {
     fn checkpoint(&self) -> &Checkpoint {
         &self.checkpoint
     }

@@ -1,7 +1,7 @@
 //! [`Pending`]: what cannot be judged yet, because a later record may explain it. Held in a temporary database, which
 //! SQLite writes to a temporary file where it grows, so that memory stays bounded.
 
-use lenslog_journal::Seq;
+use lenslog_journal::{PrunedDays, Seq};
 use rusqlite::{Connection, Result, params};
 
 use crate::sqlite::change::{Pruning, RowRef};
@@ -55,9 +55,11 @@ impl Pending {
 
     /// Rows that a tombstone names may be missing.
     pub(super) fn prune(&self, pruning: Pruning) -> Result<()> {
+        let PrunedDays { through, wrong_from } = pruning.days;
+        let from = wrong_from.map_or(i64::MAX, |from| from.0.into());
         self.0
-            .prepare_cached("DELETE FROM missing WHERE day <= ?1 AND id < ?2")?
-            .execute(params![pruning.day.0, pruning.before])?;
+            .prepare_cached("DELETE FROM missing WHERE (day <= ?1 OR day >= ?2) AND id < ?3")?
+            .execute(params![through.0, from, pruning.before])?;
         Ok(())
     }
 

@@ -138,7 +138,7 @@ impl StoredLabels {
                    WHERE (id, label) > (?1, ?2) ORDER BY id, label LIMIT ?3";
         let (id, label) = match &self.read_to {
             Some((id, label)) => (Value::Integer(*id), label.as_str()),
-            // Before every number, whatever somebody put there.
+            // Before every number, whatever the table holds.
             None => (Value::Real(f64::NEG_INFINITY), ""),
         };
         let mut statement = from.prepare_cached(sql)?;
