@@ -96,7 +96,7 @@ impl Default for DirOptions {
 /// - A JPEG file without an end marker is handed over when it was closed and has settled, or when
 ///   [stall timeout](DirOptions::stall_timeout) ends, if there is data for all of its rows.
 /// - Each file is handed over once, and again only when other bytes were written. The last
-///   [`DELIVERED_MAX`] ones are remembered, with a [memory](DirOptions::memory) across restarts too; what came between two
+///   [`DELIVERED_MAX`](delivered::DELIVERED_MAX) ones are remembered, with a [memory](DirOptions::memory) across restarts too; what came between two
 ///   runs is handed over then.
 /// - Of a folder that was away for a while, such as a disk that was unmounted, what has come meanwhile is handed over.
 /// - A picture claims a time: its EXIF time (`DateTimeOriginal`, with `SubSecTimeOriginal` and
@@ -106,7 +106,7 @@ impl Default for DirOptions {
 ///   where uploads have their temporary names.
 /// - Links to folders are not followed. Folders more than 64 deep are not read.
 /// - The [`WATCHED_FOLDERS_MAX`] folders in which something happened last are watched. On file systems where others
-///   write too (SMB, NFS, FUSE and the like) the last [`POLLED_FOLDERS_MAX`] of them are read every second. Everything is
+///   write too (SMB, NFS, FUSE and the like) the last [`POLLED_FOLDERS_MAX`](watch::POLLED_FOLDERS_MAX) of them are read every second. Everything is
 ///   compared with what is there [now and then](DirOptions::compare).
 ///
 /// Memory is bounded. Where more happens at once than is kept, the folder is read for what was missed.
