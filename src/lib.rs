@@ -19,9 +19,7 @@
 //! | `util` | cancellation, bounded queue, backoff, log limits, redaction |
 //! | `cli` | a file per command of the `lenslog` program |
 //!
-//! The program is the product. What is public here is what the benches and the tests of this repository use; its
-//! documentation is read with `cargo doc --document-private-items`.
-#![allow(rustdoc::private_intra_doc_links)]
+//! The program is the product. What is public here is what the benches and the tests of this repository use.
 
 mod cli;
 mod config;

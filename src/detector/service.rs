@@ -82,7 +82,7 @@ impl Detector {
     ///
     /// # Errors
     ///
-    /// [`DetectorError`], in words for an operator.
+    /// `DetectorError`, in words for an operator.
     pub fn start(
         settings: DetectorSettings,
         program: PathBuf,
@@ -137,7 +137,7 @@ impl Detector {
     ///
     /// # Errors
     ///
-    /// [`NoDetection`], at once where the detector does not work.
+    /// `NoDetection`, at once where the detector does not work.
     pub fn detect(&self, picture: &RgbImage) -> Result<Detection, NoDetection> {
         if !self.is_up() {
             return Err(NoDetection::Unavailable);

@@ -57,7 +57,7 @@ impl FileSource {
     ///
     /// # Errors
     ///
-    /// [`SourceError::NotFound`], [`SourceError::WrongType`], [`SourceError::Empty`], [`SourceError::Open`].
+    /// `SourceError::NotFound`, `SourceError::WrongType`, `SourceError::Empty`, `SourceError::Open`.
     /// That it holds no picture is found out while reading.
     pub fn open(
         path: &Path,

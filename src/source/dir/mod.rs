@@ -96,17 +96,17 @@ impl Default for DirOptions {
 /// - A JPEG file without an end marker is handed over when it was closed and has settled, or when
 ///   [stall timeout](DirOptions::stall_timeout) ends, if there is data for all of its rows.
 /// - Each file is handed over once, and again only when other bytes were written. The last
-///   [`DELIVERED_MAX`](delivered::DELIVERED_MAX) ones are remembered, with a [memory](DirOptions::memory) across restarts too; what came between two
+///   `DELIVERED_MAX` ones are remembered, with a [memory](DirOptions::memory) across restarts too; what came between two
 ///   runs is handed over then.
 /// - Of a folder that was away for a while, such as a disk that was unmounted, what has come meanwhile is handed over.
 /// - A picture claims a time: its EXIF time (`DateTimeOriginal`, with `SubSecTimeOriginal` and
 ///   `OffsetTimeOriginal` where they are), else its file was last modified then. That is its time while it is
-///   [possible](ClockSettings), else the time of its arrival is.
+///   possible (`ClockSettings`), else the time of its arrival is.
 /// - Names that begin with a dot or end in anything else than `.jpg`, `.jpeg` or `.png` are ignored; this is
 ///   where uploads have their temporary names.
 /// - Links to folders are not followed. Folders more than 64 deep are not read.
 /// - The [`WATCHED_FOLDERS_MAX`] folders in which something happened last are watched. On file systems where others
-///   write too (SMB, NFS, FUSE and the like) the last [`POLLED_FOLDERS_MAX`](watch::POLLED_FOLDERS_MAX) of them are read every second. Everything is
+///   write too (SMB, NFS, FUSE and the like) the last `POLLED_FOLDERS_MAX` of them are read every second. Everything is
 ///   compared with what is there [now and then](DirOptions::compare).
 ///
 /// Memory is bounded. Where more happens at once than is kept, the folder is read for what was missed.
@@ -134,7 +134,7 @@ impl DirSource {
     ///
     /// # Errors
     ///
-    /// [`SourceError::NotFound`], [`SourceError::WrongType`], [`SourceError::Open`], [`SourceError::Watch`].
+    /// `SourceError::NotFound`, `SourceError::WrongType`, `SourceError::Open`, `SourceError::Watch`.
     pub fn open(
         path: &Path,
         options: DirOptions,
