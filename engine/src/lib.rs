@@ -95,6 +95,7 @@
 //! | `decision`, `testkit` | commands and their consistency boundary; scenarios and laws of commands |
 //! | `projection`, `snapshot`, `handle` | the trait; a value in one file; reading it live |
 //! | `runner`, `follow`, `status` | a thread a projection: following, backing off, waiting |
+//! | [`delivery`] | effects outside of the program, sent at least once |
 //! | `rebuild`, `verify`, `laws` | rebuilding, comparing, the laws of projections |
 //! | `checkpoint`, `sealed`, `aside` | how far a projection is; small files with a checksum; replaced files |
 
@@ -102,6 +103,7 @@ mod aside;
 mod checkpoint;
 mod codec;
 mod decision;
+pub mod delivery;
 mod event_log;
 mod follow;
 mod handle;

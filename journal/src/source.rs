@@ -36,6 +36,7 @@ pub(crate) enum Source {
 pub(crate) struct Other {
     directory: Directory,
     journal: [u8; 16],
+    incarnation: [u8; 16],
     chain: ChainCache,
     /// The end at rest, and the state of the files from which it was computed.
     at_rest: Mutex<Option<(FilesAtRest, Head)>>,
@@ -82,7 +83,8 @@ impl Source {
             .or(newest.identity.map(|identity| identity.journal))
             .unwrap_or_default();
         let chain = ChainCache::default();
-        let other = Other { directory, journal, chain, at_rest: Mutex::new(None) };
+        let incarnation = newest.incarnation().unwrap_or_default();
+        let other = Other { directory, journal, incarnation, chain, at_rest: Mutex::new(None) };
         Ok(Self::Other(Arc::new(other)))
     }
 
@@ -90,6 +92,13 @@ impl Source {
         match self {
             Self::Writer(writer) => writer.settings.journal,
             Self::Other(other) => other.journal,
+        }
+    }
+
+    pub(crate) fn incarnation(&self) -> [u8; 16] {
+        match self {
+            Self::Writer(writer) => writer.settings.incarnation,
+            Self::Other(other) => other.incarnation,
         }
     }
 

@@ -69,6 +69,12 @@ impl JournalView {
         self.0.journal_id()
     }
 
+    /// Identity of the branch of the journal: a copy that is written to has one of its own, with the same journal id.
+    #[must_use]
+    pub fn incarnation(&self) -> [u8; 16] {
+        self.0.incarnation()
+    }
+
     /// The data directory.
     #[must_use]
     pub fn root(&self) -> &Path {

@@ -149,7 +149,7 @@ impl Setting {
         Self::open(FaultyStorage::new(), seed)
     }
 
-    fn open(storage: FaultyStorage, seed: u64) -> Self {
+    pub fn open(storage: FaultyStorage, seed: u64) -> Self {
         let start = Timestamp { utc_micros: 1_795_424_400_000_000, offset_minutes: 60 };
         let options = Options {
             storage: Arc::new(storage.clone()),

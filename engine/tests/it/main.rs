@@ -4,6 +4,7 @@
 mod common;
 mod contract;
 mod decisions;
+mod deliveries;
 mod event_log;
 mod laws;
 mod runner;
