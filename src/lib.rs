@@ -14,6 +14,7 @@
 //! | `ingest` | events from lines of JSON |
 //! | `store` | opens the journal and the projections of a data directory |
 //! | `storage` | used room, retention, deletion: `StorageMonitor`, `LogRotator` |
+//! | `notify` | notifications of events: webhooks, ntfy, programs |
 //! | `metrics` | counters and timings, their file and HTTP server: `MetricsCollector` |
 //! | `config`, `logging` | the configuration and the log |
 //! | `util` | cancellation, bounded queue, backoff, log limits, redaction |
@@ -28,6 +29,7 @@ mod detector;
 mod ingest;
 mod logging;
 mod metrics;
+mod notify;
 mod recorder;
 mod source;
 mod storage;

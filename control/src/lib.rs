@@ -26,8 +26,9 @@ pub use protocol::{
 };
 pub use server::{ControlServer, Handler};
 pub use status::{
-    CameraStatus, CounterStatus, DescriptionStatus, DetectorStatus, JournalStatus,
-    ProjectionReport, Status, StorageStatus, SyncStatus, length, projection_reports,
+    CameraStatus, CounterStatus, DeliveryReport, DescriptionStatus, DetectorStatus, JournalStatus,
+    ProjectionReport, Status, StorageStatus, SyncStatus, delivery_reports, length,
+    projection_reports,
 };
 
 /// Name of the socket in the data directory.

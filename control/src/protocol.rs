@@ -34,6 +34,17 @@ pub enum ControlRequest {
         /// Delete nothing; only report.
         dry_run: bool,
     },
+    /// Send parked messages of a delivery again, or forget them.
+    Parked {
+        /// The delivery.
+        delivery: String,
+        /// The first seq.
+        from: u64,
+        /// The last seq.
+        to: u64,
+        /// Forget them.
+        discard: bool,
+    },
     /// Request descriptions of the events that have none.
     Describe {
         /// From when on, in UTC microseconds.
@@ -90,6 +101,11 @@ pub enum Reply {
     Rotated {
         /// What was deleted, or would be.
         report: RotationReport,
+    },
+    /// To [`ControlRequest::Parked`].
+    Unparked {
+        /// How many messages.
+        messages: u64,
     },
     /// To [`ControlRequest::Describe`].
     Queued {

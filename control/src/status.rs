@@ -2,6 +2,7 @@
 
 use std::fmt;
 
+use lenslog_engine::delivery::{DeliveryState, DeliveryStatus};
 use lenslog_engine::{ProjectionState, ProjectionStatus};
 use lenslog_journal::Seq;
 use serde::{Deserialize, Serialize};
@@ -40,6 +41,9 @@ pub struct Status {
     /// Descriptions of events, while a recorder runs that requests them.
     #[serde(default)]
     pub descriptions: Option<DescriptionStatus>,
+    /// Notifications, while a recorder runs.
+    #[serde(default)]
+    pub deliveries: Vec<DeliveryReport>,
 }
 
 /// The state of the descriptions of events.
@@ -120,6 +124,23 @@ pub struct ProjectionReport {
     pub last_error: Option<String>,
 }
 
+/// The state of a delivery, such as a notification.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DeliveryReport {
+    /// Its name.
+    pub name: String,
+    /// What it does: `delivering`, `down`, `full`, `disabled`, `waiting`, `stopped`.
+    pub state: String,
+    /// Records that it has not passed yet.
+    pub lag_records: u64,
+    /// Messages that were refused and are sent again.
+    pub open: u64,
+    /// Messages that were refused for good.
+    pub parked: u64,
+    /// Why it fails.
+    pub last_error: Option<String>,
+}
+
 /// The state of the object detector.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct DetectorStatus {
@@ -195,6 +216,30 @@ pub fn projection_reports(status: &[ProjectionStatus], head: Seq) -> Vec<Project
         .collect()
 }
 
+/// The reports of deliveries with this status; `head` is the journal's end.
+#[must_use]
+pub fn delivery_reports(status: &[DeliveryStatus], head: Seq) -> Vec<DeliveryReport> {
+    status
+        .iter()
+        .map(|status| DeliveryReport {
+            name: status.name.clone(),
+            state: match status.state {
+                DeliveryState::Delivering => "delivering",
+                DeliveryState::Down => "down",
+                DeliveryState::Full => "full",
+                DeliveryState::Disabled => "disabled",
+                DeliveryState::Waiting => "waiting",
+                _ => "stopped",
+            }
+            .to_owned(),
+            lag_records: head.0.saturating_sub(status.next.0),
+            open: status.open as u64,
+            parked: status.parked as u64,
+            last_error: status.last_error.clone(),
+        })
+        .collect()
+}
+
 impl Status {
     /// The problems, one a line; empty where there is none.
     #[must_use]
@@ -223,6 +268,18 @@ impl Status {
                 let (name, parked) = (&projection.name, projection.parked);
                 let parked = crate::counted(parked, "event");
                 problems.push(format!("{name}: {parked} could not be applied"));
+            }
+        }
+        for delivery in &self.deliveries {
+            let name = &delivery.name;
+            if let Some(error) = &delivery.last_error {
+                problems.push(format!("{name}: {error}"));
+            }
+            if delivery.parked > 0 {
+                let parked = crate::counted(delivery.parked, "message");
+                problems.push(format!(
+                    "{name}: {parked} refused for good; `lenslog notify list --parked` lists them"
+                ));
             }
         }
         if let Some(storage) = self.storage.as_ref().filter(|storage| storage.is_over_limit) {
@@ -278,6 +335,10 @@ impl fmt::Display for Status {
             let (name, state, lag) = (&projection.name, &projection.state, projection.lag_records);
             let lag = if lag == 0 { "up to date".to_owned() } else { format!("{lag} behind") };
             writeln!(formatter, "{name:<10} {state}, {lag}")?;
+        }
+        for DeliveryReport { name, state, lag_records, open, .. } in &self.deliveries {
+            let open = if *open == 0 { String::new() } else { format!(", {open} refused so far") };
+            writeln!(formatter, "{name}: {state}, {lag_records} records to look at{open}")?;
         }
         for camera in &self.cameras {
             let name = camera.name.as_deref().unwrap_or(&camera.id);

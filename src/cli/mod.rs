@@ -7,6 +7,7 @@ mod events;
 mod exit;
 mod ingest;
 mod model;
+mod notify;
 mod record;
 mod rotate;
 mod status;
@@ -54,6 +55,8 @@ enum Command {
     Model(model::ModelCommand),
     /// Request sentences for events without one
     Describe(describe::Describe),
+    /// List, test or replay notifications
+    Notify(notify::NotifyCommand),
     /// Write, check or print the configuration
     Config(config::ConfigCommand),
     #[command(flatten)]
@@ -90,6 +93,7 @@ pub fn main() -> ExitCode {
         Command::Model(model) => model.run(&cli.args),
         Command::DetectorWorker(worker) => worker.run(),
         Command::Describe(describe) => describe.run(&cli.args),
+        Command::Notify(notify) => notify.run(&cli.args),
         Command::Config(config) => config.run(&cli.args),
         Command::Tool(command) | Command::Replay(lenslog_tools::Replay { command }) => {
             init_logging(&Config::default());

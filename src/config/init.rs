@@ -119,6 +119,18 @@ source = {source}
 # api_key_file = ""                   # a file that holds the key, where the server wants one
 # proxy = ""                          # "http://HOST:PORT"; "environment": as HTTPS_PROXY says. Cameras use none
 
+# Notifications: a table for each receiver, with a name of its own. docs/operations/notifications.md has examples.
+# [notify.phone]
+#   url = "https://ntfy.sh/TOPIC"     # http or https; or instead of it a program:
+#   exec = []                         # ["/usr/local/bin/alarm", "--loud"]: the event as a line of JSON on standard input
+#   body = "standard-webhooks"        # signed JSON; "ntfy": a title and a text
+#   secret_file = ""                  # the secret `whsec_…`, or the token of ntfy; mode 0600
+#   cameras = []                      # only these; none: all
+#   labels = []                       # only events with one of them; none: all, motion too
+#   cooldown = "0s"                   # after a notification of a camera, no other one for so long
+#   max_age = "10m"                   # what is older when it can be sent at last comes as `event.late`, or in a summary
+#   timeout = "20s"                   # of one attempt
+
 [metrics]
 # metrics_interval = "60s"            # a line in logs/metrics.json, the status line; 1s to 1d
 # listen = ""                         # "127.0.0.1:9747" serves GET /metrics (Prometheus) and GET /healthz
@@ -146,8 +158,11 @@ mod tests {
         let known = super::super::keys::known().into_iter();
         for key in known.filter(|key| !super::super::keys::OLD_NAMES.contains(&key.as_str())) {
             let (table, rest) = key.split_once('.').unwrap();
-            let head =
-                if table == "cameras" { "\n[cameras.".to_owned() } else { format!("\n[{table}]") };
+            let head = match table {
+                "cameras" => "\n[cameras.".to_owned(),
+                "notify" => "\n# [notify.".to_owned(),
+                _ => format!("\n[{table}]"),
+            };
             let (_, section) = text.split_once(&head).unwrap();
             let section = section.split("\n[").next().unwrap();
             let name = rest.rsplit('.').next().unwrap();

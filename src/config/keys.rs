@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use toml::de::{DeTable, DeValue};
 
+use super::NotifyTarget;
 use super::Seconds;
 use super::error::{ConfigError, Origin};
 use super::types::{Camera, CameraEvents, CameraMotion, Config};
@@ -31,7 +32,9 @@ pub(super) fn known() -> Vec<String> {
         },
         ..Camera::default()
     };
-    let config = Config { cameras: [(ANY.to_owned(), camera)].into(), ..Config::default() };
+    let notify = [(ANY.to_owned(), NotifyTarget::default())].into();
+    let cameras = [(ANY.to_owned(), camera)].into();
+    let config = Config { cameras, notify, ..Config::default() };
     let mut keys = Vec::new();
     if let Ok(toml::Value::Table(table)) = toml::Value::try_from(&config) {
         collect(&table, "", &mut keys);
@@ -56,7 +59,7 @@ fn collect(table: &toml::Table, prefix: &str, keys: &mut Vec<String>) {
 /// The key as spelled in [`known`].
 fn generic(path: &[&str]) -> String {
     let parts = path.iter().enumerate().map(|(index, part)| match (index, path.first()) {
-        (1, Some(&"cameras")) => ANY,
+        (1, Some(&("cameras" | "notify"))) => ANY,
         _ => part,
     });
     parts.collect::<Vec<_>>().join(".")
@@ -105,9 +108,7 @@ pub(super) fn unknown(path: &[&str], place: String, known: &[String]) -> ConfigE
     // The right key in the wrong table comes first; tables can be misspelt, too.
     let elsewhere = known.iter().find(|name| {
         path.last().is_some_and(|last| {
-            !last.is_empty()
-                && name.rsplit('.').next() == Some(*last)
-                && !name.starts_with("cameras.")
+            !last.is_empty() && name.rsplit('.').next() == Some(*last) && !name.contains(ANY)
         })
     });
     let tables = known.iter().filter_map(|name| name.split_once('.')).map(|(table, _)| table);
@@ -122,7 +123,7 @@ pub(super) fn unknown(path: &[&str], place: String, known: &[String]) -> ConfigE
             .map(|(_, name)| name)
     });
     let nearest = nearest.map(|name| match path {
-        ["cameras", id, ..] => name.replacen(ANY, id, 1),
+        ["cameras" | "notify", id, ..] => name.replacen(ANY, id, 1),
         _ => name.to_owned(),
     });
     ConfigError::UnknownKey { place, key: path.join("."), nearest }

@@ -165,6 +165,7 @@ fn resolve(config: &mut Config, base: &Path, data: &Option<PathBuf>) {
     }
     .resolve(base, data.as_deref());
     (storage.data_dir, storage.db_path) = (layout.data, layout.database);
+    let secrets = config.notify.values_mut().map(|target| &mut target.secret_file);
     for path in [
         &mut storage.log_dir,
         &mut storage.require_mount,
@@ -172,7 +173,10 @@ fn resolve(config: &mut Config, base: &Path, data: &Option<PathBuf>) {
         &mut config.detector.labels,
         &mut config.detector.onnxruntime,
         &mut config.description.api_key_file,
-    ] {
+    ]
+    .into_iter()
+    .chain(secrets)
+    {
         if !path.as_os_str().is_empty() {
             *path = base.join(&*path);
         }

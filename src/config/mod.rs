@@ -7,6 +7,7 @@ mod error;
 mod init;
 mod keys;
 mod load;
+mod notify;
 mod seconds;
 mod types;
 mod validate;
@@ -14,6 +15,7 @@ mod validate;
 pub use error::ConfigError;
 pub use init::{example, find_camera, is_system_wide};
 pub use load::{Overrides, load};
+pub use notify::{NotifyBody, NotifyTarget};
 pub use seconds::Seconds;
 pub use types::{
     Camera, Config, Description, DetectorConfig, Images, KeepImages, Log, LogFormat, StorageConfig,

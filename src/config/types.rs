@@ -6,7 +6,7 @@ use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
-use super::Seconds;
+use super::{NotifyTarget, Seconds};
 use crate::source::{ClockSettings, PictureSize, PictureTime};
 
 /// Everything that can be set.
@@ -27,6 +27,8 @@ pub struct Config {
     pub images: Images,
     /// Sentences about events.
     pub description: Description,
+    /// Who is notified of events, by names.
+    pub notify: BTreeMap<String, NotifyTarget>,
     /// Figures about the recorder itself.
     pub metrics: Metrics,
     /// What is logged and how.

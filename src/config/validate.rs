@@ -5,6 +5,7 @@ use std::ops::RangeInclusive;
 use std::time::Duration;
 
 use super::keys::Origins;
+use super::notify::{NOTIFY_MAX, NOTIFY_NAME_CHARS_MAX, NotifyTarget};
 use super::{Camera, Config, ConfigError, DetectorConfig, KeepImages, offset_minutes};
 use crate::source::{FrameRate, SourceSpec};
 use lenslog_vision::detection::Layout;
@@ -32,6 +33,14 @@ const LATE_BY_MAX: Duration = Duration::from_secs(3650 * 86_400);
 /// How often metrics can be written.
 const METRICS_INTERVALS: RangeInclusive<Duration> =
     Duration::from_secs(1)..=Duration::from_secs(86_400);
+
+/// How long one attempt of a notification may take.
+const NOTIFY_TIMEOUTS: RangeInclusive<Duration> = Duration::from_secs(1)..=Duration::from_secs(300);
+/// How long a camera may be silent after a notification.
+const NOTIFY_COOLDOWNS: RangeInclusive<Duration> = Duration::ZERO..=Duration::from_secs(86_400);
+/// From which age on a notification is late.
+const NOTIFY_AGES: RangeInclusive<Duration> =
+    Duration::from_secs(10)..=Duration::from_secs(365 * 86_400);
 
 /// A key that is set and has no effect, or not the expected one.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -85,6 +94,15 @@ pub(super) fn validate(
     )?;
     for (id, camera) in &config.cameras {
         check.camera(id, camera)?;
+    }
+    check.that(
+        config.notify.len() <= NOTIFY_MAX,
+        &["notify"],
+        format!("{} receivers", config.notify.len()),
+        format!("at most {NOTIFY_MAX}"),
+    )?;
+    for (name, target) in &config.notify {
+        check.notify(name, target, config)?;
     }
     check.threshold(&["motion", "threshold_percent"], config.motion.threshold_percent)?;
     check.range(&["motion", "min_area_percent"], config.motion.min_area_percent, 0.0, 100.0)?;
@@ -242,10 +260,57 @@ impl Check<'_> {
         )
     }
 
-    fn camera(&self, id: &str, camera: &Camera) -> Result<(), ConfigError> {
-        let plain = |character: char| character.is_ascii_alphanumeric() || "_-".contains(character);
+    fn notify(
+        &self,
+        name: &str,
+        target: &NotifyTarget,
+        config: &Config,
+    ) -> Result<(), ConfigError> {
+        let key = |last| ["notify", name, last];
         self.that(
-            !id.is_empty() && id.len() <= CAMERA_ID_CHARS_MAX && id.chars().all(plain),
+            !name.is_empty() && name.len() <= NOTIFY_NAME_CHARS_MAX && name.chars().all(is_plain),
+            &["notify", name],
+            format!("'{name}'"),
+            format!("1 to {NOTIFY_NAME_CHARS_MAX} of the characters A-Z a-z 0-9 _ -"),
+        )?;
+        let url = format!("'{}'", crate::util::redact::redacted(&target.url));
+        self.that(
+            target.url.is_empty() != target.exec.is_empty(),
+            &["notify", name],
+            format!("url {url} and {} words of exec", target.exec.len()),
+            "either url or exec",
+        )?;
+        self.that(
+            target.url.is_empty() || is_endpoint(&target.url),
+            &key("url"),
+            url,
+            "http://HOST/… or https://HOST/… without a password (secrets come from secret_file)",
+        )?;
+        self.that(
+            target.exec.first().is_none_or(|program| !program.is_empty()),
+            &key("exec"),
+            "an empty program",
+            "a program and its arguments, such as [\"/usr/local/bin/alarm\", \"--loud\"]",
+        )?;
+        for (last, value, range, words) in [
+            ("timeout", target.timeout, NOTIFY_TIMEOUTS, "1s to 5m"),
+            ("cooldown", target.cooldown, NOTIFY_COOLDOWNS, "0s to 1d"),
+            ("max_age", target.max_age, NOTIFY_AGES, "10s to 365d"),
+        ] {
+            self.that(range.contains(&value.0), &key(last), value, words)?;
+        }
+        let unknown = target.cameras.iter().find(|id| !config.cameras.contains_key(*id));
+        self.that(
+            config.cameras.is_empty() || unknown.is_none(),
+            &key("cameras"),
+            format!("'{}'", unknown.map_or("", String::as_str)),
+            "ids of [cameras.ID]",
+        )
+    }
+
+    fn camera(&self, id: &str, camera: &Camera) -> Result<(), ConfigError> {
+        self.that(
+            !id.is_empty() && id.len() <= CAMERA_ID_CHARS_MAX && id.chars().all(is_plain),
             &["cameras", id],
             format!("'{id}'"),
             format!("1 to {CAMERA_ID_CHARS_MAX} of the characters A-Z a-z 0-9 _ -"),
@@ -297,6 +362,11 @@ impl Check<'_> {
         Ok(())
     }
 }
+/// Whether an id may have this character.
+fn is_plain(character: char) -> bool {
+    character.is_ascii_alphanumeric() || "_-".contains(character)
+}
+
 /// Whether `text` is an http or https address without a password.
 fn is_endpoint(text: &str) -> bool {
     let rest = text.strip_prefix("http://").or_else(|| text.strip_prefix("https://"));

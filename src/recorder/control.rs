@@ -7,10 +7,11 @@ use std::time::Instant;
 
 use lenslog_control::{
     CameraStatus, ControlRequest, CounterStatus, DetectorStatus, Handler, JournalStatus,
-    ProjectionReport, Reply, Status, StorageStatus, SyncStatus, left_out_lines, projection_reports,
+    ProjectionReport, Reply, Status, StorageStatus, SyncStatus, delivery_reports, left_out_lines,
+    projection_reports,
 };
 use lenslog_engine::{Behind, RebuildError, RebuildOptions, Scope};
-use lenslog_journal::{Clock, Day, Error, Journal, Seq, Timestamp};
+use lenslog_journal::{Clock, Day, Error, Journal, Seq, SeqRange, Timestamp};
 use lenslog_projections::held_database_log;
 
 use super::camera::CameraState;
@@ -77,6 +78,7 @@ impl StatusSource {
                 Some(store.storage.warnings()),
             )),
             descriptions: store.describer().as_ref().map(Describer::status),
+            deliveries: delivery_reports(&store.deliveries(), head),
         })
     }
 
@@ -276,6 +278,11 @@ impl Handler for ControlHandler {
             ControlRequest::Describe { since_utc_micros, failed } => {
                 let events = self.describe(since_utc_micros, failed)?;
                 say(&Reply::Queued { events }).map_err(|error| error.to_string())
+            }
+            ControlRequest::Parked { delivery, from, to, discard } => {
+                let range = SeqRange::new(Seq(from), Seq(to.saturating_add(1)));
+                let messages = self.store()?.parked(&delivery, range, discard)? as u64;
+                say(&Reply::Unparked { messages }).map_err(|error| error.to_string())
             }
             ControlRequest::Rotate { force, dry_run } => {
                 let rotated = self.store()?.storage.rotate(force, dry_run);

@@ -7,9 +7,10 @@ use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
 use lenslog_control::{Obstructed, obstructed};
+use lenslog_engine::delivery::{Deliveries, DeliveryStatus};
 use lenslog_engine::{Behind, Runner};
 use lenslog_journal::storage::{AnchoredStorage, RealStorage};
-use lenslog_journal::{Clock, Error, Journal, JournalView, LeftOut, OnSync, Options};
+use lenslog_journal::{Clock, Error, Journal, JournalView, LeftOut, OnSync, Options, SeqRange};
 use lenslog_projections::DescriptionQueue;
 use parking_lot::{Mutex, MutexGuard};
 
@@ -18,9 +19,10 @@ use super::writer::EventWriter;
 use crate::config::Config;
 use crate::description::{self, Describer, DescriberContext};
 use crate::metrics::MetricsCollector;
+use crate::notify;
 use crate::storage::{StorageGuard, missing_mount};
 use crate::store::{Store, journal_options};
-use crate::util::Notify;
+use crate::util::{CancellationToken, Notify};
 
 /// Pause between attempts to reattach.
 const RETURN_PAUSE: Duration = Duration::from_secs(1);
@@ -39,6 +41,20 @@ pub(super) struct DataStore {
     /// The events that wait for a sentence.
     queue: DescriptionQueue,
     describer: Mutex<Option<Describer>>,
+    notifications: Mutex<Option<Notifications>>,
+}
+
+/// The deliveries that run. Throwing the token ends what they are sending.
+struct Notifications {
+    cancel: CancellationToken,
+    deliveries: Deliveries,
+}
+
+impl Drop for Notifications {
+    fn drop(&mut self) {
+        self.cancel.cancel();
+        self.deliveries.stop();
+    }
 }
 
 /// The parts that a store is opened with, at the start and after each [`Detached`].
@@ -108,8 +124,10 @@ impl StoreOpener {
             left_out: Arc::default(),
             queue,
             describer: Mutex::default(),
+            notifications: Mutex::default(),
         };
         store.describe(config, self);
+        store.notify(config);
         Ok(store)
     }
 }
@@ -136,6 +154,40 @@ impl DataStore {
         );
     }
 
+    /// Has receivers notified as the configuration says, from now on.
+    pub(super) fn notify(&self, config: &Config) {
+        let mut notifications = self.notifications.lock();
+        // One at a time.
+        *notifications = None;
+        if !config.notify.is_empty() {
+            let cancel = CancellationToken::new();
+            let deliveries = notify::start(config, &self.view, &cancel);
+            *notifications = Some(Notifications { cancel, deliveries });
+        }
+    }
+
+    /// The status of the notifications.
+    pub(super) fn deliveries(&self) -> Vec<DeliveryStatus> {
+        let notifications = self.notifications.lock();
+        notifications.as_ref().map_or_else(Vec::new, |running| running.deliveries.status())
+    }
+
+    /// Sends parked messages again, or forgets them. Returns how many.
+    pub(super) fn parked(
+        &self,
+        delivery: &str,
+        range: SeqRange,
+        discard: bool,
+    ) -> Result<usize, String> {
+        let notifications = self.notifications.lock();
+        let running = notifications.as_ref().ok_or("no notifications are configured")?;
+        let done = match discard {
+            true => running.deliveries.discard(delivery, range),
+            false => running.deliveries.replay(delivery, range),
+        };
+        done.map_err(|error| error.to_string())
+    }
+
     /// What describes events, where something does.
     pub(super) fn describer(&self) -> MutexGuard<'_, Option<Describer>> {
         self.describer.lock()
@@ -150,6 +202,7 @@ impl DataStore {
 
     /// Stops everything, so that no file is held once the last reference is dropped.
     pub(super) fn leave(&self) {
+        *self.notifications.lock() = None;
         *self.describer() = None;
         self.storage.stop();
         self.runner.stop();

@@ -158,6 +158,11 @@ impl Recorder {
         {
             store.describe(&self.config, &self.opener);
         }
+        if old.notify != self.config.notify
+            && let Ok(store) = self.shared.store()
+        {
+            store.notify(&self.config);
+        }
         for item in self.start_cameras() {
             tracing::info!("{item}");
         }

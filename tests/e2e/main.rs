@@ -26,6 +26,7 @@ mod model_server;
 mod models;
 mod network_cameras;
 mod no_room;
+mod notify;
 mod objects;
 mod obstacles;
 mod onnx;

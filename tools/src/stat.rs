@@ -107,5 +107,6 @@ pub fn status_at_rest(layout: &DataLayout) -> Result<Status, Error> {
         detector: None,
         storage: None,
         descriptions: None,
+        deliveries: Vec::new(),
     })
 }

@@ -148,6 +148,19 @@ pub struct Message<'a, E> {
     pub age: Option<Duration>,
 }
 
+impl<'a, E> Message<'a, E> {
+    /// A message, as the tests of a delivery make it.
+    #[must_use]
+    pub const fn new(
+        id: MessageId,
+        record: &'a Recorded<E>,
+        attempts: u32,
+        age: Option<Duration>,
+    ) -> Self {
+        Self { id, record, attempts, age }
+    }
+}
+
 /// The receiver's answer.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]

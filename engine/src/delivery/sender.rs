@@ -318,7 +318,7 @@ impl<V: EventCodec> Sender<V> {
         };
         let recorded = Recorded::decode::<V>(&borrowed);
         let age = self.age(record.seq, record.time, now);
-        let message = Message { id, record: &recorded, attempts, age };
+        let message = Message::new(id, &recorded, attempts, age);
         let outcome = self.delivery.deliver(&message);
         self.answer(outcome, now)
     }

@@ -237,8 +237,10 @@ impl Worker {
             inbox,
             begun: Instant::now(),
         };
+        // Here and not in the thread: what is appended from now on comes after the head at which it may begin.
+        let opened = thread.open(delivery);
         let builder = std::thread::Builder::new().name(format!("deliver {name}"));
-        let thread = match builder.spawn(move || thread.run(delivery)) {
+        let thread = match builder.spawn(move || thread.run(opened)) {
             Ok(thread) => Some(thread),
             Err(error) => {
                 let mut status = status.lock();
@@ -261,26 +263,26 @@ struct Thread {
     begun: Instant,
 }
 
+/// A delivery at its place, or one that could not be opened yet.
+type Opening<V> = Result<Sender<V>, (Box<dyn Delivery<V>>, SenderError)>;
+
 impl Thread {
-    fn run<V: EventCodec>(self, delivery: Box<dyn Delivery<V>>) {
+    fn open<V: EventCodec>(&self, delivery: Box<dyn Delivery<V>>) -> Opening<V> {
         let path = self.options.directory.join(format!("{}.cursor", self.name));
-        let mut delivery = Some(delivery);
-        let mut sender = None;
+        Sender::open(delivery, &self.view, Arc::clone(self.view.storage()), path)
+    }
+
+    fn run<V: EventCodec>(self, mut opening: Opening<V>) {
         while !self.stop.load(Ordering::Acquire) {
-            if sender.is_none() {
-                let Some(given) = delivery.take() else { break };
-                let storage = Arc::clone(self.view.storage());
-                match Sender::open(given, &self.view, storage, path.clone()) {
-                    Ok(opened) => sender = Some(opened),
-                    Err((given, error)) => {
-                        delivery = Some(given);
-                        self.failed(&error);
-                        std::thread::park_timeout(ERROR_PAUSE);
-                        continue;
-                    }
+            let sender = match opening {
+                Ok(ref mut sender) => sender,
+                Err((delivery, error)) => {
+                    self.failed(&error);
+                    std::thread::park_timeout(ERROR_PAUSE);
+                    opening = self.open(delivery);
+                    continue;
                 }
-            }
-            let Some(sender) = &mut sender else { break };
+            };
             self.serve(sender);
             let next = sender.step(self.now());
             self.publish(sender, next.as_ref().ok());
@@ -295,7 +297,7 @@ impl Thread {
                 }
             }
         }
-        if let Some(mut sender) = sender
+        if let Ok(mut sender) = opening
             && let Err(error) = sender.save()
         {
             self.failed(&error);
