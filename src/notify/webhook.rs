@@ -15,7 +15,6 @@ use ureq::http::{StatusCode, header};
 
 use super::{Alarm, Channel, secret};
 use crate::config::{NotifyBody, NotifyTarget};
-use crate::util::redact::redacted;
 use crate::util::{CancellationToken, Interrupt};
 
 /// How long connecting may take.
@@ -54,9 +53,11 @@ impl Webhook {
         }
     }
 
-    /// Everything that is said of a failure, without what the URL may hold as a secret.
+    /// Everything that is said of a failure. Of the URL only the host: its path may be a secret.
     fn reason(&self, problem: &str) -> String {
-        format!("{}: {problem}", redacted(&self.url))
+        let rest = self.url.split_once("://").map_or(self.url.as_str(), |(_, rest)| rest);
+        let host = rest.split(['/', '?', '#']).next().unwrap_or_default();
+        format!("{host}: {}", problem.replace(&self.url, host))
     }
 
     fn down(&self, problem: &str, retry_after: Option<Duration>) -> DeliveryOutcome {
@@ -111,7 +112,7 @@ impl Channel for Webhook {
         };
         let mut response = match sent {
             Ok(response) => response,
-            Err(error) => return self.down(&redacted(&error.to_string()), None),
+            Err(error) => return self.down(&error.to_string(), None),
         };
         let retry_after = response
             .headers()

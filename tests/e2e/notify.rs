@@ -47,7 +47,7 @@ struct Receiver {
 impl Receiver {
     fn start(rule: impl Fn(&Request) -> Option<&'static str> + Send + 'static) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-        let url = format!("http://{}/hook", listener.local_addr().unwrap());
+        let url = format!("http://{}/a-secret-hook", listener.local_addr().unwrap());
         let got: Arc<Mutex<Vec<Request>>> = Arc::default();
         let rule: Arc<Mutex<Rule>> = Arc::new(Mutex::new(Box::new(rule)));
         let (all, ruling) = (Arc::clone(&got), Arc::clone(&rule));
@@ -211,7 +211,8 @@ fn a_receiver_that_comes_back_gets_everything_in_order() {
     env.until("the health is well again", || {
         env.run(&["status"]).out.contains("health     ok").then_some(())
     });
-    recording.stop().expect(0);
+    let ended = recording.stop().expect(0);
+    assert!(!ended.err.contains("a-secret-hook"), "{}", ended.err);
 }
 
 #[test]

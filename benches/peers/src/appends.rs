@@ -16,7 +16,7 @@ const SHAPES: [(u64, u64); 9] =
 
 pub fn run(scale: &Scale, output: &mut Output) -> Result<()> {
     output.line("## W1: events a second, every call durable\n");
-    output.head("threads × batch", &ALL, "Lenslog / best other");
+    output.head("threads × batch", &ALL, "Lenslog / best other event store");
     for (threads, batch) in SHAPES {
         for conditional in [false, true] {
             let mut rows: Vec<Vec<f64>> = vec![Vec::new(); ALL.len()];

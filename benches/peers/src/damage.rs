@@ -66,7 +66,10 @@ pub fn run(scale: &Scale, output: &mut Output) -> Result<()> {
         }
         let sync = injected(kind, directory.path(), "fsync,fdatasync,msync,sync_file_range")?;
         let write = injected(kind, directory.path(), "write,pwrite64,writev,pwritev")?;
-        let full = full_disk(kind, directory.path())?;
+        let full = match kind {
+            Kind::Okaywal => "not comparable: it discards what was checkpointed".to_owned(),
+            _ => full_disk(kind, directory.path())?,
+        };
         output.line(&format!(
             "| {} | {} | {} | {} | **{}** | {sync} | {write} | {full} |",
             kind.name(),

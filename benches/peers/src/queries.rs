@@ -39,7 +39,7 @@ const ROWS: [(&str, bool, &str); 18] = [
 pub fn run(scale: &Scale, output: &mut Output) -> Result<()> {
     for size in &scale.sizes {
         output.line(&format!("## {size} events\n"));
-        output.head("work", &EVENT_STORES, "Lenslog / best other");
+        output.head("work", &EVENT_STORES, "Lenslog / best other event store");
         let directory = crate::fresh(&scale.directory)?;
         let of = |kind: Kind| directory.path().join(format!("{kind:?}"));
         for kind in EVENT_STORES {

@@ -26,6 +26,8 @@ const RETRY_AFTER_MAX: Duration = Duration::from_secs(3600);
 /// The cursor is made durable after so many messages, or after so long. What a crash takes back is sent again.
 const UNSAVED_MAX: usize = 100;
 const UNSAVED_TIME_MAX: Duration = Duration::from_secs(3);
+/// The cursor is made durable after so many records that the delivery does not want.
+const UNWANTED_MAX: u64 = 1000;
 /// Moments that are remembered to tell the age of messages that this process appended.
 const HEADS_MAX: usize = 1000;
 
@@ -50,6 +52,7 @@ pub struct Sender<V: EventCodec> {
     is_disabled: bool,
     unsaved: usize,
     saved_at: Duration,
+    saved_next: Seq,
     heads: VecDeque<(Seq, Duration)>,
     /// The head when it was opened: what is before was appended by an earlier process, perhaps.
     opened_at: Seq,
@@ -103,6 +106,7 @@ impl<V: EventCodec> Sender<V> {
             is_disabled: false,
             unsaved: 0,
             saved_at: Duration::ZERO,
+            saved_next: seen,
             heads: VecDeque::new(),
             opened_at: opened.head,
             notices: opened.notices,
@@ -155,6 +159,7 @@ impl<V: EventCodec> Sender<V> {
         }
         match self.current.take() {
             None => {
+                self.pass_unwanted()?;
                 let saves = (self.unsaved > 0).then_some(self.saved_at + UNSAVED_TIME_MAX);
                 Ok(Next::Head([due, saves].into_iter().flatten().min()))
             }
@@ -228,6 +233,7 @@ impl<V: EventCodec> Sender<V> {
     /// Those of the cursor's file.
     pub fn save(&mut self) -> Result<(), SenderError> {
         self.cursor.write(&*self.storage, &self.path)?;
+        self.saved_next = self.cursor.position.next;
         self.unsaved = 0;
         Ok(())
     }
@@ -304,6 +310,16 @@ impl<V: EventCodec> Sender<V> {
         let position = self.reader.position()?;
         self.cursor.advance(position);
         self.unsaved += 1;
+        Ok(())
+    }
+
+    /// Records that the query does not choose are passed, too: they are no gap when they are pruned. Written now and then.
+    fn pass_unwanted(&mut self) -> Result<(), SenderError> {
+        let next = self.reader.next_seq();
+        if next > self.cursor.position.next {
+            self.cursor.position = self.reader.position()?;
+            self.unsaved += usize::from(next.0 - self.saved_next.0 >= UNWANTED_MAX);
+        }
         Ok(())
     }
 

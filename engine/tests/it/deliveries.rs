@@ -11,7 +11,9 @@ use lenslog_engine::delivery::{
 };
 use lenslog_engine::{RebuildOptions, rebuild, verify};
 use lenslog_journal::storage::{Fault, FaultyStorage, Storage, read_file, replace_file};
-use lenslog_journal::{Journal, Options, ReaderOptions, Seq, SeqRange, SimulatedClock, Timestamp};
+use lenslog_journal::{
+    Journal, Options, Query, ReaderOptions, Seq, SeqRange, SimulatedClock, Timestamp,
+};
 
 use crate::common::{Entry, Ledger, Setting, balances, encode};
 
@@ -424,6 +426,32 @@ fn e6_what_is_pruned_before_it_is_sent_is_a_gap_live_and_after_a_restart() {
         }
         assert_eq!(receiver.delivered.last().map(|(seq, _)| *seq), Some(after));
     }
+}
+
+#[test]
+fn e6_records_that_a_delivery_does_not_want_are_no_gap() {
+    let (setting, receiver) = (Setting::new(), Shared::default());
+    let only = || from_floor().query(Query::tag("account:7"));
+    let mut sender = open(&setting, &receiver, only());
+    let first = setting.pay(7, 1);
+    run(&mut sender, Duration::ZERO, MINUTE);
+    let writes = setting.storage.syncs();
+    for number in 0..1500 {
+        setting.pay(1, number);
+        if number % 100 == 0 {
+            let before = setting.storage.syncs();
+            run(&mut sender, MINUTE * (number as u32 + 2), MINUTE * (number as u32 + 3));
+            assert!(setting.storage.syncs() - before <= 2, "one write of the cursor at most");
+        }
+    }
+    assert!(
+        setting.storage.syncs() - writes < 1500 + 6,
+        "a cursor is not written for each of them"
+    );
+    run(&mut sender, MINUTE * 2000, MINUTE * 2001);
+    assert_eq!(sender.cursor().next_seq(), setting.journal.next_seq());
+    assert_eq!(receiver.seqs(), [first.0]);
+    assert_eq!(receiver.0.lock().unwrap().gaps, []);
 }
 
 #[test]

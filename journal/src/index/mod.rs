@@ -120,6 +120,11 @@ fn candidates_of(
         tags.push((index.count(term)?, term));
     }
     tags.sort_unstable();
+    // No frame of this segment has all of it: nothing more is read.
+    let is_absent = tags.first().is_some_and(|(count, _)| *count == 0);
+    if is_absent || (!kinds.is_empty() && of_kinds == 0) {
+        return Some(Postings::new());
+    }
     let shortest = tags.first().map_or(u32::MAX, |(count, _)| *count);
     let least = if kinds.is_empty() { shortest } else { shortest.min(of_kinds) };
     let narrows = |count: u32| count <= least.saturating_mul(NARROWING_FACTOR);

@@ -11,7 +11,9 @@ use std::time::Duration;
 use crate::common::hooked::{Hooked, Step};
 use crate::common::{clock, hooked_options, morning, read_all, record};
 use lenslog_journal::storage::RealStorage;
-use lenslog_journal::{Entry, Journal, JournalView, Opening, Options, ReaderOptions, Seq};
+use lenslog_journal::{
+    Entry, Journal, JournalView, Opening, Options, Query, ReaderOptions, Seq, Tags,
+};
 
 const DAY: Duration = Duration::from_secs(86_400);
 const HEADER_BYTES: u64 = 8 << 10;
@@ -20,6 +22,9 @@ const FEW: u64 = 2_000;
 const MANY: u64 = 10_000;
 /// What `MANY` may cost where `FEW` costs one, as a rational number: 5.5.
 const RATIO_MAX: (u64, u64) = (11, 2);
+
+/// What a query reads of each index without a match: its first block, a block of its dictionary, and whether it ends there.
+const INDEX_BYTES_MAX: u64 = 2 * 4096 + 1;
 
 const ROLE: &str = "LENSLOG_TEST_ROLE";
 const DIRECTORY: &str = "LENSLOG_TEST_DIRECTORY";
@@ -48,9 +53,11 @@ fn child() {
     let directory = PathBuf::from(std::env::var_os(DIRECTORY).unwrap());
     match role.split(' ').collect::<Vec<_>>()[..] {
         ["build", days] => build(&directory, days.parse().unwrap()),
-        ["read"] => {
+        ["read", tag] => {
             let view = JournalView::open(&directory, Arc::new(RealStorage)).unwrap();
-            let mut reader = view.reader(Seq::FIRST, ReaderOptions::default()).unwrap();
+            let options = ReaderOptions::default();
+            let options = if tag.is_empty() { options } else { options.query(Query::tag(tag)) };
+            let mut reader = view.reader(Seq::FIRST, options).unwrap();
             while let Some(entry) = reader.next().unwrap() {
                 assert!(matches!(entry, Entry::Record(_)));
             }
@@ -63,7 +70,7 @@ fn child() {
     std::process::exit(0);
 }
 
-/// One record a day, each day in a segment of its own.
+/// One record a day, each day in a segment of its own and with a tag of its own.
 fn build(directory: &Path, days: u64) {
     let clock = clock();
     let options = Options {
@@ -72,8 +79,9 @@ fn build(directory: &Path, days: u64) {
         ..Options::default()
     };
     let journal = Journal::open(directory, &options).unwrap();
-    for _ in 0..days {
-        let _ = journal.append(&[record(&[7; 60])]).unwrap();
+    for day in 0..days {
+        let tags = Tags::new([format!("day:{day}")]).unwrap();
+        let _ = journal.append(&[record(&[7; 60]).tags(tags.list())]).unwrap();
         clock.advance(DAY);
     }
     std::mem::forget(journal);
@@ -160,8 +168,8 @@ fn assert_linear(what: &str, few: Cost, many: Cost) {
     assert!(many.lists <= few.lists.max(4), "{what}: lists: {few:?}, {many:?}");
 }
 
-fn peak_kilobytes(directory: &Path) -> u64 {
-    let output = run_child("read", directory);
+fn peak_kilobytes(directory: &Path, tag: &str) -> u64 {
+    let output = run_child(&format!("read {tag}"), directory);
     let peak = output.split("VmHWM:").nth(1).unwrap().split_whitespace().next().unwrap();
     peak.parse().unwrap()
 }
@@ -211,13 +219,43 @@ fn open_and_prune(directory: &Path, days: u64) -> [Cost; 4] {
     [recovering, opening, pruning, unlinking]
 }
 
+/// Costs of finding the only record with a tag, and that there is none.
+fn find(directory: &Path, days: u64) -> [Cost; 2] {
+    let counted = Counted::new();
+    let view = JournalView::open(directory, Arc::new(counted.storage.clone())).unwrap();
+    // The chain is followed once.
+    assert_eq!(view.segments().unwrap().len() as u64, days);
+    [(format!("day:{}", days / 3), 1), ("day:none".to_owned(), 0)].map(|(tag, expected)| {
+        let (count, cost) = counted.of(|| view.count(Query::tag(tag)).unwrap());
+        assert_eq!(count, expected);
+        cost
+    })
+}
+
+#[test]
+fn a_query_over_ten_thousand_segments_reads_a_little_of_each_index() {
+    let [few, many] = [FEW, MANY].map(built);
+    let [few_found, many_found] =
+        [(&few, FEW), (&many, MANY)].map(|(directory, days)| find(directory.path(), days));
+    println!("found, absent:\n{few_found:?}\n{many_found:?}");
+    for index in [0, 1] {
+        assert_linear("query", few_found[index], many_found[index]);
+        // The segments at the ends, and the one with the match, are read too.
+        let max = MANY * INDEX_BYTES_MAX + 16 * HEADER_BYTES;
+        assert!(many_found[index].bytes <= max, "{many_found:?}, {max} bytes at most");
+    }
+    let peaks = [&few, &many].map(|directory| peak_kilobytes(directory.path(), "day:77"));
+    println!("peaks: {peaks:?} kB");
+    assert!(peaks[1] < peaks[0] + (8 << 10), "{peaks:?} kB");
+}
+
 #[test]
 fn ten_thousand_segments_are_read_and_pruned_in_linear_time() {
     let [small, few, many] = [100, FEW, MANY].map(built);
     let [few_read, many_read] =
         [(&few, FEW), (&many, MANY)].map(|(directory, days)| read(directory.path(), days));
     println!("reading, left_out: {few_read:?}\n{many_read:?}");
-    let peaks = [&few, &many].map(|directory| peak_kilobytes(directory.path()));
+    let peaks = [&few, &many].map(|directory| peak_kilobytes(directory.path(), ""));
     println!("peaks: {peaks:?} kB");
     let open = |directory: &tempfile::TempDir, days| open_and_prune(directory.path(), days);
     let [small_open, few_open, many_open] = [open(&small, 100), open(&few, FEW), open(&many, MANY)];
