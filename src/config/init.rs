@@ -125,6 +125,7 @@ source = {source}
 #   exec = []                         # ["/usr/local/bin/alarm", "--loud"]: the event as a line of JSON on standard input
 #   body = "standard-webhooks"        # signed JSON; "ntfy": a title and a text
 #   secret_file = ""                  # the secret `whsec_…`, or the token of ntfy; mode 0600
+#   picture = true                    # ntfy gets the picture of the event, if it has at most 500 KB
 #   cameras = []                      # only these; none: all
 #   labels = []                       # only events with one of them; none: all, motion too
 #   cooldown = "0s"                   # after a notification of a camera, no other one for so long

@@ -23,6 +23,8 @@ pub struct NotifyTarget {
     pub secret_file: PathBuf,
     /// A program and its arguments, which gets the event as one line of JSON on its standard input.
     pub exec: Vec<String>,
+    /// Whether ntfy gets the event's picture.
+    pub picture: bool,
     /// Only these cameras; empty: all.
     pub cameras: Vec<String>,
     /// Only events with one of these labels; empty: all, motion too.
@@ -42,6 +44,7 @@ impl Default for NotifyTarget {
             body: NotifyBody::StandardWebhooks,
             secret_file: PathBuf::new(),
             exec: Vec::new(),
+            picture: true,
             cameras: Vec::new(),
             labels: Vec::new(),
             cooldown: Seconds::new(0),

@@ -27,6 +27,7 @@ use crate::config::Description;
 use crate::util::CancellationToken;
 pub use backlog::backlog;
 use client::Client;
+pub(crate) use worker::open_picture;
 pub use worker::{DescriberContext, WorkedOff};
 use worker::{Problem, Worker};
 

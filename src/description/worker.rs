@@ -358,7 +358,7 @@ fn read_picture(path: &Path) -> Result<Option<Vec<u8>>, NoPicture> {
 }
 
 /// The file of a picture and its length; `None` where it, or the directory of its day, is something else.
-fn open_picture(path: &Path) -> io::Result<Option<(File, u64)>> {
+pub(crate) fn open_picture(path: &Path) -> io::Result<Option<(File, u64)>> {
     let day = path.parent().map(fs::symlink_metadata).transpose()?;
     if !day.is_some_and(|day| day.is_dir()) || !fs::symlink_metadata(path)?.is_file() {
         return Ok(None);

@@ -83,11 +83,11 @@ pub fn channel(
     config: &Config,
     cancel: &CancellationToken,
 ) -> Box<dyn Channel> {
-    if target.exec.is_empty() {
-        return Box::new(webhook::Webhook::new(name, target, cancel));
-    }
     let data = config.storage.data_dir.clone();
-    Box::new(command::Program::new(name, target, data, cancel.clone()))
+    match target.exec.is_empty() {
+        true => Box::new(webhook::Webhook::new(name, target, data, cancel)),
+        false => Box::new(command::Program::new(name, target, data, cancel.clone())),
+    }
 }
 
 /// Decides which events notify one receiver.

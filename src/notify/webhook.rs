@@ -9,18 +9,22 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use hmac::{Hmac, Mac};
 use lenslog_engine::delivery::DeliveryOutcome;
+use lenslog_events::parse_image_path;
 use sha2::Sha256;
 use ureq::Agent;
 use ureq::http::{StatusCode, header};
 
 use super::{Alarm, Channel, secret};
 use crate::config::{NotifyBody, NotifyTarget};
+use crate::description::open_picture;
 use crate::util::{CancellationToken, Interrupt};
 
 /// How long connecting may take.
 const CONNECT_MAX: Duration = Duration::from_secs(10);
 /// How much of an answer is shown.
 const COMPLAINT_BYTES_MAX: u64 = 200;
+/// Largest picture that is sent.
+const PICTURE_BYTES_MAX: u64 = 500_000;
 /// How a secret of Standard Webhooks begins.
 const SECRET_PREFIX: &str = "whsec_";
 
@@ -31,10 +35,17 @@ pub(super) struct Webhook {
     url: String,
     body: NotifyBody,
     secret_file: PathBuf,
+    /// The data directory, where pictures are sent.
+    pictures: Option<PathBuf>,
 }
 
 impl Webhook {
-    pub(super) fn new(name: &str, target: &NotifyTarget, cancel: &CancellationToken) -> Self {
+    pub(super) fn new(
+        name: &str,
+        target: &NotifyTarget,
+        data: PathBuf,
+        cancel: &CancellationToken,
+    ) -> Self {
         let http = Agent::config_builder()
             .http_status_as_error(false)
             // What is sent is for the named receiver only.
@@ -50,6 +61,7 @@ impl Webhook {
             url: target.url.clone(),
             body: target.body,
             secret_file: target.secret_file.clone(),
+            pictures: target.picture.then_some(data),
         }
     }
 
@@ -58,6 +70,17 @@ impl Webhook {
         let rest = self.url.split_once("://").map_or(self.url.as_str(), |(_, rest)| rest);
         let host = rest.split(['/', '?', '#']).next().unwrap_or_default();
         format!("{host}: {}", problem.replace(&self.url, host))
+    }
+
+    /// The picture of an event, if there is one that is not too large.
+    fn picture(&self, alarm: &Alarm) -> Option<Vec<u8>> {
+        let (day, file) = parse_image_path(alarm.image.as_deref()?)?;
+        let path = self.pictures.as_ref()?.join("events").join(day.to_string()).join(file);
+        let (file, length) = open_picture(&path).ok()??;
+        let mut jpeg = Vec::new();
+        (length <= PICTURE_BYTES_MAX).then_some(())?;
+        file.take(PICTURE_BYTES_MAX).read_to_end(&mut jpeg).ok()?;
+        Some(jpeg)
     }
 
     fn down(&self, problem: &str, retry_after: Option<Duration>) -> DeliveryOutcome {
@@ -100,14 +123,21 @@ impl Channel for Webhook {
                 request.send(body)
             }
             NotifyBody::Ntfy => {
-                let mut request = request
-                    .content_type("text/plain; charset=utf-8")
-                    .header("Title", encoded_word(&alarm.title))
-                    .header("Tags", "camera");
+                let mut request =
+                    request.header("Title", encoded_word(&alarm.title)).header("Tags", "camera");
                 if let Some(token) = secret {
                     request = request.header(header::AUTHORIZATION, format!("Bearer {token}"));
                 }
-                request.send(alarm.text.as_str())
+                match self.picture(alarm) {
+                    Some(jpeg) => request
+                        .content_type("image/jpeg")
+                        .header("Filename", "event.jpg")
+                        .header("Message", encoded_word(&alarm.text))
+                        .send(&jpeg[..]),
+                    None => {
+                        request.content_type("text/plain; charset=utf-8").send(alarm.text.as_str())
+                    }
+                }
             }
         };
         let mut response = match sent {

@@ -16,6 +16,7 @@ use crate::harness::{Recording, TestEnv, lacks, zone};
 struct Request {
     head: String,
     body: String,
+    bytes: Vec<u8>,
 }
 
 impl Request {
@@ -82,7 +83,7 @@ fn answer(mut stream: TcpStream, all: &Mutex<Vec<Request>>, rule: &Mutex<Rule>) 
     let length = lower.lines().find_map(|line| line.strip_prefix("content-length:"))?;
     let mut body = vec![0; length.trim().parse().ok()?];
     reader.read_exact(&mut body).ok()?;
-    let request = Request { head, body: String::from_utf8(body).unwrap() };
+    let request = Request { head, body: String::from_utf8_lossy(&body).into_owned(), bytes: body };
     let status = (rule.lock().unwrap())(&request);
     let Some(status) = status else {
         let _ = std::io::copy(&mut reader, &mut std::io::sink());
@@ -312,6 +313,27 @@ fn only_the_wanted_cameras_and_labels_notify_and_not_too_often() {
     // "cat at Tür", as a header may say it.
     assert_eq!(texts[0].header("title"), "=?UTF-8?B?Y2F0IGF0IFTDvHI=?=");
     assert_eq!(texts.len(), 4);
+}
+
+#[test]
+fn the_picture_comes_with_the_alarm() {
+    let env = TestEnv::new();
+    let receiver = Receiver::start(|_| OK);
+    let text = format!(
+        "[cameras.door]\nsource = \"test:\"\n[notify.phone]\nurl = \"{}\"\nbody = \"ntfy\"\n",
+        receiver.url
+    );
+    fs::write(env.path("lenslog.toml"), text).unwrap();
+    let recording = record(&env);
+    let request = env.until("the first alarm arrives", || receiver.got().first().cloned());
+    recording.stop().expect(0);
+    assert_eq!(request.header("content-type"), "image/jpeg");
+    assert_eq!(request.header("title"), "motion at door");
+    assert!(!request.header("message").is_empty());
+    let days = fs::read_dir(env.data.join("events")).unwrap();
+    let pictures = days.flat_map(|day| fs::read_dir(day.unwrap().path()).unwrap());
+    let is_kept = pictures.map(|file| fs::read(file.unwrap().path()).unwrap());
+    assert!(is_kept.into_iter().any(|bytes| bytes == request.bytes), "it is the kept picture");
 }
 
 #[test]
