@@ -30,7 +30,7 @@ pub(crate) fn append_if(
     }
     let next_seq = writer.lock().next_seq;
     for (index, condition) in conditions.iter().enumerate() {
-        check_after(&view, index, condition, next_seq)?;
+        check_after(writer, index, condition, next_seq)?;
     }
     let mut evaluated_to = Seq(0);
     loop {
@@ -48,7 +48,7 @@ pub(crate) fn append_if(
 
 /// Checks that the seq `after` was reached, is retained, and is a record that the condition accepts.
 fn check_after(
-    view: &JournalView,
+    writer: &Arc<Writer>,
     index: usize,
     condition: &AppendCondition,
     next_seq: Seq,
@@ -59,6 +59,11 @@ fn check_after(
     }
     if !condition.after_matches {
         return Ok(());
+    }
+    let view = JournalView::of_writer(writer);
+    if after >= view.head()? {
+        // It is pending: only what is durable can be read, and expected.
+        writer.commit_pending(after)?;
     }
     let options = ReaderOptions::default().query(condition.fail_if.clone()).until(after.next());
     match view.reader(after, options)?.next()? {

@@ -114,6 +114,19 @@ fn a_stream_is_appended_to_at_its_revision() {
 }
 
 #[test]
+fn a_stream_is_appended_to_at_a_revision_that_is_not_durable_yet() {
+    let storage = FaultyStorage::new();
+    let journal = open(&storage);
+    let tags = tags(&[&stream_tag("cart")]);
+    let batch = [record(b"added").tags(tags.list())];
+    let first = journal.append_unsynced(&batch).unwrap().seq();
+    let next = AppendCondition::stream("cart", ExpectedRevision::At(first)).unwrap();
+    let appended = journal.append_if(&batch, &[next]).unwrap();
+    assert_eq!(appended.seq(), first.next());
+    assert_eq!(journal.view().head().unwrap(), first.next().next());
+}
+
+#[test]
 fn of_many_threads_one_takes_a_name() {
     let storage = FaultyStorage::new();
     let journal = open(&storage);
