@@ -1,6 +1,6 @@
 //! A server on loopback that speaks OpenAI's chat completions, and fails as asked.
 
-use std::io::{BufRead, BufReader, Read, Write};
+use std::io::{BufRead, BufReader, Write};
 use std::net::{TcpListener, TcpStream};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
@@ -76,9 +76,8 @@ impl ModelServer {
     }
 }
 
-/// Answers one request; a client that hangs up early is ignored.
-fn serve(mut stream: TcpStream, counter: &AtomicUsize, react: &Mutex<React>) -> Option<()> {
-    let mut reader = BufReader::new(stream.try_clone().ok()?);
+/// Head and body of a request; `None` where the client hangs up before.
+pub fn read_request(reader: &mut impl BufRead) -> Option<(String, Vec<u8>)> {
     let mut head = String::new();
     while !head.ends_with("\r\n\r\n") {
         if reader.read_line(&mut head).ok()? == 0 {
@@ -89,6 +88,13 @@ fn serve(mut stream: TcpStream, counter: &AtomicUsize, react: &Mutex<React>) -> 
     let length = lower.lines().find_map(|line| line.strip_prefix("content-length:"))?;
     let mut body = vec![0; length.trim().parse().ok()?];
     reader.read_exact(&mut body).ok()?;
+    Some((head, body))
+}
+
+/// Answers one request; a client that hangs up early is ignored.
+fn serve(mut stream: TcpStream, counter: &AtomicUsize, react: &Mutex<React>) -> Option<()> {
+    let mut reader = BufReader::new(stream.try_clone().ok()?);
+    let (head, body) = read_request(&mut reader)?;
     let body: Value = serde_json::from_slice(&body).unwrap();
     let url = body["messages"][0]["content"][1]["image_url"]["url"].as_str().unwrap();
     let picture = url.strip_prefix("data:image/jpeg;base64,").unwrap();

@@ -1,7 +1,7 @@
 //! Notifications through the built program: receivers that hang, refuse, die and come back; programs; hostile labels.
 
 use std::fs;
-use std::io::{BufRead, BufReader, Read, Write};
+use std::io::{BufReader, Write};
 use std::net::{TcpListener, TcpStream};
 use std::os::unix::fs::PermissionsExt;
 use std::process::Command;
@@ -10,6 +10,7 @@ use std::sync::{Arc, Mutex};
 use serde_json::{Value, json};
 
 use crate::harness::{Recording, TestEnv, lacks, zone};
+use crate::model_server::read_request;
 
 /// A request as the receiver saw it.
 #[derive(Debug, Clone)]
@@ -73,16 +74,7 @@ impl Receiver {
 /// Answers one request; only what is answered with 2xx was received.
 fn answer(mut stream: TcpStream, all: &Mutex<Vec<Request>>, rule: &Mutex<Rule>) -> Option<()> {
     let mut reader = BufReader::new(stream.try_clone().ok()?);
-    let mut head = String::new();
-    while !head.ends_with("\r\n\r\n") {
-        if reader.read_line(&mut head).ok()? == 0 {
-            return None;
-        }
-    }
-    let lower = head.to_ascii_lowercase();
-    let length = lower.lines().find_map(|line| line.strip_prefix("content-length:"))?;
-    let mut body = vec![0; length.trim().parse().ok()?];
-    reader.read_exact(&mut body).ok()?;
+    let (head, body) = read_request(&mut reader)?;
     let request = Request { head, body: String::from_utf8_lossy(&body).into_owned(), bytes: body };
     let status = (rule.lock().unwrap())(&request);
     let Some(status) = status else {

@@ -28,7 +28,7 @@ const UNSAVED_MAX: usize = 100;
 const UNSAVED_TIME_MAX: Duration = Duration::from_secs(3);
 /// The cursor is made durable after so many records that the delivery does not want.
 const UNWANTED_MAX: u64 = 1000;
-/// Moments that are remembered to tell the age of messages that this process appended.
+/// Moments that are remembered, for the age of messages that this process appended.
 const HEADS_MAX: usize = 1000;
 
 /// One delivery, its cursor and its place in the journal.

@@ -27,7 +27,7 @@ pub type OnNotice = Arc<dyn Fn(&str, &DeliveryNotice) + Send + Sync>;
 pub struct DeliveriesOptions {
     /// The directory of the cursors; it exists.
     pub directory: PathBuf,
-    /// Tells whether the wall clock is trusted. By default it is.
+    /// Whether the wall clock is trusted. By default it is.
     pub is_clock_trusted: Arc<dyn Fn() -> bool + Send + Sync>,
     /// Called in the delivery's thread.
     pub on_notice: OnNotice,
