@@ -37,6 +37,8 @@ pub enum Event {
     RecorderStopped(RecorderStopped),
     /// Storage crossed a threshold.
     StorageWarning(StorageWarning),
+    /// A receiver of notifications is down, or takes messages again.
+    DeliveryFailed(DeliveryFailed),
 }
 
 impl Event {
@@ -57,6 +59,7 @@ impl Event {
             Self::RecorderStarted(_) => kind::RECORDER_STARTED,
             Self::RecorderStopped(_) => kind::RECORDER_STOPPED,
             Self::StorageWarning(_) => kind::STORAGE_WARNING,
+            Self::DeliveryFailed(_) => kind::DELIVERY_FAILED,
         };
         &kind::TABLE[usize::from(number) - 1]
     }
@@ -75,6 +78,7 @@ impl Event {
             Self::RecorderStarted(event) => event.at.day(),
             Self::RecorderStopped(event) => event.at.day(),
             Self::StorageWarning(event) => event.at.day(),
+            Self::DeliveryFailed(event) => event.at.day(),
             Self::Ended(EventEnded { event, .. })
             | Self::DescriptionAdded(DescriptionAdded { event, .. })
             | Self::DescriptionDeferred(DescriptionDeferred { event })
@@ -309,6 +313,17 @@ pub struct StorageWarning {
     pub used_bytes: u64,
     /// Bytes allowed.
     pub limit_bytes: u64,
+}
+
+/// A receiver of notifications went down, or takes messages again. One record each, whatever waits.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct DeliveryFailed {
+    /// Its name.
+    pub delivery: String,
+    /// When.
+    pub at: Timestamp,
+    /// The receiver's answer; `None`: it works again.
+    pub reason: Option<String>,
 }
 
 /// A rectangle in the picture, in pixels from the upper left corner unless its producer says otherwise.

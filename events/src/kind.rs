@@ -32,6 +32,8 @@ pub const RECORDER_STARTED: u16 = 11;
 pub const RECORDER_STOPPED: u16 = 12;
 /// Kind of [`StorageWarning`](crate::StorageWarning).
 pub const STORAGE_WARNING: u16 = 13;
+/// Kind of [`DeliveryFailed`](crate::DeliveryFailed).
+pub const DELIVERY_FAILED: u16 = 14;
 
 /// One row of the table of kinds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -59,6 +61,7 @@ pub const TABLE: &[KindInfo] = &[
     KindInfo { number: RECORDER_STARTED, version: 1, name: "RecorderStarted" },
     KindInfo { number: RECORDER_STOPPED, version: 1, name: "RecorderStopped" },
     KindInfo { number: STORAGE_WARNING, version: 1, name: "StorageWarning" },
+    KindInfo { number: DELIVERY_FAILED, version: 1, name: "DeliveryFailed" },
 ];
 
 // The table is dense, so that a look-up is an index, and stays out of the journal's range.

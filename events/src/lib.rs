@@ -23,10 +23,10 @@ mod wire;
 
 pub use codec::{RecorderCodec, camera_tag, event_tag};
 pub use event::{
-    BoundingBox, CameraFound, CameraLost, CameraMinute, DescriptionAdded, DescriptionDeferred,
-    DescriptionFailed, DetectedObject, DetectorFailed, Event, EventDetected, EventEnded, EventRef,
-    ImagePurged, Metadata, RecorderStarted, RecorderStopped, StorageLevel, StorageWarning,
-    Suppressed, event_key,
+    BoundingBox, CameraFound, CameraLost, CameraMinute, DeliveryFailed, DescriptionAdded,
+    DescriptionDeferred, DescriptionFailed, DetectedObject, DetectorFailed, Event, EventDetected,
+    EventEnded, EventRef, ImagePurged, Metadata, RecorderStarted, RecorderStopped, StorageLevel,
+    StorageWarning, Suppressed, event_key,
 };
 pub use image_path::parse_image_path;
 pub use invalid::InvalidEvent;

@@ -37,6 +37,8 @@ pub const METADATA_DEPTH_MAX: usize = 32;
 /// Most JSON values in metadata, counted at every depth. The decoder refuses more, too: a parsed value can
 /// take 100 times the memory of its text.
 pub const METADATA_VALUES_MAX: usize = 4_096;
+/// Longest name of a delivery; at least 1 byte.
+pub const DELIVERY_BYTES_MAX: usize = 128;
 /// Longest reason, of any kind of event that gives one.
 pub const REASON_BYTES_MAX: usize = 4 * 1024;
 /// Most reasons for suppression in one minute of a camera.

@@ -3,9 +3,10 @@
 //! Pure functions of (kind, version, bytes). No other module ever sees an old version.
 
 use crate::wire::{
-    CameraFoundV1, CameraLostV1, CameraMinuteV1, DescriptionAddedV1, DescriptionDeferredV1,
-    DescriptionFailedV1, DetectorFailedV1, EventDetectedV1, EventDetectedV2, EventEndedV1,
-    ImagePurgedV1, RecorderStartedV1, RecorderStoppedV1, StorageWarningV1, Wire, read,
+    CameraFoundV1, CameraLostV1, CameraMinuteV1, DeliveryFailedV1, DescriptionAddedV1,
+    DescriptionDeferredV1, DescriptionFailedV1, DetectorFailedV1, EventDetectedV1, EventDetectedV2,
+    EventEndedV1, ImagePurgedV1, RecorderStartedV1, RecorderStoppedV1, StorageWarningV1, Wire,
+    read,
 };
 use crate::{Event, kind};
 
@@ -146,6 +147,9 @@ fn decode_known(kind: u16, version: u16, payload: &[u8]) -> Result<Option<Event>
         (kind::STORAGE_WARNING, _) => {
             Event::StorageWarning(read::<StorageWarningV1>(payload)?.into_domain())
         }
+        (kind::DELIVERY_FAILED, _) => {
+            Event::DeliveryFailed(read::<DeliveryFailedV1<'_>>(payload)?.into_domain())
+        }
         // The table of kinds has no other rows; a test decodes every one of them.
         _ => return Ok(None),
     };
@@ -158,7 +162,7 @@ mod tests {
 
     #[test]
     fn an_unknown_kind_passes_through() {
-        for kind in [0, 14, 1_000, kind::RESERVED_FROM, u16::MAX] {
+        for kind in [0, 15, 1_000, kind::RESERVED_FROM, u16::MAX] {
             assert_eq!(decode(kind, 1, b"anything"), Ok(None));
         }
     }

@@ -11,12 +11,12 @@ use lenslog_journal::{Seq, Timestamp};
 
 use crate::invalid::{InvalidEvent, shown};
 use crate::limits::{
-    CAMERA_ID_BYTES_MAX, CAMERA_NAME_BYTES_MAX, CAMERAS_MAX, COORDINATE_MAX, DESCRIPTION_BYTES_MAX,
-    EVENT_ID_BYTES_MAX, LABEL_BYTES_MAX, METADATA_BYTES_MAX, METADATA_DEPTH_MAX,
-    METADATA_FIELDS_MAX, METADATA_NAME_BYTES_MAX, METADATA_VALUES_MAX, MODEL_BYTES_MAX,
-    MOTION_PERCENT_MAX, OBJECTS_MAX, OFFSET_MINUTES_MAX, REASON_BYTES_MAX, SUPPRESSED_MAX,
-    SUPPRESSED_REASON_BYTES_MAX, TIME_MICROS_MAX, TIME_MICROS_MIN, TIME_ZONE_BYTES_MAX,
-    VERSION_BYTES_MAX,
+    CAMERA_ID_BYTES_MAX, CAMERA_NAME_BYTES_MAX, CAMERAS_MAX, COORDINATE_MAX, DELIVERY_BYTES_MAX,
+    DESCRIPTION_BYTES_MAX, EVENT_ID_BYTES_MAX, LABEL_BYTES_MAX, METADATA_BYTES_MAX,
+    METADATA_DEPTH_MAX, METADATA_FIELDS_MAX, METADATA_NAME_BYTES_MAX, METADATA_VALUES_MAX,
+    MODEL_BYTES_MAX, MOTION_PERCENT_MAX, OBJECTS_MAX, OFFSET_MINUTES_MAX, REASON_BYTES_MAX,
+    SUPPRESSED_MAX, SUPPRESSED_REASON_BYTES_MAX, TIME_MICROS_MAX, TIME_MICROS_MIN,
+    TIME_ZONE_BYTES_MAX, VERSION_BYTES_MAX,
 };
 use crate::{
     CameraMinute, DescriptionAdded, DetectedObject, Event, EventDetected, EventRef, Metadata,
@@ -69,6 +69,11 @@ impl Event {
                 reason(&event.reason)
             }
             Self::StorageWarning(event) => time(format_args!("at"), event.at),
+            Self::DeliveryFailed(event) => {
+                text(format_args!("delivery"), &event.delivery, 1..=DELIVERY_BYTES_MAX)?;
+                time(format_args!("at"), event.at)?;
+                optional(&event.reason, |why| reason(why))
+            }
         }
     }
 }

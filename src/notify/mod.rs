@@ -13,11 +13,12 @@ mod webhook;
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
 use lenslog_engine::Fact;
 use lenslog_engine::delivery::{
-    Deliveries, DeliveriesOptions, Delivery, DeliveryOutcome, DeliverySpec, Message,
+    Deliveries, DeliveriesOptions, Delivery, DeliveryNotice, DeliveryOutcome, DeliverySpec, Message,
 };
 use lenslog_events::{Event, EventDetected, RecorderCodec, kind};
 use lenslog_journal::{JournalView, Kind, Query, Timestamp};
@@ -58,9 +59,15 @@ pub fn delivery_name(name: &str) -> String {
     format!("notify-{name}")
 }
 
-/// Starts the configured notifications.
+/// Starts the configured notifications. `write` journals when a receiver goes down and when it is back, and nothing about single
+/// messages.
 #[must_use]
-pub fn start(config: &Config, view: &JournalView, cancel: &CancellationToken) -> Deliveries {
+pub fn start(
+    config: &Config,
+    view: &JournalView,
+    cancel: &CancellationToken,
+    write: impl Fn(Option<String>, &str) + Send + Sync + 'static,
+) -> Deliveries {
     let targets = config.notify.iter();
     let deliveries = targets
         .map(|(name, target)| -> Box<dyn Delivery<RecorderCodec>> {
@@ -72,7 +79,13 @@ pub fn start(config: &Config, view: &JournalView, cancel: &CancellationToken) ->
         let directory = directory.display();
         tracing::error!(%error, %directory, "directory of cursors: cannot be made; notifications wait");
     }
-    Deliveries::start(view, deliveries, &DeliveriesOptions::new(directory))
+    let options =
+        DeliveriesOptions::new(directory).on_notice(Arc::new(move |name, notice| match notice {
+            DeliveryNotice::Failing { reason } => write(Some(reason.clone()), name),
+            DeliveryNotice::Recovered => write(None, name),
+            _ => {}
+        }));
+    Deliveries::start(view, deliveries, &options)
 }
 
 /// The channel that a configuration names.
@@ -202,7 +215,7 @@ pub(crate) fn secret(path: &Path) -> Result<Option<String>, String> {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::{Arc, Mutex};
+    use std::sync::Mutex;
 
     use lenslog_engine::Recorded;
     use lenslog_engine::delivery::MessageId;

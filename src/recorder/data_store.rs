@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 use lenslog_control::{Obstructed, obstructed};
 use lenslog_engine::delivery::{Deliveries, DeliveryStatus};
 use lenslog_engine::{Behind, Runner};
+use lenslog_events::{DeliveryFailed, Event};
 use lenslog_journal::storage::{AnchoredStorage, RealStorage};
 use lenslog_journal::{Clock, Error, Journal, JournalView, LeftOut, OnSync, Options, SeqRange};
 use lenslog_projections::DescriptionQueue;
@@ -52,6 +53,8 @@ struct Notifications {
 
 impl Drop for Notifications {
     fn drop(&mut self) {
+        // First: what is interrupted is no failure of the receiver.
+        self.deliveries.request_stop();
         self.cancel.cancel();
         self.deliveries.stop();
     }
@@ -127,7 +130,7 @@ impl StoreOpener {
             notifications: Mutex::default(),
         };
         store.describe(config, self);
-        store.notify(config);
+        store.notify(config, self);
         Ok(store)
     }
 }
@@ -155,13 +158,18 @@ impl DataStore {
     }
 
     /// Has receivers notified as the configuration says, from now on.
-    pub(super) fn notify(&self, config: &Config) {
+    pub(super) fn notify(&self, config: &Config, opener: &StoreOpener) {
         let mut notifications = self.notifications.lock();
         // One at a time.
         *notifications = None;
         if !config.notify.is_empty() {
             let cancel = CancellationToken::new();
-            let deliveries = notify::start(config, &self.view, &cancel);
+            let (writer, clock) = (Arc::clone(&opener.writer), Arc::clone(&opener.clock));
+            let write = move |reason: Option<String>, delivery: &str| {
+                let (delivery, at) = (delivery.to_owned(), clock.read().wall);
+                writer.write(&Event::DeliveryFailed(DeliveryFailed { delivery, at, reason }));
+            };
+            let deliveries = notify::start(config, &self.view, &cancel, write);
             *notifications = Some(Notifications { cancel, deliveries });
         }
     }

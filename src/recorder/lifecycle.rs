@@ -161,7 +161,7 @@ impl Recorder {
         if old.notify != self.config.notify
             && let Ok(store) = self.shared.store()
         {
-            store.notify(&self.config);
+            store.notify(&self.config, &self.opener);
         }
         for item in self.start_cameras() {
             tracing::info!("{item}");

@@ -204,6 +204,13 @@ fn a_receiver_that_comes_back_gets_everything_in_order() {
     env.until("the health is well again", || {
         env.run(&["status"]).out.contains("health     ok").then_some(())
     });
+    let records = env.journal();
+    let failed = records.values().filter(|record| record["kind"] == "DeliveryFailed");
+    let failed: Vec<_> = failed.map(|record| record["record"].clone()).collect();
+    assert_eq!(failed.len(), 2, "one when it goes down, one when it is back: {failed:?}");
+    assert_eq!(failed[0]["delivery"], "notify-phone");
+    assert!(failed[0]["reason"].as_str().unwrap().contains("it answers 503"));
+    assert_eq!(failed[1]["reason"], Value::Null);
     let ended = recording.stop().expect(0);
     assert!(!ended.err.contains("a-secret-hook"), "{}", ended.err);
 }
@@ -244,6 +251,9 @@ fn a_receiver_that_hangs_stops_neither_events_nor_the_end() {
     env.ingest(&events(0, 50)).expect(0);
     assert_eq!(env.journaled_ids().len(), 50);
     recording.stop().expect(0);
+    let records = env.journal();
+    let is_failure = |record: &&Value| record["kind"] == "DeliveryFailed";
+    assert_eq!(records.values().filter(is_failure).count(), 0, "the end is no failure");
 }
 
 #[test]

@@ -68,6 +68,9 @@ fn event_json(event: &Event, record: &Recorded<Event>, line: &mut Vec<u8>) -> Va
         Event::CameraFound(found) => {
             json!({ "camera_id": found.camera_id, "at": time(&found.at) })
         }
+        Event::DeliveryFailed(failed) => {
+            json!({ "delivery": failed.delivery, "at": time(&failed.at), "reason": failed.reason })
+        }
         Event::DetectorFailed(failed) => {
             json!({ "camera_id": failed.camera_id, "at": time(&failed.at), "reason": failed.reason })
         }

@@ -189,10 +189,15 @@ impl Deliveries {
         answer.recv().map_err(|_| stopped())?.map_err(DeliveryError::Failed)
     }
 
-    /// Stops all threads, which save their cursors. A message that is being sent is waited for.
-    pub fn stop(&self) {
+    /// Begins to stop: after the message that is being sent comes no other one, and its failure is not reported.
+    pub fn request_stop(&self) {
         self.stop.store(true, Ordering::Release);
         self.view.nudge();
+    }
+
+    /// Stops all threads, which save their cursors. A message that is being sent is waited for.
+    pub fn stop(&self) {
+        self.request_stop();
         for worker in &self.workers {
             let Some(thread) = worker.thread.lock().take() else { continue };
             thread.thread().unpark();
@@ -285,6 +290,9 @@ impl Thread {
             };
             self.serve(sender);
             let next = sender.step(self.now());
+            if self.stop.load(Ordering::Acquire) {
+                break;
+            }
             self.publish(sender, next.as_ref().ok());
             match next {
                 Ok(Next::Again) => {}

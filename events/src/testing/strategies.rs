@@ -12,10 +12,10 @@ use crate::limits::{
     SUPPRESSED_REASON_BYTES_MAX, TIME_MICROS_MAX, TIME_MICROS_MIN,
 };
 use crate::{
-    BoundingBox, CameraFound, CameraLost, CameraMinute, DescriptionAdded, DescriptionDeferred,
-    DescriptionFailed, DetectedObject, DetectorFailed, Event, EventDetected, EventEnded, EventRef,
-    ImagePurged, Metadata, RecorderStarted, RecorderStopped, StorageLevel, StorageWarning,
-    Suppressed,
+    BoundingBox, CameraFound, CameraLost, CameraMinute, DeliveryFailed, DescriptionAdded,
+    DescriptionDeferred, DescriptionFailed, DetectedObject, DetectorFailed, Event, EventDetected,
+    EventEnded, EventRef, ImagePurged, Metadata, RecorderStarted, RecorderStopped, StorageLevel,
+    StorageWarning, Suppressed,
 };
 
 /// Longest free text that is made, in bytes. Longer ones would only be slower.
@@ -38,6 +38,7 @@ pub fn event() -> BoxedStrategy<Event> {
         1 => recorder_started().prop_map(Event::RecorderStarted),
         1 => recorder_stopped().prop_map(Event::RecorderStopped),
         1 => storage_warning().prop_map(Event::StorageWarning),
+        1 => delivery_failed().prop_map(Event::DeliveryFailed),
     ]
     .boxed()
 }
@@ -283,6 +284,11 @@ fn camera_found() -> impl Strategy<Value = CameraFound> {
 fn detector_failed() -> impl Strategy<Value = DetectorFailed> {
     (option::of(camera_id()), timestamp(), text(TEXT_BYTES_MAX))
         .prop_map(|(camera_id, at, reason)| DetectorFailed { camera_id, at, reason })
+}
+
+fn delivery_failed() -> impl Strategy<Value = DeliveryFailed> {
+    (camera_id(), timestamp(), option::of(text(TEXT_BYTES_MAX)))
+        .prop_map(|(delivery, at, reason)| DeliveryFailed { delivery, at, reason })
 }
 
 fn description_added() -> impl Strategy<Value = DescriptionAdded> {

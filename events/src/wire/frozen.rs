@@ -8,9 +8,9 @@ use wincode::{SchemaRead, SchemaWrite};
 
 use super::Sequence;
 use crate::{
-    BoundingBox, CameraFound, CameraLost, CameraMinute, DescriptionAdded, DescriptionDeferred,
-    DescriptionFailed, DetectedObject, DetectorFailed, EventEnded, EventRef, ImagePurged,
-    RecorderStarted, RecorderStopped, StorageLevel, StorageWarning, Suppressed,
+    BoundingBox, CameraFound, CameraLost, CameraMinute, DeliveryFailed, DescriptionAdded,
+    DescriptionDeferred, DescriptionFailed, DetectedObject, DetectorFailed, EventEnded, EventRef,
+    ImagePurged, RecorderStarted, RecorderStopped, StorageLevel, StorageWarning, Suppressed,
 };
 
 /// The form of a domain type on the wire. It borrows texts from the event, or from the payload.
@@ -165,6 +165,13 @@ wire! {
         level: LevelV1,
         used_bytes: u64,
         limit_bytes: u64,
+    }
+
+    /// `DeliveryFailed`, version 1.
+    DeliveryFailedV1<'a> for DeliveryFailed {
+        delivery: &'a str,
+        at: Time,
+        reason: Option<&'a str>,
     }
 }
 

@@ -21,9 +21,9 @@ use crate::{Event, PayloadFault};
 
 pub(crate) use detected::{EventDetectedV1, EventDetectedV2};
 pub(crate) use frozen::{
-    CameraFoundV1, CameraLostV1, CameraMinuteV1, DescriptionAddedV1, DescriptionDeferredV1,
-    DescriptionFailedV1, DetectorFailedV1, EventEndedV1, ImagePurgedV1, RecorderStartedV1,
-    RecorderStoppedV1, StorageWarningV1, Wire,
+    CameraFoundV1, CameraLostV1, CameraMinuteV1, DeliveryFailedV1, DescriptionAddedV1,
+    DescriptionDeferredV1, DescriptionFailedV1, DetectorFailedV1, EventEndedV1, ImagePurgedV1,
+    RecorderStartedV1, RecorderStoppedV1, StorageWarningV1, Wire,
 };
 
 /// A sequence on the wire.
@@ -88,6 +88,7 @@ pub fn encode(event: &Event) -> EncodedEvent {
         Event::RecorderStarted(event) => write(&RecorderStartedV1::of(event)),
         Event::RecorderStopped(event) => write(&RecorderStoppedV1::of(event)),
         Event::StorageWarning(event) => write(&StorageWarningV1::of(event)),
+        Event::DeliveryFailed(event) => write(&DeliveryFailedV1::of(event)),
     };
     let kind = event.kind();
     EncodedEvent { kind: kind.number, version: kind.version, payload }

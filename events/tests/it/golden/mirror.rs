@@ -2,9 +2,10 @@
 //! wire structs: owned where they borrow, and vectors where they have sequences.
 
 use lenslog_events::{
-    BoundingBox, CameraFound, CameraLost, CameraMinute, DescriptionAdded, DescriptionDeferred,
-    DescriptionFailed, DetectedObject, DetectorFailed, Event, EventDetected, EventEnded, EventRef,
-    ImagePurged, RecorderStarted, RecorderStopped, StorageLevel, StorageWarning, Suppressed, kind,
+    BoundingBox, CameraFound, CameraLost, CameraMinute, DeliveryFailed, DescriptionAdded,
+    DescriptionDeferred, DescriptionFailed, DetectedObject, DetectorFailed, Event, EventDetected,
+    EventEnded, EventRef, ImagePurged, RecorderStarted, RecorderStopped, StorageLevel,
+    StorageWarning, Suppressed, kind,
 };
 use lenslog_journal::{Day, Seq, Timestamp};
 use serde::{Deserialize, Serialize};
@@ -27,6 +28,7 @@ pub enum Mirror {
     RecorderStarted(Started),
     RecorderStopped(Stopped),
     StorageWarning(Warning),
+    DeliveryFailed(NotDelivered),
 }
 
 impl Mirror {
@@ -47,6 +49,7 @@ impl Mirror {
             (kind::RECORDER_STARTED, 1) => Self::RecorderStarted(bincode_read(payload)?),
             (kind::RECORDER_STOPPED, 1) => Self::RecorderStopped(bincode_read(payload)?),
             (kind::STORAGE_WARNING, 1) => Self::StorageWarning(bincode_read(payload)?),
+            (kind::DELIVERY_FAILED, 1) => Self::DeliveryFailed(bincode_read(payload)?),
             other => panic!("no mirror of kind and version {other:?}: add one here"),
         })
     }
@@ -68,6 +71,7 @@ impl Mirror {
             Self::RecorderStarted(mirror) => bincode::serialize(mirror),
             Self::RecorderStopped(mirror) => bincode::serialize(mirror),
             Self::StorageWarning(mirror) => bincode::serialize(mirror),
+            Self::DeliveryFailed(mirror) => bincode::serialize(mirror),
         };
         written.unwrap()
     }
@@ -91,6 +95,11 @@ impl Mirror {
             Self::CameraFound(mirror) => Event::CameraFound(CameraFound {
                 camera_id: mirror.camera_id,
                 at: mirror.at.into_timestamp(),
+            }),
+            Self::DeliveryFailed(mirror) => Event::DeliveryFailed(DeliveryFailed {
+                delivery: mirror.delivery,
+                at: mirror.at.into_timestamp(),
+                reason: mirror.reason,
             }),
             Self::DetectorFailed(mirror) => Event::DetectorFailed(DetectorFailed {
                 camera_id: mirror.camera_id,
@@ -311,6 +320,13 @@ pub struct Failed {
     camera_id: Option<String>,
     at: Time,
     reason: String,
+}
+
+#[derive(Debug, PartialEq, Serialize, Deserialize)]
+pub struct NotDelivered {
+    delivery: String,
+    at: Time,
+    reason: Option<String>,
 }
 
 #[derive(Debug, PartialEq, Serialize, Deserialize)]

@@ -1,10 +1,10 @@
 //! The values that the golden files hold. Never changed: what a file holds is settled when it is added.
 
 use lenslog_events::{
-    BoundingBox, CameraFound, CameraLost, CameraMinute, DescriptionAdded, DescriptionDeferred,
-    DescriptionFailed, DetectedObject, DetectorFailed, Event, EventDetected, EventEnded, EventRef,
-    ImagePurged, Metadata, RecorderStarted, RecorderStopped, StorageLevel, StorageWarning,
-    Suppressed,
+    BoundingBox, CameraFound, CameraLost, CameraMinute, DeliveryFailed, DescriptionAdded,
+    DescriptionDeferred, DescriptionFailed, DetectedObject, DetectorFailed, Event, EventDetected,
+    EventEnded, EventRef, ImagePurged, Metadata, RecorderStarted, RecorderStopped, StorageLevel,
+    StorageWarning, Suppressed,
 };
 use lenslog_journal::{Day, Seq, Timestamp};
 use serde_json::json;
@@ -68,6 +68,11 @@ pub fn current() -> Vec<Event> {
             level: StorageLevel::Rotating,
             used_bytes: 3_600_000_000,
             limit_bytes: 4_000_000_000,
+        }),
+        Event::DeliveryFailed(DeliveryFailed {
+            delivery: "notify-phone".to_owned(),
+            at,
+            reason: Some("ntfy.sh: it answers 503".to_owned()),
         }),
     ]
 }

@@ -9,9 +9,9 @@ use lenslog_events::limits::{
     OBJECTS_MAX, OFFSET_MINUTES_MAX, SUPPRESSED_MAX, TIME_MICROS_MAX, TIME_MICROS_MIN,
 };
 use lenslog_events::{
-    BoundingBox, CameraFound, CameraLost, CameraMinute, DetectedObject, DetectorFailed, Event,
-    EventDetected, EventEnded, EventRef, ImagePurged, Metadata, RecorderStarted, RecorderStopped,
-    StorageLevel, StorageWarning, Suppressed,
+    BoundingBox, CameraFound, CameraLost, CameraMinute, DeliveryFailed, DetectedObject,
+    DetectorFailed, Event, EventDetected, EventEnded, EventRef, ImagePurged, Metadata,
+    RecorderStarted, RecorderStopped, StorageLevel, StorageWarning, Suppressed,
 };
 use lenslog_journal::{Day, Seq, Timestamp};
 use serde_json::{Value, json};
@@ -155,6 +155,8 @@ fn every_time_lies_in_the_years_and_offsets() {
     check_time("at", &started(), Event::RecorderStarted, |event, at| event.at = at);
     let stopped = RecorderStopped { at: AT, reason: text(0), uptime_s: 0, events: 0 };
     check_time("at", &stopped, Event::RecorderStopped, |event, at| event.at = at);
+    let failed = DeliveryFailed { delivery: text(1), at: AT, reason: None };
+    check_time("at", &failed, Event::DeliveryFailed, |event, at| event.at = at);
     let level = StorageLevel::Normal;
     let warning = StorageWarning { at: AT, level, used_bytes: 0, limit_bytes: 0 };
     check_time("at", &warning, Event::StorageWarning, |event, at| event.at = at);

@@ -1,13 +1,13 @@
 //! The limits of what only kinds other than `EventDetected` have.
 
 use lenslog_events::limits::{
-    DESCRIPTION_BYTES_MAX, LABEL_BYTES_MAX, MODEL_BYTES_MAX, REASON_BYTES_MAX,
+    DELIVERY_BYTES_MAX, DESCRIPTION_BYTES_MAX, LABEL_BYTES_MAX, MODEL_BYTES_MAX, REASON_BYTES_MAX,
     SUPPRESSED_REASON_BYTES_MAX, TIME_ZONE_BYTES_MAX, VERSION_BYTES_MAX,
 };
 use lenslog_events::{
-    CameraLost, CameraMinute, DescriptionAdded, DescriptionDeferred, DescriptionFailed,
-    DetectorFailed, Event, EventEnded, EventRef, ImagePurged, RecorderStarted, RecorderStopped,
-    Suppressed,
+    CameraLost, CameraMinute, DeliveryFailed, DescriptionAdded, DescriptionDeferred,
+    DescriptionFailed, DetectorFailed, Event, EventEnded, EventRef, ImagePurged, RecorderStarted,
+    RecorderStopped, Suppressed,
 };
 use lenslog_journal::{Day, Seq};
 
@@ -22,6 +22,12 @@ fn every_text_of_the_other_kinds_has_its_length() {
     let failed = DetectorFailed { camera_id: None, at: AT, reason: text(0) };
     let set = |event: &mut DetectorFailed, bytes| event.reason = text(bytes);
     check("reason", &failed, Event::DetectorFailed, set, good(), bad());
+    let failed = DeliveryFailed { delivery: text(1), at: AT, reason: None };
+    let set = |event: &mut DeliveryFailed, bytes| event.reason = Some(text(bytes));
+    check("reason", &failed, Event::DeliveryFailed, set, good(), bad());
+    let set = |event: &mut DeliveryFailed, bytes| event.delivery = text(bytes);
+    let (few, many) = (vec![1, DELIVERY_BYTES_MAX], vec![0, DELIVERY_BYTES_MAX + 1]);
+    check("delivery", &failed, Event::DeliveryFailed, set, few, many);
     let failed = DescriptionFailed { event: reference(), reason: text(0) };
     let set = |event: &mut DescriptionFailed, bytes| event.reason = text(bytes);
     check("reason", &failed, Event::DescriptionFailed, set, good(), bad());
